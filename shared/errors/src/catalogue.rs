@@ -1,0 +1,277 @@
+//! Every error the product can show: slug, JSON-RPC number, HTTP status, whose fault, whether to retry, how loud.
+//!
+//! A row is append-only: slugs and numbers never change meaning. Each has a page, `codes/<slug>.md`, and a test that
+//! provokes it (tests/coverage).
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// Who has to act for the error to go away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribution {
+    /// The agent, or the program calling the admin API.
+    Caller,
+    /// The tenant's administrators.
+    TenantConfig,
+    /// The MCP server behind the endpoint.
+    Upstream,
+    /// Us.
+    Platform,
+}
+
+/// At which level the one log line of an error is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Expected in normal traffic.
+    Debug,
+    /// Worth seeing.
+    Info,
+    /// Someone should look.
+    Warn,
+    /// Someone must look.
+    Error,
+}
+
+/// A catalogue row.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The code itself.
+    pub code: ErrorCode,
+    /// Stable text, `[a-z_]+`; also the page's file name.
+    pub slug: &'static str,
+    /// `error.code` of a JSON-RPC refusal: positive, so outside the range the specification reserves.
+    pub number: i64,
+    /// HTTP status of a problem document.
+    pub status: u16,
+    /// RFC 9457 `title`; also `error.message` of a JSON-RPC refusal.
+    pub title: &'static str,
+    /// What the caller should do next.
+    pub remedy: &'static str,
+    /// Whose fault.
+    pub attribution: Attribution,
+    /// Whether the same request may succeed later without a change.
+    pub retryable: bool,
+    /// Log level.
+    pub level: Level,
+}
+
+macro_rules! catalogue {
+    ($($name:ident $slug:literal $number:literal $status:literal $attribution:ident $retryable:ident $level:ident
+        $title:literal $remedy:literal;)*) => {
+        /// A stable error code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ErrorCode {
+            $(#[doc = $title] $name,)*
+        }
+
+        /// All rows, in order of number.
+        pub const CATALOGUE: &[Entry] = &[
+            $(Entry {
+                code: ErrorCode::$name, slug: $slug, number: $number, status: $status, title: $title,
+                remedy: $remedy, attribution: Attribution::$attribution, retryable: $retryable,
+                level: Level::$level,
+            },)*
+        ];
+
+        /// The pages, in the order of [`CATALOGUE`]. A row without its page does not compile.
+        const PAGES: &[&str] = &[$(include_str!(concat!("../codes/", $slug, ".md")),)*];
+    };
+}
+
+catalogue! {
+    // Reaching an endpoint.
+    EndpointNotFound "endpoint_not_found" 1001 404 Caller false Debug
+        "No such endpoint" "Check the endpoint URL with your administrator.";
+    HostRefused "host_refused" 1002 403 Caller false Info
+        "Host header not accepted" "Call the endpoint by the URL that was given to you.";
+    OriginRefused "origin_refused" 1003 403 TenantConfig false Info
+        "Origin not accepted" "Ask an administrator to add this origin to the endpoint.";
+    AddressRefused "address_refused" 1004 403 TenantConfig false Info
+        "Address not accepted" "Ask an administrator to add this network to the endpoint's allow list.";
+    MethodNotAllowed "method_not_allowed" 1005 405 Caller false Debug
+        "HTTP method not allowed" "Use POST for requests; see `Allow`.";
+    RequestTooLarge "request_too_large" 1006 413 Caller false Info
+        "Request body too large" "Send less than the endpoint's request limit.";
+    HeadersTooLarge "headers_too_large" 1007 431 Caller false Info
+        "Request headers too large" "Send fewer or shorter headers.";
+    ContentEncodingRefused "content_encoding_refused" 1008 415 Caller false Info
+        "Compressed request bodies are not accepted" "Send the body without Content-Encoding.";
+    ContentTypeRefused "content_type_refused" 1009 415 Caller false Info
+        "Content type not accepted" "Send application/json.";
+    NotAcceptable "not_acceptable" 1010 406 Caller false Debug
+        "Accept header cannot be met" "Accept both application/json and text/event-stream.";
+    RequestTimeout "request_timeout" 1011 408 Caller true Info
+        "Request was not sent in time" "Send the whole request without pauses.";
+    TlsRequired "tls_required" 1012 403 Caller false Warn
+        "Plain HTTP is refused" "Use https.";
+    Draining "draining" 1013 503 Platform true Info
+        "This proxy is shutting down" "Retry; another proxy will answer.";
+    NotReady "not_ready" 1014 503 Platform true Warn
+        "This proxy has no configuration yet" "Retry shortly.";
+    QueryTokenRefused "query_token_refused" 1015 400 Caller false Info
+        "Credentials in the query string are refused" "Send the key in the Authorization header, and rotate it.";
+
+    // Who is calling.
+    CredentialMissing "credential_missing" 1101 401 Caller false Info
+        "No credential presented" "Send `Authorization: Bearer <key>`.";
+    CredentialInvalid "credential_invalid" 1102 401 Caller false Info
+        "Credential not accepted" "Use a current key for this endpoint.";
+    CredentialMalformed "credential_malformed" 1103 400 Caller false Info
+        "Authorization header malformed" "Send exactly one `Authorization: Bearer <key>`.";
+    ClientNotAllowed "client_not_allowed" 1104 403 TenantConfig false Info
+        "This client may not use this endpoint" "Ask an administrator to add the client to the endpoint.";
+
+    // Speaking MCP.
+    ParseError "parse_error" 1201 400 Caller false Info
+        "Body is not valid JSON-RPC" "Send one JSON-RPC 2.0 message without duplicate keys.";
+    ProtocolVersionUnsupported "protocol_version_unsupported" 1202 400 Caller false Info
+        "MCP revision not supported" "Use 2025-06-18, 2025-11-25 or 2026-07-28.";
+    HeaderMismatch "header_mismatch" 1203 400 Caller false Info
+        "MCP headers do not match the body" "Send headers that equal the values in the body.";
+    MethodUnknown "method_unknown" 1204 404 Caller false Info
+        "Unknown JSON-RPC method" "Use a method of the negotiated MCP revision.";
+    MethodClosed "method_closed" 1205 403 TenantConfig false Info
+        "Method is switched off for this endpoint" "Ask an administrator to allow the method.";
+    InvalidParams "invalid_params" 1206 400 Caller false Info
+        "Request parameters are not valid" "Check the parameters against the MCP revision.";
+    BatchUnsupported "batch_unsupported" 1207 400 Caller false Info
+        "JSON-RPC batches are not supported by this revision" "Send one message a request.";
+    SessionRequired "session_required" 1208 400 Caller false Info
+        "Mcp-Session-Id missing" "Send the session id that `initialize` returned.";
+    SessionNotFound "session_not_found" 1209 404 Caller false Info
+        "No such session" "Start a new session with `initialize`.";
+    StateInvalid "state_invalid" 1210 400 Caller false Info
+        "Cursor, task id or state not valid here" "Use the value exactly as this endpoint returned it.";
+
+    // Limits.
+    RateLimited "rate_limited" 1301 429 Caller true Info
+        "Rate limit reached" "Wait for `retry_after_ms`, or ask for a higher limit.";
+    ConcurrencyLimited "concurrency_limited" 1302 429 Caller true Info
+        "Too many calls in flight" "Wait for running calls to end.";
+    AddressLimited "address_limited" 1303 429 Caller true Info
+        "Too many requests from this address" "Wait for `Retry-After`.";
+
+    // What may be done.
+    ToolNotGranted "tool_not_granted" 1401 403 TenantConfig false Info
+        "Tool not granted" "Ask an administrator for a grant that names this tool.";
+    ToolNotApproved "tool_not_approved" 1402 403 TenantConfig false Info
+        "Tool is not approved" "Ask an administrator to review and approve the tool.";
+    ToolQuarantined "tool_quarantined" 1403 403 TenantConfig false Warn
+        "Tool definition changed and is quarantined" "Ask an administrator to review the changed definition.";
+    PromptNotGranted "prompt_not_granted" 1404 403 TenantConfig false Info
+        "Prompt not granted" "Ask an administrator for a grant that names this prompt.";
+    ResourceNotGranted "resource_not_granted" 1405 403 TenantConfig false Info
+        "Resource not granted" "Ask an administrator for a grant that covers this URI.";
+    ActionNotGranted "action_not_granted" 1406 403 TenantConfig false Info
+        "Action not granted" "Ask an administrator for a grant of this action.";
+    PolicyError "policy_error" 1407 403 TenantConfig false Error
+        "A policy could not be evaluated" "Ask an administrator to look at the policy named in the audit log.";
+
+    // The server behind.
+    UpstreamUnreachable "upstream_unreachable" 1501 502 Upstream true Warn
+        "MCP server cannot be reached" "Retry later; tell the server's owner.";
+    UpstreamTimeout "upstream_timeout" 1502 504 Upstream true Warn
+        "MCP server did not answer in time" "Retry later, or ask for a longer time-out.";
+    UpstreamAddressRefused "upstream_address_refused" 1503 502 TenantConfig false Warn
+        "MCP server's address is not allowed" "Ask an operator to allow the address, or use a public one.";
+    UpstreamTlsFailed "upstream_tls_failed" 1504 502 Upstream false Warn
+        "TLS to the MCP server failed" "Check the server's certificate and the upstream's TLS options.";
+    UpstreamProtocol "upstream_protocol" 1505 502 Upstream false Warn
+        "MCP server's answer is not valid" "Tell the server's owner.";
+    ResponseTooLarge "response_too_large" 1506 502 Upstream false Info
+        "MCP server's answer is too large" "Ask for less, or ask an administrator for a higher limit.";
+    UpstreamCredentialUnavailable "upstream_credential_unavailable" 1507 502 TenantConfig false Warn
+        "Credential for the MCP server cannot be opened" "Ask an administrator to set the credential again.";
+    NoUpstream "no_upstream" 1508 502 TenantConfig false Info
+        "Endpoint has no MCP server attached" "Ask an administrator to attach an upstream.";
+    UpstreamUnauthorized "upstream_unauthorized" 1509 502 TenantConfig false Warn
+        "MCP server refused the gateway's credential" "Ask an administrator to check the upstream's credential.";
+
+    // Our own faults.
+    AuditUnavailable "audit_unavailable" 1601 503 Platform true Error
+        "The call cannot be recorded" "Retry; nothing was forwarded.";
+    Internal "internal" 1602 500 Platform true Error
+        "Internal error" "Retry; if it persists, give support the request id.";
+
+    // The admin API.
+    NotFound "not_found" 2001 404 Caller false Debug
+        "No such resource" "Check the id and the tenant.";
+    Unauthenticated "unauthenticated" 2002 401 Caller false Info
+        "No valid admin credential" "Send `Authorization: Bearer <admin token>`.";
+    Forbidden "forbidden" 2003 403 Caller false Info
+        "Token lacks the scope for this" "Use a token with the scope named in `detail`.";
+    ValidationFailed "validation_failed" 2004 422 Caller false Debug
+        "Request is not valid" "Correct the places listed in `errors`.";
+    Conflict "conflict" 2005 409 Caller false Debug
+        "Conflicts with what exists" "Choose another value, or change what is there.";
+    PreconditionFailed "precondition_failed" 2006 412 Caller false Debug
+        "The resource changed in the meantime" "Read it again and repeat the change.";
+    BadRequest "bad_request" 2007 400 Caller false Debug
+        "Request malformed" "See `detail`.";
+    CursorInvalid "cursor_invalid" 2008 400 Caller false Debug
+        "Cursor not valid" "Start again without a cursor.";
+    ConfigRejected "config_rejected" 2009 422 TenantConfig false Info
+        "The change does not compile" "Correct the places listed in `errors`.";
+    StoreUnavailable "store_unavailable" 2010 503 Platform true Error
+        "Storage is not available" "Retry shortly.";
+    ConfirmationTimeout "confirmation_timeout" 2011 504 Platform true Info
+        "Not every proxy confirmed in time" "The change is stored; ask the revision for its state.";
+
+    // Between the planes.
+    SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error
+        "Snapshot cannot be decoded exactly" "Upgrade the proxy, or look at the named resource.";
+    SnapshotInvalid "snapshot_invalid" 3002 400 Platform false Error
+        "Snapshot breaks a bound or a reference" "Look at the named resource.";
+    SnapshotDigestMismatch "snapshot_digest_mismatch" 3003 400 Platform true Error
+        "Snapshot's digest does not match" "The scope is sent again.";
+    ApplyPanicked "apply_panicked" 3004 500 Platform false Error
+        "Applying the snapshot failed unexpectedly" "Report the proxy's log to support.";
+    JoinTokenRefused "join_token_refused" 3005 401 Caller false Warn
+        "Join token not accepted" "Ask an operator for a new join token.";
+}
+
+impl ErrorCode {
+    /// The code's row.
+    #[must_use]
+    pub fn entry(self) -> &'static Entry {
+        &CATALOGUE[self as usize]
+    }
+
+    /// The stable text.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        self.entry().slug
+    }
+
+    /// The code's page, as Markdown: what happened, who acts, what to do, an example.
+    #[must_use]
+    pub fn page(self) -> &'static str {
+        PAGES[self as usize]
+    }
+
+    /// The code with this slug, if there is one.
+    #[must_use]
+    pub fn from_slug(slug: &str) -> Option<Self> {
+        CATALOGUE.iter().find(|entry| entry.slug == slug).map(|entry| entry.code)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+/// As its slug.
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.slug())
+    }
+}
+
+/// The page of `code`, as Markdown.
+#[must_use]
+pub fn page(code: ErrorCode) -> &'static str {
+    code.page()
+}
