@@ -1,0 +1,120 @@
+//! Every metric: name, unit, labels, and what it says.
+//!
+//! Names end in their base unit, or in `_total` for counters. Labels come from closed sets alone: an error slug, an MCP
+//! method of the closed enum, a route's pattern. No tenant, client or tool name is a label, since their number has no bound.
+
+use metrics::Unit;
+
+/// How a metric counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Name as exposed.
+    pub name: &'static str,
+    /// How it counts.
+    pub kind: Kind,
+    /// Base unit.
+    pub unit: Unit,
+    /// Label names.
+    pub labels: &'static [&'static str],
+    /// One line for `# HELP`.
+    pub help: &'static str,
+}
+
+/// Buckets of operations, in seconds (semantic conventions for MCP).
+pub const DURATION_BUCKETS: &[f64] =
+    &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Buckets of what the gateway itself takes, in seconds: it is meant to stay under a millisecond.
+pub const FINE_BUCKETS: &[f64] =
+    &[0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
+
+/// Histograms that use [`FINE_BUCKETS`].
+pub const FINE: &[&str] = &[OVERHEAD, AUDIT_SYNC, SNAPSHOT_APPLY];
+
+macro_rules! metrics {
+    ($($konst:ident $name:literal $kind:ident $unit:ident [$($label:literal),*] $help:literal;)*) => {
+        $(#[doc = $help] pub const $konst: &str = $name;)*
+
+        /// Every metric, in the order above.
+        pub const METRICS: &[Metric] = &[$(Metric {
+            name: $name, kind: Kind::$kind, unit: Unit::$unit, labels: &[$($label),*], help: $help,
+        },)*];
+    };
+}
+
+metrics! {
+    // Calls.
+    MCP_SERVER_OPERATION "mcp_server_operation_duration_seconds" Histogram Seconds
+        ["mcp_method_name", "mcp_protocol_version", "error_type"]
+        "Time from the request's last byte to the answer's last byte, towards the agent.";
+    MCP_CLIENT_OPERATION "mcp_client_operation_duration_seconds" Histogram Seconds
+        ["mcp_method_name", "error_type"]
+        "Time from sending a request to an upstream to its answer's last byte.";
+    OVERHEAD "portcullis_overhead_seconds" Histogram Seconds []
+        "Time a forwarded call spent in the gateway itself, without the upstream's.";
+    REFUSALS "portcullis_refusals_total" Counter Count ["code"]
+        "Refused requests by error code.";
+    REQUESTS_IN_FLIGHT "portcullis_requests_in_flight" Gauge Count []
+        "Requests being served now.";
+    CONNECTIONS "portcullis_connections" Gauge Count []
+        "Open connections of callers.";
+    UPSTREAM_NOTICES_DROPPED "portcullis_upstream_notices_dropped_total" Counter Count []
+        "Notices about upstreams, such as a changed definition, that found their queue full.";
+
+    // Configuration.
+    SNAPSHOTS_APPLIED "portcullis_snapshots_applied_total" Counter Count ["result"]
+        "Tenant snapshots received, by result: `applied`, or the code of the refusal.";
+    SNAPSHOT_APPLY "portcullis_snapshot_apply_seconds" Histogram Seconds []
+        "Time to decode, index and swap one tenant's snapshot.";
+    CONTROL_CONNECTED "portcullis_control_connected" Gauge Count []
+        "1 while the configuration stream to the control plane is up, else 0.";
+    CONFIG_AGE "portcullis_config_age_seconds" Gauge Seconds []
+        "Time since the control plane was last heard of.";
+
+    // Audit, proxy's side.
+    AUDIT_RECORDS "portcullis_audit_records_total" Counter Count []
+        "Audit records written to the spool.";
+    AUDIT_REFUSED "portcullis_audit_refused_total" Counter Count []
+        "Audit records the spool could not take; each is a call that was refused.";
+    AUDIT_SPOOL_BYTES "portcullis_audit_spool_bytes" Gauge Bytes []
+        "Bytes in the spool that the control plane has not acknowledged.";
+    AUDIT_SYNC "portcullis_audit_sync_seconds" Histogram Seconds []
+        "Time of one fsync of the spool.";
+    AUDIT_CORRUPT_SEGMENTS "portcullis_audit_corrupt_segments_total" Counter Count []
+        "Spool segments set aside because a record in their middle was damaged.";
+
+    // Control plane.
+    HTTP_SERVER_REQUEST "http_server_request_duration_seconds" Histogram Seconds
+        ["http_request_method", "http_route", "http_response_status_code"]
+        "Time to answer a request to the admin API.";
+    PUBLISH "portcullis_publish_seconds" Histogram Seconds []
+        "Time to compile and commit one configuration change.";
+    PROXIES_CONNECTED "portcullis_proxies_connected" Gauge Count []
+        "Proxies with an open configuration stream to this replica.";
+    AUDIT_INGESTED "portcullis_audit_ingested_total" Counter Count []
+        "Audit records stored.";
+    AUDIT_GAPS "portcullis_audit_gaps_total" Counter Count []
+        "Gaps found in proxies' audit sequences.";
+}
+
+/// Gives every metric its unit and help text at the installed recorder. [`crate::metrics_handle`] does it once.
+pub fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+    }
+}
