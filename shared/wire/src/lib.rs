@@ -1,0 +1,25 @@
+//! The only coupling between the planes: the generated protocol types, the snapshot's canonical form and digest, and
+//! the two ends of the configuration stream as state machines without I/O.
+
+mod redacted;
+pub mod snapshot;
+pub mod stream;
+
+/// The one DNS name in the control plane's certificate for proxies. They verify it under the CA they were enrolled with,
+/// whatever address they dial: the name says which role the peer has, the CA says whose.
+pub const CONTROL_NAME: &str = "control.portcullis.internal";
+
+/// A proxy's URI SAN is this and its id.
+pub const PROXY_SPIFFE_PREFIX: &str = "spiffe://portcullis/proxy/";
+
+/// What a renewal's proof signs, before the CSR.
+pub const RENEWAL_CONTEXT: &[u8] = b"portcullis renew v1\0";
+
+/// Largest message of any service, in bytes: a snapshot of 16 MiB with its envelope.
+pub const MAX_MESSAGE: usize = 17 << 20;
+
+/// Messages and services generated from `proto/portcullis/v1`.
+#[expect(clippy::all, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("portcullis.v1");
+}

@@ -1,0 +1,27 @@
+//! `Debug` for the messages that hold secrets: shapes and ids, never the secret.
+
+use std::fmt;
+
+use crate::v1;
+
+impl fmt::Debug for v1::TenantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantKey").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for v1::Replace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replace")
+            .field("nonce", &self.nonce)
+            .field("rev", &self.rev)
+            .field("snapshot_bytes", &self.snapshot.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for v1::EnrolRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnrolRequest").field("build", &self.build).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! The snapshot's canonical form: bytes, digest, bounds.
+//!
+//! The same rules hold at admission, when the control plane stores a snapshot, and at the proxy, which treats what it
+//! is sent as hostile: [`decode_exact`] accepts only bytes that [`encode`] would give, so that a field this build does not
+//! know is refused instead of dropped, and only content that [`validate`] accepts.
+
+mod body;
+mod bounds;
+mod check;
+
+use aws_lc_rs::digest::{Context, SHA256, digest as sha};
+use bytes::Bytes;
+use errors::ErrorCode;
+use prost::Message as _;
+
+pub use bounds::*;
+pub use check::{is_credential_header, is_lookup, is_slug_shape, validate};
+
+use crate::v1::TenantSnapshot;
+
+/// The version this build reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{resource}: {detail}")]
+pub struct Invalid {
+    /// `snapshot_undecodable` or `snapshot_invalid`.
+    pub code: ErrorCode,
+    /// Id of the resource at fault; `snapshot` where it is none of them.
+    pub resource: String,
+    /// What is wrong, without any of the content.
+    pub detail: &'static str,
+}
+
+impl Invalid {
+    /// The catalogue's code.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    pub(crate) fn new(resource: &str, detail: &'static str) -> Self {
+        // An id is hostile text until it has been checked; 64 bytes name any real one.
+        let shown = resource.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+        Self { code: ErrorCode::SnapshotInvalid, resource: shown, detail }
+    }
+
+    fn undecodable(detail: &'static str) -> Self {
+        Self { code: ErrorCode::SnapshotUndecodable, resource: "snapshot".to_owned(), detail }
+    }
+}
+
+/// The snapshot's bytes. Of a snapshot that [`validate`] accepts there is one encoding.
+#[must_use]
+pub fn encode(snapshot: &TenantSnapshot) -> Vec<u8> {
+    snapshot.encode_to_vec()
+}
+
+/// Reads bytes that [`encode`] gave for a snapshot that [`validate`] accepts, and nothing else. Definitions of tools share
+/// the memory of `bytes`.
+///
+/// # Errors
+/// `snapshot_undecodable`: too large, not the protocol's encoding, or with a field that this build does not know.
+/// `snapshot_invalid`: what [`validate`] says.
+pub fn decode_exact(bytes: &Bytes) -> Result<TenantSnapshot, Invalid> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Invalid::undecodable("is larger than 16 MiB"));
+    }
+    let snapshot =
+        TenantSnapshot::decode(bytes.clone()).map_err(|_| Invalid::undecodable("is not a snapshot"))?;
+    if snapshot.encoded_len() != bytes.len() || encode(&snapshot) != bytes.as_ref() {
+        return Err(Invalid::undecodable("has unknown fields or is not in canonical form"));
+    }
+    validate(&snapshot)?;
+    Ok(snapshot)
+}
+
+/// SHA-256 over the tenant and, in order of their ids, each resource's id and SHA-256 of its bytes. The revision is not
+/// part of it: two revisions with the same content have the same digest.
+#[must_use]
+pub fn digest(snapshot: &TenantSnapshot) -> [u8; 32] {
+    let mut resources: Vec<_> = snapshot.resources.iter().collect();
+    resources.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut hash = Context::new(&SHA256);
+    hash.update(b"portcullis snapshot digest v1\0");
+    hash.update(&snapshot.schema.to_be_bytes());
+    update_with_length(&mut hash, &snapshot.tenant_id);
+    for resource in resources {
+        update_with_length(&mut hash, resource.id.as_bytes());
+        hash.update(sha(&SHA256, &resource.encode_to_vec()).as_ref());
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(hash.finish().as_ref());
+    out
+}
+
+fn update_with_length(hash: &mut Context, bytes: &[u8]) {
+    hash.update(&(bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
+}
+
+#[cfg(test)]
+mod tests;

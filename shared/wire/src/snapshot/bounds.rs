@@ -1,0 +1,52 @@
+//! How much a snapshot may hold. A breach is a refused change or a Nack, never a crash.
+
+/// Bytes of one tenant's snapshot.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Resources of one tenant.
+pub const MAX_RESOURCES: usize = 100_000;
+/// Endpoints of one tenant.
+pub const MAX_ENDPOINTS: usize = 1_000;
+/// Upstreams of one tenant.
+pub const MAX_UPSTREAMS: usize = 1_000;
+/// Tools of one tenant.
+pub const MAX_TOOLS: usize = 10_000;
+/// Private destinations of one tenant.
+pub const MAX_EGRESS: usize = 256;
+/// Entries in each list of an endpoint: hosts, origins, networks, methods, upstreams.
+pub const MAX_ENDPOINT_LIST: usize = 1_024;
+/// Bytes in a host, origin or method.
+pub const MAX_ENDPOINT_TEXT: usize = 512;
+/// Bytes in a network's CIDR text.
+pub const MAX_NETWORK_TEXT: usize = 49;
+/// Bytes an endpoint may take or give in one message.
+pub const MAX_MESSAGE_BYTES: u32 = 64 * 1024 * 1024;
+/// Bytes in a name: of a tool, a client.
+pub const MAX_NAME: usize = 256;
+/// Bytes in an attachment's prefix.
+pub const MAX_PREFIX: usize = 64;
+/// Bytes in an upstream's URL.
+pub const MAX_URL: usize = 2_048;
+/// Milliseconds of any time-out: one day.
+pub const MAX_TIMEOUT_MS: u32 = 86_400_000;
+/// Header credentials of one upstream.
+pub const MAX_HEADERS: usize = 32;
+/// Bytes in a sealed header.
+pub const MAX_SEALED: usize = 16 * 1024;
+/// Certificates of one upstream.
+pub const MAX_CERTIFICATES: usize = 32;
+/// Bytes in one certificate.
+pub const MAX_CERTIFICATE: usize = 16 * 1024;
+/// Endpoints or roles of one client.
+pub const MAX_CLIENT_RELATIONS: usize = 1_024;
+/// Bytes in a tool's definition.
+pub const MAX_DEFINITION: usize = 256 * 1024;
+/// Labels of one tool.
+pub const MAX_LABELS: usize = 32;
+/// Bytes in a label.
+pub const MAX_LABEL: usize = 64;
+/// Units a call may cost, and units a minute or a burst may have.
+pub const MAX_UNITS: u32 = 10_000_000;
+/// Calls in flight.
+pub const MAX_CONCURRENCY: u32 = 1_000_000;
+/// Bytes in a policy's text.
+pub const MAX_POLICY_TEXT: usize = 128 * 1024;

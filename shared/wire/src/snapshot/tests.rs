@@ -1,0 +1,5 @@
+//! One encoding, one digest, and every breach refused with the resource's name.
+
+mod hostile;
+mod round_trip;
+mod sample;
