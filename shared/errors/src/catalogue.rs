@@ -215,8 +215,6 @@ catalogue! {
         "The change does not compile" "Correct the places listed in `errors`.";
     StoreUnavailable "store_unavailable" 2010 503 Platform true Error
         "Storage is not available" "Retry shortly.";
-    ConfirmationTimeout "confirmation_timeout" 2011 504 Platform true Info
-        "Not every proxy confirmed in time" "The change is stored; ask the revision for its state.";
 
     // Between the planes.
     SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error

@@ -175,6 +175,8 @@ kinds! {
     Call CallId "call" "call";
     /// A per-tenant data key.
     DataKey DataKeyId "dk" "data key";
+    /// Work asked of a proxy.
+    Command CommandId "cmd" "command";
     /// One HTTP request.
     Request RequestId "req" "request";
 }

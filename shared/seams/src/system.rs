@@ -28,6 +28,7 @@ impl Clock for SystemClock {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
+#[expect(clippy::disallowed_methods, reason = "this is the seam that everything else goes through")]
 impl Entropy for SystemEntropy {
     fn fill(&self, out: &mut [u8]) {
         if getrandom::fill(out).is_err() {

@@ -19,7 +19,7 @@ pub const RENEWAL_CONTEXT: &[u8] = b"portcullis renew v1\0";
 pub const MAX_MESSAGE: usize = 17 << 20;
 
 /// Messages and services generated from `proto/portcullis/v1`.
-#[expect(clippy::all, reason = "generated")]
+#[expect(clippy::all, clippy::allow_attributes, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("portcullis.v1");
 }

@@ -209,7 +209,12 @@ impl Client {
     }
 
     /// `None` when the message has no place here.
-    fn received(&mut self, context: Context<'_>, message: v1::ControlMessage, out: &mut Vec<Output>) -> Option<()> {
+    fn received(
+        &mut self,
+        context: Context<'_>,
+        message: v1::ControlMessage,
+        out: &mut Vec<Output>,
+    ) -> Option<()> {
         use control_message::Body;
         match (self.phase, message.body?) {
             (Phase::Greeting, Body::Welcome(_)) => {
@@ -241,7 +246,10 @@ impl Client {
         let ticket = Ticket { tenant, connection: self.connection, nonce: replace.nonce, rev: replace.rev };
         self.applying += 1;
         if self.at.get(&tenant).is_some_and(|at| offered.rev < at.rev) {
-            let refused = Refused { code: ErrorCode::SnapshotInvalid, detail: "rev: older than the enforced one".into() };
+            let refused = Refused {
+                code: ErrorCode::SnapshotInvalid,
+                detail: "rev: older than the enforced one".into(),
+            };
             self.answer(ticket, self.nack(ticket, refused), out);
         } else {
             out.push(Output::Apply(ticket, replace));
@@ -308,7 +316,9 @@ impl Client {
                 out.push(Output::Connect);
             }
             Phase::Waiting(_) => {}
-            _ if context.now.since(self.heard) >= LEASE_TTL => self.hang_up(context, HangupReason::Silent, out),
+            _ if context.now.since(self.heard) >= LEASE_TTL => {
+                self.hang_up(context, HangupReason::Silent, out)
+            }
             Phase::Open(_) if context.now >= self.next_beat => {
                 self.next_beat = context.after(context.jittered(BEAT));
                 send(out, proxy_message::Body::Beat(v1::Beat { time_micros: context.wall.micros() }));

@@ -146,7 +146,8 @@ impl Server {
 
     fn sources(&mut self, list: Vec<(TenantId, Version)>) -> Step {
         let listed: BTreeMap<_, _> = list.into_iter().collect();
-        let gone: Vec<_> = self.scopes.keys().filter(|tenant| !listed.contains_key(tenant)).copied().collect();
+        let gone: Vec<_> =
+            self.scopes.keys().filter(|tenant| !listed.contains_key(tenant)).copied().collect();
         for tenant in gone {
             self.aim(tenant, None)?;
         }
@@ -237,9 +238,11 @@ impl Server {
         let tenant = tenant_id(&ack.tenant_id).ok_or(CloseReason::ProtocolViolation)?;
         let scope = self.scopes.get_mut(&tenant).ok_or(CloseReason::ProtocolViolation)?;
         let held = match scope.flight {
-            Flight::Sent { nonce, version: sent } if nonce == ack.nonce => {
-                Some(version(ack.rev, &ack.digest).filter(|held| *held == sent).ok_or(CloseReason::ProtocolViolation)?)
-            }
+            Flight::Sent { nonce, version: sent } if nonce == ack.nonce => Some(
+                version(ack.rev, &ack.digest)
+                    .filter(|held| *held == sent)
+                    .ok_or(CloseReason::ProtocolViolation)?,
+            ),
             Flight::Removing { nonce } if nonce == ack.nonce => None,
             _ => return Err(CloseReason::ProtocolViolation),
         };
@@ -255,7 +258,9 @@ impl Server {
         let tenant = tenant_id(&nack.tenant_id).ok_or(CloseReason::ProtocolViolation)?;
         let code = ErrorCode::from_slug(&nack.code).ok_or(CloseReason::ProtocolViolation)?;
         let scope = self.scopes.get_mut(&tenant).ok_or(CloseReason::ProtocolViolation)?;
-        let Flight::Sent { nonce, version } = scope.flight else { return Err(CloseReason::ProtocolViolation) };
+        let Flight::Sent { nonce, version } = scope.flight else {
+            return Err(CloseReason::ProtocolViolation);
+        };
         if nonce != nack.nonce || version.rev != nack.rejected_rev {
             return Err(CloseReason::ProtocolViolation);
         }

@@ -18,7 +18,11 @@ impl Stage {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { now: self.now, wall: Timestamp::from_micros(self.now.nanos() / 1_000), entropy: &self.entropy }
+        Context {
+            now: self.now,
+            wall: Timestamp::from_micros(self.now.nanos() / 1_000),
+            entropy: &self.entropy,
+        }
     }
 
     fn pass(&mut self, by: Duration) {

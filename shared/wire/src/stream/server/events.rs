@@ -85,4 +85,3 @@ pub enum CloseReason {
     /// The message has no place here.
     ProtocolViolation,
 }
-

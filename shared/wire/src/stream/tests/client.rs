@@ -71,7 +71,10 @@ fn ready_only_when_everything_before_synced_is_answered() {
     let first = ticket(&bench.offer(a, 1, 1));
     let second = ticket(&bench.offer(b, 1, 2));
     assert!(bench.receive(Body::Synced(v1::Synced { nonce: 3 })).is_empty());
-    assert!(matches!(said(&bench.step(Input::Applied(first, stored(a, 1))))[..], [proxy_message::Body::Ack(_)]));
+    assert!(matches!(
+        said(&bench.step(Input::Applied(first, stored(a, 1))))[..],
+        [proxy_message::Body::Ack(_)]
+    ));
     let refused = Refused { code: ErrorCode::SnapshotInvalid, detail: "ep_1: hosts".to_owned() };
     let out = bench.step(Input::Rejected(second, refused));
     assert!(matches!(out[..], [Output::Send(_), Output::Ready]), "{out:?}");

@@ -110,7 +110,8 @@ impl Line {
                 client::Output::Connect => {
                     self.cut();
                     self.server = Some(Server::new("replica".to_owned(), stage.context()));
-                    self.noticed = source.iter().map(|(tenant, rev)| (*tenant, stored(*tenant, *rev))).collect();
+                    self.noticed =
+                        source.iter().map(|(tenant, rev)| (*tenant, stored(*tenant, *rev))).collect();
                     let list = self.noticed.iter().map(|(tenant, version)| (*tenant, *version)).collect();
                     self.tell_server(stage, server::Input::Sources(list));
                     self.tell_client(stage, source, client::Input::Connected);
@@ -232,8 +233,8 @@ impl World {
                 self.source.remove(&tenant(n));
             }
             Event::Notice(line, whole) => self.notice(line, whole),
-            Event::ToProxy(line) => self.to_proxy(line),
-            Event::ToControl(line) => self.to_control(line),
+            Event::ToProxy(line) => self.deliver_to_proxy(line),
+            Event::ToControl(line) => self.deliver_to_control(line),
             Event::Load(line) => self.lines[line].load(&self.stage, &self.source),
             Event::Apply(line) => self.lines[line].apply(&self.stage, &self.source),
             Event::Cut(line) => {
@@ -252,14 +253,14 @@ impl World {
         }
     }
 
-    fn to_proxy(&mut self, line: usize) {
+    fn deliver_to_proxy(&mut self, line: usize) {
         let line = &mut self.lines[line];
         if let Some(message) = line.to_proxy.pop_front() {
             line.tell_client(&self.stage, &self.source, client::Input::Received(message));
         }
     }
 
-    fn to_control(&mut self, line: usize) {
+    fn deliver_to_control(&mut self, line: usize) {
         let line = &mut self.lines[line];
         if let Some(message) = line.to_control.pop_front() {
             line.tell_server(&self.stage, server::Input::Received(message));
@@ -272,8 +273,8 @@ impl World {
             for line in 0..PROXIES {
                 self.notice(line, round % 2 == 0);
                 for _ in 0..40 {
-                    self.to_proxy(line);
-                    self.to_control(line);
+                    self.deliver_to_proxy(line);
+                    self.deliver_to_control(line);
                     self.lines[line].load(&self.stage, &self.source);
                     self.lines[line].apply(&self.stage, &self.source);
                 }

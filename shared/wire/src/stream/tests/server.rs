@@ -18,7 +18,13 @@ fn hello(have: &[(TenantId, Version)]) -> Input {
         rev: version.rev,
         digest: version.digest.to_vec(),
     });
-    let hello = v1::Hello { boot: vec![1; 16], schema_min: 1, schema_max: 1, have: have.collect(), ..Default::default() };
+    let hello = v1::Hello {
+        boot: vec![1; 16],
+        schema_min: 1,
+        schema_max: 1,
+        have: have.collect(),
+        ..Default::default()
+    };
     proxy(proxy_message::Body::Hello(hello))
 }
 
@@ -83,7 +89,9 @@ fn sent(out: &[Output]) -> Vec<&Body> {
 }
 
 fn loads(out: &[Output]) -> Vec<TenantId> {
-    out.iter().filter_map(|output| if let Output::Load(tenant) = output { Some(*tenant) } else { None }).collect()
+    out.iter()
+        .filter_map(|output| if let Output::Load(tenant) = output { Some(*tenant) } else { None })
+        .collect()
 }
 
 fn replaced(out: &[Output]) -> (u64, u64) {

@@ -1,0 +1,173 @@
+//! The control plane, put together.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use crypto::{ExposeSecret, KekError, KeyFormatError, KeyKind, key};
+use ids::PoolId;
+use limits::AddressTable;
+use seams::{Clock, Entropy};
+
+use crate::{
+    config::Config,
+    db::{Store, StoreError},
+    fleet::{self, FleetError},
+    http::{
+        admin, middleware, router,
+        serve::{self, ListenError},
+    },
+    publish::hub::Hub,
+    resources::tenants::types::SHARED_POOL,
+    secrets::Secrets,
+    tasks::Tasks,
+};
+
+mod queries;
+
+/// What every part of the control plane works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Core {
+    /// Postgres.
+    pub store: Store,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Keys of the installation.
+    pub secrets: Arc<Secrets>,
+    /// Running tasks.
+    pub tasks: Tasks,
+    /// Configuration.
+    pub config: Arc<Config>,
+    /// Failed authentications by address.
+    pub failures: Arc<AddressTable>,
+}
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The master key file is not one.
+    #[error("the master key file cannot be used")]
+    MasterKey(#[from] KekError),
+    /// The configured operator token is not one.
+    #[error("the configured operator token cannot be used")]
+    OperatorToken(#[from] KeyFormatError),
+    /// Postgres.
+    #[error("the database cannot be used")]
+    Store(#[from] StoreError),
+    /// What proxies connect to.
+    #[error("proxies cannot be served")]
+    Fleet(#[from] FleetError),
+    /// A listener cannot be.
+    #[error("cannot listen")]
+    Listen(#[from] ListenError),
+}
+
+/// The control plane.
+#[derive(Debug, Clone, Copy)]
+pub struct ControlPlane;
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct Running {
+    /// REST API.
+    pub api_addr: SocketAddr,
+    /// Where proxies enrol.
+    pub enrol_addr: SocketAddr,
+    /// Where enrolled proxies connect.
+    pub grpc_addr: SocketAddr,
+    /// Health and metrics.
+    pub admin_addr: SocketAddr,
+    core: Core,
+}
+
+/// How many addresses' failed authentications are remembered.
+const ADDRESSES: usize = 16 * 1024;
+
+fn address_seed(entropy: &dyn Entropy) -> [u64; 4] {
+    std::array::from_fn(|_| u64::from_le_bytes(entropy.bytes()))
+}
+
+/// How often work that nobody asks for is done, such as making audit partitions.
+const HOUSEKEEPING: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long shutdown waits for requests and streams.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(25);
+
+impl ControlPlane {
+    /// Brings the database up to date, listens, and serves until [`Running::shutdown`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Running, StartError> {
+        // Before anything is counted.
+        telemetry::metrics_handle();
+        let secrets = Arc::new(Secrets::from_master_key(&config.master_key.0)?);
+        let api_tls = config.api_tls.as_ref().map(serve::tls).transpose()?;
+        let api = serve::bind(config.api_listen, api_tls.is_some()).await?;
+        let admin = serve::bind(config.admin_listen, true).await?;
+        let enrol = serve::bind(config.enrol_listen, true).await?;
+        let grpc = serve::bind(config.grpc_listen, true).await?;
+        let bound = |listener: &tokio::net::TcpListener, asked| listener.local_addr().unwrap_or(asked);
+        let (api_addr, admin_addr) = (bound(&api, config.api_listen), bound(&admin, config.admin_listen));
+        let (enrol_addr, grpc_addr) = (bound(&enrol, config.enrol_listen), bound(&grpc, config.grpc_listen));
+
+        let store = Store::open(&config.database_url, config.pools).await?;
+        store.ensure_audit_partitions(clock.now()).await?;
+        let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
+        let core = Core { store, clock, entropy, secrets, tasks: Tasks::new(), config: Arc::new(config), failures };
+        bootstrap(&core).await?;
+
+        let started = admin::Started::default();
+        serve::serve(admin, None, admin::routes(core.clone(), started.clone()), &core.tasks, "admin listener");
+        let (routes, _) = router::routes().split_for_parts();
+        serve::serve(api, api_tls, middleware::stack(routes, &core), &core.tasks, "api listener");
+        let hub = Hub::start(core.clone()).await?;
+        fleet::server::start(core.clone(), hub, enrol, grpc).await?;
+        core.tasks.spawn("housekeeping", housekeeping(core.clone()));
+        started.set();
+        tracing::info!(%api_addr, %enrol_addr, %grpc_addr, %admin_addr, "control plane started");
+        Ok(Running { api_addr, enrol_addr, grpc_addr, admin_addr, core })
+    }
+}
+
+impl Running {
+    /// Stops accepting, lets requests in flight end, and closes the database.
+    pub async fn shutdown(self) {
+        if !self.core.tasks.shutdown(SHUTDOWN_TIME).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+        self.core.store.close().await;
+    }
+}
+
+/// What has to exist before the first request: the shared pool, and the operator token that was configured.
+async fn bootstrap(core: &Core) -> Result<(), StartError> {
+    let now = core.clock.now();
+    let mut tx = core.store.operator().await?;
+    let pool = PoolId::from_parts(now.millis(), core.entropy.bytes());
+    queries::ensure_pool(&mut tx, pool, SHARED_POOL, now.to_offset()).await?;
+    if let Some(token) = &core.config.operator_token {
+        let token = key::parse(KeyKind::OperatorToken, token.expose_secret())?;
+        let id = uuid::Builder::from_unix_timestamp_millis(now.millis(), &core.entropy.bytes()).into_uuid();
+        let hash = core.secrets.hash_token(&token);
+        queries::ensure_operator_token(&mut tx, id, "configured", token.lookup, &hash, now.to_offset()).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn housekeeping(core: Core) {
+    let stopping = core.tasks.stopping();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+            () = stopping.cancelled() => return,
+        }
+        if let Err(error) = core.store.ensure_audit_partitions(core.clock.now()).await {
+            tracing::error!(error.cause = %error, "audit partitions were not made; records go to the default partition");
+        }
+    }
+}

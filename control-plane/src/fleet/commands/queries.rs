@@ -1,0 +1,111 @@
+//! SQL of commands.
+
+use std::time::Duration;
+
+use ids::{Id, ProxyId, TenantId, UpstreamId, Uuid};
+use seams::Timestamp;
+
+use super::Claimed;
+use crate::db::{OperatorTx, StoreError, TenantTx};
+
+/// Adds a command, or gives the one that waits already.
+pub(super) async fn insert(
+    tx: &mut TenantTx,
+    id: Uuid,
+    upstream: UpstreamId,
+    now: Timestamp,
+) -> Result<Uuid, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let waiting = sqlx::query_scalar!(
+        "SELECT id FROM commands
+         WHERE tenant_id = $1 AND upstream_id = $2 AND finished_at IS NULL AND claimed_at IS NULL LIMIT 1",
+        tenant,
+        upstream.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    if let Some(waiting) = waiting {
+        return Ok(waiting);
+    }
+    let inserted = sqlx::query!(
+        "INSERT INTO commands (tenant_id, id, pool_id, upstream_id, created_at)
+         SELECT id, $2, pool_id, $3, $4 FROM tenants WHERE id = $1",
+        tenant,
+        id,
+        upstream.uuid(),
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    if inserted.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(id) }
+}
+
+/// Commands that wait, or whose claim ran out, locked against other replicas.
+pub(super) async fn open(
+    tx: &mut OperatorTx,
+    pools: &[Uuid],
+    now: Timestamp,
+    claim: Duration,
+    life: Duration,
+    batch: i64,
+) -> Result<Vec<Claimed>, StoreError> {
+    let before =
+        |by: Duration| Timestamp::from_micros(now.micros().saturating_sub(by.as_micros() as u64)).to_offset();
+    let rows = sqlx::query!(
+        "SELECT tenant_id, id, upstream_id, pool_id FROM commands
+         WHERE pool_id = ANY ($1) AND finished_at IS NULL AND created_at > $2 AND (claimed_at IS NULL OR claimed_at < $3)
+         ORDER BY created_at LIMIT $4 FOR UPDATE SKIP LOCKED",
+        pools,
+        before(life),
+        before(claim),
+        batch
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let claimed = rows.into_iter().map(|row| Claimed {
+        id: row.id,
+        tenant: Id::from_uuid(row.tenant_id),
+        upstream: Id::from_uuid(row.upstream_id),
+        pool: Id::from_uuid(row.pool_id),
+    });
+    Ok(claimed.collect())
+}
+
+pub(super) async fn claim(
+    tx: &mut OperatorTx,
+    tenant: TenantId,
+    id: Uuid,
+    proxy: ProxyId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE commands SET claimed_by = $3, claimed_at = $4 WHERE tenant_id = $1 AND id = $2",
+        tenant.uuid(),
+        id,
+        proxy.uuid(),
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn finish(
+    tx: &mut OperatorTx,
+    tenant: TenantId,
+    id: Uuid,
+    error_code: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE commands SET finished_at = $3, error_code = $4
+         WHERE tenant_id = $1 AND id = $2 AND finished_at IS NULL",
+        tenant.uuid(),
+        id,
+        now.to_offset(),
+        error_code
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! The driver of a proxy's configuration stream: carries out what `wire::stream::server` says.
+
+use std::{sync::Arc, time::Duration};
+
+use crypto::DataKey;
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use ids::TenantId;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use wire::{
+    stream::{
+        Context,
+        server::{CloseReason, Input, LoadFailure, Output, QUEUE, Server, Snapshot},
+    },
+    v1,
+};
+
+use super::{
+    Peer, Peers,
+    progress::{Pending, Progress, Run},
+    queries::{self, StoredSnapshot},
+};
+use crate::{
+    app::Core,
+    db::StoreError,
+    publish::hub::{Change, Hub, News, Subscription},
+};
+
+/// Snapshots read at once by all streams of a replica: a fleet that reconnects must not take all connections.
+const LOADS: usize = 4;
+/// Between attempts to write what a proxy said.
+const WRITE_AGAIN: Duration = Duration::from_millis(500);
+
+pub(super) struct ConfigService {
+    core: Core,
+    hub: Arc<Hub>,
+    peers: Peers,
+    loads: Arc<Semaphore>,
+    control_id: String,
+}
+
+impl ConfigService {
+    pub(super) fn new(core: Core, hub: Arc<Hub>) -> Self {
+        let control_id = crypto::digest::hex(&core.entropy.bytes::<8>());
+        Self {
+            peers: Peers::new(core.clone()),
+            core,
+            hub,
+            loads: Arc::new(Semaphore::new(LOADS)),
+            control_id,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::config_server::Config for ConfigService {
+    type StreamStream = ReceiverStream<Result<v1::ControlMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::ProxyMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let peer = self.peers.admit(&request).await?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let session = Session {
+            news: self.hub.subscribe(peer.pool),
+            core: self.core.clone(),
+            loads: self.loads.clone(),
+            machine: Server::new(self.control_id.clone(), context(&self.core)),
+            peer,
+            sender,
+            loading: FuturesUnordered::new(),
+            pending: Pending::default(),
+            writing: None,
+        };
+        self.core.tasks.spawn("configuration stream", session.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn context(core: &Core) -> Context<'_> {
+    Context { now: core.clock.monotonic(), wall: core.clock.now(), entropy: &*core.entropy }
+}
+
+type Loading = BoxFuture<'static, Input>;
+type Writing = BoxFuture<'static, (Pending, Result<bool, StoreError>)>;
+
+/// Why the driver stops.
+enum End {
+    /// The proxy went, or this replica stops.
+    Quiet,
+    Told(Status),
+}
+
+struct Session {
+    core: Core,
+    peer: Peer,
+    news: Subscription,
+    loads: Arc<Semaphore>,
+    machine: Server,
+    sender: mpsc::Sender<Result<v1::ControlMessage, Status>>,
+    loading: FuturesUnordered<Loading>,
+    pending: Pending,
+    writing: Option<Writing>,
+}
+
+impl Session {
+    async fn run(mut self, mut inbound: Streaming<v1::ProxyMessage>) {
+        let proxy = self.peer.proxy;
+        metrics::gauge!(telemetry::metric::PROXIES_CONNECTED).increment(1.0);
+        tracing::info!(portcullis.proxy.id = %proxy, "configuration stream opened");
+        let end = self.serve(&mut inbound).await;
+        if let End::Told(status) = end {
+            tracing::warn!(portcullis.proxy.id = %proxy, reason = status.message(), "configuration stream ended by us");
+            let _gone = self.sender.try_send(Err(status));
+        } else {
+            tracing::info!(portcullis.proxy.id = %proxy, "configuration stream closed");
+        }
+        self.settle().await;
+        metrics::gauge!(telemetry::metric::PROXIES_CONNECTED).decrement(1.0);
+    }
+
+    async fn serve(&mut self, inbound: &mut Streaming<v1::ProxyMessage>) -> End {
+        let stopping = self.core.tasks.stopping();
+        loop {
+            self.begin_writing();
+            let tick = self.machine.wake_at().since(self.core.clock.monotonic());
+            let input = tokio::select! {
+                () = stopping.cancelled() => return End::Quiet,
+                () = self.sender.closed() => return End::Quiet,
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => {
+                        self.pending.run = Run::of(&message).or(self.pending.run.take());
+                        Input::Received(message)
+                    }
+                    Ok(None) | Err(_) => return End::Quiet,
+                },
+                news = self.news.next() => match news {
+                    News::Whole(list) => Input::Sources(list),
+                    News::One(Change::Current(tenant, version)) => Input::Changed(tenant, version),
+                    News::One(Change::Vanished(tenant)) => Input::Vanished(tenant),
+                },
+                Some(loaded) = self.loading.next() => loaded,
+                written = written(&mut self.writing) => match self.written(written) {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
+                () = tokio::time::sleep(tick) => Input::Tick,
+            };
+            if let Err(end) = self.step(input) {
+                return end;
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Result<(), End> {
+        let mut outputs = Vec::new();
+        self.machine.handle(context(&self.core), input, &mut outputs);
+        for output in outputs {
+            match output {
+                Output::Send(message) => {
+                    // The queue holds all that the machine gives out unasked, so a full one is a proxy that does not read.
+                    self.sender
+                        .try_send(Ok(message))
+                        .map_err(|_| End::Told(Status::resource_exhausted("messages are not being read")))?;
+                }
+                Output::Load(tenant) => self.loading.push(Box::pin(load(
+                    self.core.clone(),
+                    self.loads.clone(),
+                    self.peer,
+                    tenant,
+                ))),
+                Output::Heard => self.pending.heard = true,
+                Output::Applied(tenant, Some(version)) => {
+                    self.pending.tenants.insert(tenant, Progress::Applied(version));
+                }
+                Output::Applied(tenant, None) => {
+                    self.pending.tenants.insert(tenant, Progress::Removed);
+                }
+                Output::Rejected { tenant, version, at_rev, code, detail } => {
+                    tracing::error!(
+                        portcullis.proxy.id = %self.peer.proxy,
+                        portcullis.tenant.id = %tenant,
+                        portcullis.config.rev = version.rev,
+                        error.code = code.slug(),
+                        detail,
+                        "proxy refused a snapshot"
+                    );
+                    let rejected = Progress::Rejected { rev: version.rev, at_rev, code, detail };
+                    self.pending.tenants.insert(tenant, rejected);
+                }
+                Output::Close(reason) => return Err(End::Told(closing(reason))),
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_writing(&mut self) {
+        if self.writing.is_none() && !self.pending.is_empty() {
+            let (core, proxy, pending) =
+                (self.core.clone(), self.peer.proxy, std::mem::take(&mut self.pending));
+            self.writing = Some(Box::pin(async move {
+                let result = pending.write(&core, proxy).await;
+                if result.is_err() {
+                    tokio::time::sleep(WRITE_AGAIN).await;
+                }
+                (pending, result)
+            }));
+        }
+    }
+
+    fn written(&mut self, (pending, result): (Pending, Result<bool, StoreError>)) -> Result<(), End> {
+        self.writing = None;
+        match result {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::Told(Status::unauthenticated("not an enrolled proxy"))),
+            Err(error) => {
+                tracing::warn!(portcullis.proxy.id = %self.peer.proxy, error.cause = %error, "progress was not stored");
+                self.pending.put_back(pending);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the proxy said last still counts, once.
+    async fn settle(mut self) {
+        if let Some(writing) = self.writing.take() {
+            let written = writing.await;
+            let _ended = self.written(written);
+        }
+        if !self.pending.tenants.is_empty() {
+            self.pending.heard = false;
+            if let Err(error) = self.pending.write(&self.core, self.peer.proxy).await {
+                tracing::debug!(error.cause = %error, "last progress was not stored; the proxy will say it again");
+            }
+        }
+    }
+}
+
+async fn written(writing: &mut Option<Writing>) -> (Pending, Result<bool, StoreError>) {
+    match writing {
+        Some(writing) => writing.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn closing(reason: CloseReason) -> Status {
+    match reason {
+        CloseReason::Silent => Status::deadline_exceeded("nothing was heard for a lease"),
+        CloseReason::Aged => Status::unavailable("connect again"),
+        CloseReason::SchemaUnsupported => Status::failed_precondition("no snapshot schema in common"),
+        CloseReason::ProtocolViolation => Status::invalid_argument("message out of place"),
+    }
+}
+
+async fn load(core: Core, loads: Arc<Semaphore>, peer: Peer, tenant: TenantId) -> Input {
+    let Ok(_permit) = loads.acquire().await else {
+        return Input::NotLoaded(tenant, LoadFailure::Unavailable);
+    };
+    let read = async { queries::snapshot(&mut core.store.operator().await?, tenant, peer.pool).await };
+    let stored = match read.await {
+        Ok(Some(stored)) => stored,
+        // It vanished; the hub will say so.
+        Ok(None) => return Input::NotLoaded(tenant, LoadFailure::Broken),
+        Err(error @ StoreError::Unavailable(_)) => {
+            tracing::warn!(portcullis.tenant.id = %tenant, error.cause = %error, "snapshot cannot be read");
+            return Input::NotLoaded(tenant, LoadFailure::Unavailable);
+        }
+        Err(error) => {
+            tracing::error!(portcullis.tenant.id = %tenant, error.cause = %error, "snapshot cannot be read");
+            return Input::NotLoaded(tenant, LoadFailure::Broken);
+        }
+    };
+    match with_keys(&core, tenant, stored) {
+        Ok(snapshot) => Input::Loaded(tenant, snapshot),
+        Err(error) => {
+            tracing::error!(portcullis.tenant.id = %tenant, error.cause = %error, "tenant's data keys do not open");
+            Input::NotLoaded(tenant, LoadFailure::Broken)
+        }
+    }
+}
+
+fn with_keys(core: &Core, tenant: TenantId, stored: StoredSnapshot) -> Result<Snapshot, crypto::SealError> {
+    let keys = stored.keys.into_iter().map(|key| {
+        let opened = DataKey::unwrap(core.secrets.kek(), tenant, key.id, &key.wrapped)?;
+        Ok(v1::TenantKey {
+            id: key.id.uuid().as_bytes().to_vec(),
+            material: opened.material.to_vec(),
+            current: key.current,
+        })
+    });
+    Ok(Snapshot { version: stored.version, bytes: stored.body, keys: keys.collect::<Result<_, _>>()? })
+}

@@ -1,0 +1,70 @@
+//! Who is at the other end of a connection: what its certificate says, and whether the fleet still knows it.
+
+use std::net::IpAddr;
+
+use ids::{PoolId, ProxyId};
+use rustls::pki_types::CertificateDer;
+use seams::Timestamp;
+use tonic::{
+    Request, Status,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use super::queries;
+use crate::app::Core;
+
+/// A proxy that may speak now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// By its certificate.
+    pub(crate) proxy: ProxyId,
+    /// Whose tenants it serves.
+    pub(crate) pool: PoolId,
+    /// Where it is.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// What a certificate of the fleet's CA says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) proxy: ProxyId,
+    pub(super) not_after: Timestamp,
+}
+
+/// The proxy a certificate names. Whether the CA signed it has been checked before.
+pub(super) fn named(certificate: &CertificateDer<'_>) -> Option<Named> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    let [GeneralName::URI(uri)] = names.value.general_names[..] else { return None };
+    let proxy = uri.strip_prefix(wire::PROXY_SPIFFE_PREFIX)?.parse().ok()?;
+    let not_after = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    Some(Named { proxy, not_after: Timestamp::from_secs(not_after) })
+}
+
+/// Admits proxies to the mutual-TLS port's services.
+#[derive(Debug, Clone)]
+pub(crate) struct Peers {
+    core: Core,
+}
+
+impl Peers {
+    pub(crate) const fn new(core: Core) -> Self {
+        Self { core }
+    }
+
+    /// The proxy behind a request, unless its certificate has run out since the connection was made, or the proxy is
+    /// unknown or revoked: these are told nothing more.
+    pub(crate) async fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
+        let refused = || Status::unauthenticated("not an enrolled proxy");
+        let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+        let certificates = info.and_then(TlsConnectInfo::peer_certs).ok_or_else(refused)?;
+        let named = certificates.first().and_then(named).ok_or_else(refused)?;
+        if named.not_after <= self.core.clock.now() {
+            return Err(refused());
+        }
+        let mut tx = self.core.store.operator().await?;
+        let pool = queries::pool_of_live_proxy(&mut tx, named.proxy).await?.ok_or_else(refused)?;
+        Ok(Peer { proxy: named.proxy, pool, address: request.remote_addr().map(|address| address.ip()) })
+    }
+}

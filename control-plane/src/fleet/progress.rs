@@ -1,0 +1,86 @@
+//! What a configuration stream tells the database: that the proxy lives, and how far it is with each tenant.
+//!
+//! Gathered while a write is under way and written together, so that a proxy that acknowledges 10,000 tenants costs a
+//! few statements, and a slow database does not hold up the stream.
+
+use std::collections::BTreeMap;
+
+use errors::ErrorCode;
+use ids::{ProxyId, TenantId};
+use wire::{
+    stream::{LEASE_TTL, Version},
+    v1,
+};
+
+use super::queries;
+use crate::{app::Core, db::StoreError};
+
+/// A proxy's state with one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It enforces this.
+    Applied(Version),
+    /// It enforces nothing of the tenant any more.
+    Removed,
+    /// It refused a revision and stays at another (0: none).
+    Rejected { rev: u64, at_rev: u64, code: ErrorCode, detail: String },
+}
+
+/// What `Hello` said of the process.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) boot: Vec<u8>,
+    pub(super) build: String,
+}
+
+impl Run {
+    pub(super) fn of(message: &v1::ProxyMessage) -> Option<Self> {
+        match &message.body {
+            Some(v1::proxy_message::Body::Hello(hello)) => {
+                Some(Self { boot: hello.boot.clone(), build: hello.build.chars().take(100).collect() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What has not been written yet.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// The stream has just begun: what was known of the proxy before no longer counts.
+    pub(super) run: Option<Run>,
+    /// Its lease is to be extended.
+    pub(super) heard: bool,
+    pub(super) tenants: BTreeMap<TenantId, Progress>,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.run.is_none() && !self.heard && self.tenants.is_empty()
+    }
+
+    /// Puts back what could not be written, under what has come since.
+    pub(super) fn put_back(&mut self, failed: Self) {
+        self.run = self.run.take().or(failed.run);
+        self.heard |= failed.heard;
+        for (tenant, progress) in failed.tenants {
+            self.tenants.entry(tenant).or_insert(progress);
+        }
+    }
+
+    /// Writes all of it. `false` when the proxy is revoked or unknown: its stream is to be ended.
+    pub(super) async fn write(&self, core: &Core, proxy: ProxyId) -> Result<bool, StoreError> {
+        let now = core.clock.now();
+        let mut tx = core.store.operator().await?;
+        if !queries::extend_lease(&mut tx, proxy, self.run.as_ref(), now.plus(LEASE_TTL)).await? {
+            return Ok(false);
+        }
+        if self.run.is_some() {
+            let tenants: Vec<_> = self.tenants.keys().map(|tenant| tenant.uuid()).collect();
+            queries::forget_progress(&mut tx, proxy, &tenants, now).await?;
+        }
+        queries::store_progress(&mut tx, proxy, &self.tenants, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}

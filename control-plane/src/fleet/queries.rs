@@ -1,0 +1,359 @@
+//! SQL of the fleet: the authority, proxies and join tokens, what is served to proxies and what they say.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ids::{DataKeyId, Id, PoolId, ProxyId, TenantId, Uuid};
+use seams::Timestamp;
+use wire::stream::Version;
+
+use super::{
+    ca::CaRow,
+    progress::{Progress, Run},
+};
+use crate::db::{AuthTx, OperatorTx, StoreError, Unreadable};
+
+/// Held while the first authority is made: any number that nothing else uses.
+const AUTHORITY_LOCK: i64 = 0x7063_6361;
+
+fn digest(bytes: &[u8]) -> Result<[u8; 32], Unreadable> {
+    bytes.try_into().map_err(|_| Unreadable("digest"))
+}
+
+fn rev(value: i64) -> Result<u64, Unreadable> {
+    value.try_into().map_err(|_| Unreadable("revision"))
+}
+
+fn stored_rev(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The oldest authority: the one in use.
+pub(super) async fn authority(tx: &mut OperatorTx) -> Result<Option<CaRow>, StoreError> {
+    let row = sqlx::query!(
+        "SELECT id, certificate_der, sealed_key, spki_sha256, not_after FROM certificate_authorities
+         ORDER BY created_at, id LIMIT 1"
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    row.map(|row| {
+        Ok(CaRow {
+            id: row.id,
+            certificate_der: row.certificate_der,
+            sealed_key: row.sealed_key,
+            spki_sha256: digest(&row.spki_sha256)?,
+            not_after: Timestamp::from_offset(row.not_after),
+        })
+    })
+    .transpose()
+}
+
+/// Stores `made` unless another replica was faster; gives what is stored.
+pub(super) async fn store_authority(
+    tx: &mut OperatorTx,
+    made: &CaRow,
+    now: Timestamp,
+) -> Result<CaRow, StoreError> {
+    sqlx::query!("SELECT pg_advisory_xact_lock($1) AS locked", AUTHORITY_LOCK).fetch_one(tx.conn()).await?;
+    if let Some(row) = authority(tx).await? {
+        return Ok(row);
+    }
+    sqlx::query!(
+        "INSERT INTO certificate_authorities (id, certificate_der, sealed_key, spki_sha256, created_at, not_after)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        made.id,
+        made.certificate_der,
+        made.sealed_key,
+        made.spki_sha256.as_slice(),
+        now.to_offset(),
+        made.not_after.to_offset(),
+    )
+    .execute(tx.conn())
+    .await?;
+    authority(tx).await?.ok_or(StoreError::NotFound)
+}
+
+/// Id and hash of a join token, whatever its state.
+pub(super) async fn join_token(
+    tx: &mut AuthTx,
+    lookup: &str,
+) -> Result<Option<(Uuid, [u8; 32])>, StoreError> {
+    let row = sqlx::query!("SELECT id, hash FROM join_tokens WHERE lookup = $1", lookup)
+        .fetch_optional(tx.conn())
+        .await?;
+    row.map(|row| Ok((row.id, digest(&row.hash)?))).transpose()
+}
+
+/// A pool by id and name.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) id: PoolId,
+    pub(super) slug: String,
+}
+
+/// Marks a join token as used. `None` when it is used already or its time is over.
+pub(super) async fn use_join_token(
+    tx: &mut OperatorTx,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Pool>, StoreError> {
+    let row = sqlx::query!(
+        "UPDATE join_tokens SET used_at = $2
+         FROM pools WHERE join_tokens.id = $1 AND used_at IS NULL AND not_after > $2 AND pools.id = join_tokens.pool_id
+         RETURNING pools.id, pools.slug",
+        id,
+        now.to_offset()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Pool { id: Id::from_uuid(row.id), slug: row.slug }))
+}
+
+/// A proxy that joins.
+#[derive(Debug)]
+pub(super) struct NewProxy<'a> {
+    pub(super) id: ProxyId,
+    pub(super) pool: PoolId,
+    pub(super) build: &'a str,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) not_after: Timestamp,
+}
+
+pub(super) async fn insert_proxy(
+    tx: &mut OperatorTx,
+    proxy: &NewProxy<'_>,
+    token: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO proxies (id, pool_id, build, certificate_sha256, certificate_not_after, enrolled_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        proxy.id.uuid(),
+        proxy.pool.uuid(),
+        proxy.build,
+        proxy.fingerprint.as_slice(),
+        proxy.not_after.to_offset(),
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!("UPDATE join_tokens SET used_by = $2 WHERE id = $1", token, proxy.id.uuid())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Notes a proxy's new certificate and gives its pool's name. `None` when the proxy is unknown or revoked.
+pub(super) async fn renew_proxy(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    build: &str,
+    fingerprint: &[u8; 32],
+    not_after: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let slug = sqlx::query_scalar!(
+        "UPDATE proxies SET build = $2, certificate_sha256 = $3, certificate_not_after = $4
+         FROM pools WHERE proxies.id = $1 AND revoked_at IS NULL AND pools.id = proxies.pool_id RETURNING pools.slug",
+        proxy.uuid(),
+        build,
+        fingerprint.as_slice(),
+        not_after.to_offset()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(slug)
+}
+
+/// The pool of a proxy that is known and not revoked.
+pub(super) async fn pool_of_live_proxy(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+) -> Result<Option<PoolId>, StoreError> {
+    let pool =
+        sqlx::query_scalar!("SELECT pool_id FROM proxies WHERE id = $1 AND revoked_at IS NULL", proxy.uuid())
+            .fetch_optional(tx.conn())
+            .await?;
+    Ok(pool.map(Id::from_uuid))
+}
+
+/// The pool a tenant is served by.
+pub(super) async fn pool_of_tenant(
+    tx: &mut OperatorTx,
+    tenant: TenantId,
+) -> Result<Option<PoolId>, StoreError> {
+    let pool = sqlx::query_scalar!("SELECT pool_id FROM tenants WHERE id = $1", tenant.uuid())
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(pool.map(Id::from_uuid))
+}
+
+/// Extends a proxy's lease. `false` when it is unknown or revoked.
+pub(super) async fn extend_lease(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    run: Option<&Run>,
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "UPDATE proxies SET lease_until = $2, boot = COALESCE($3, boot), build = COALESCE($4, build)
+         WHERE id = $1 AND revoked_at IS NULL",
+        proxy.uuid(),
+        until.to_offset(),
+        run.map(|run| run.boot.as_slice()),
+        run.map(|run| run.build.as_str()),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A process that has just said what it holds holds nothing else.
+pub(super) async fn forget_progress(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    except: &[Uuid],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE proxy_revisions SET applied_rev = 0, applied_digest = NULL, rejected_rev = 0, rejected_code = NULL,
+           rejected_detail = NULL, updated_at = $3
+         WHERE proxy_id = $1 AND tenant_id <> ALL ($2) AND (applied_rev > 0 OR rejected_rev > 0)",
+        proxy.uuid(),
+        except,
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Writes how far a proxy is. Tenants that were deleted meanwhile are passed over.
+pub(super) async fn store_progress(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    progress: &BTreeMap<TenantId, Progress>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if progress.is_empty() {
+        return Ok(());
+    }
+    let mut columns = ProgressColumns::default();
+    for (tenant, progress) in progress {
+        columns.push(*tenant, progress);
+    }
+    sqlx::query!(
+        "INSERT INTO proxy_revisions (tenant_id, proxy_id, applied_rev, applied_digest, rejected_rev, rejected_code,
+           rejected_detail, updated_at)
+         SELECT said.tenant, $1, said.applied_rev, said.applied_digest, said.rejected_rev, said.rejected_code,
+           said.rejected_detail, $8
+         FROM UNNEST($2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::text[], $7::text[])
+           AS said (tenant, applied_rev, applied_digest, rejected_rev, rejected_code, rejected_detail)
+         JOIN tenants ON tenants.id = said.tenant
+         ON CONFLICT (tenant_id, proxy_id) DO UPDATE SET applied_rev = EXCLUDED.applied_rev,
+           applied_digest = EXCLUDED.applied_digest, rejected_rev = EXCLUDED.rejected_rev,
+           rejected_code = EXCLUDED.rejected_code, rejected_detail = EXCLUDED.rejected_detail,
+           updated_at = EXCLUDED.updated_at",
+        proxy.uuid(),
+        &columns.tenants,
+        &columns.applied_revs,
+        &columns.applied_digests as &[Option<Vec<u8>>],
+        &columns.rejected_revs,
+        &columns.rejected_codes as &[Option<String>],
+        &columns.rejected_details as &[Option<String>],
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct ProgressColumns {
+    tenants: Vec<Uuid>,
+    applied_revs: Vec<i64>,
+    applied_digests: Vec<Option<Vec<u8>>>,
+    rejected_revs: Vec<i64>,
+    rejected_codes: Vec<Option<String>>,
+    rejected_details: Vec<Option<String>>,
+}
+
+impl ProgressColumns {
+    fn push(&mut self, tenant: TenantId, progress: &Progress) {
+        let (applied, digest, rejected) = match progress {
+            Progress::Applied(version) => (version.rev, Some(version.digest.to_vec()), None),
+            Progress::Removed => (0, None, None),
+            Progress::Rejected { rev, at_rev, code, detail } => (*at_rev, None, Some((*rev, *code, detail))),
+        };
+        self.tenants.push(tenant.uuid());
+        self.applied_revs.push(stored_rev(applied));
+        self.applied_digests.push(digest);
+        self.rejected_revs.push(rejected.map_or(0, |(rev, ..)| stored_rev(rev)));
+        self.rejected_codes.push(rejected.map(|(_, code, _)| code.slug().to_owned()));
+        self.rejected_details.push(rejected.map(|(.., detail)| detail.replace('\0', "")));
+    }
+}
+
+/// Every tenant that has a compiled revision: where it is served and which revision is current.
+pub(crate) async fn revisions(tx: &mut OperatorTx) -> Result<Vec<(TenantId, PoolId, Version)>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT tenants.id, tenants.pool_id, tenants.rev, outbox.digest
+         FROM tenants JOIN outbox ON outbox.tenant_id = tenants.id AND outbox.rev = tenants.rev"
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let version = Version { rev: rev(row.rev)?, digest: digest(&row.digest)? };
+            Ok((Id::from_uuid(row.id), Id::from_uuid(row.pool_id), version))
+        })
+        .collect()
+}
+
+/// A tenant's current snapshot and its wrapped data keys.
+#[derive(Debug)]
+pub(super) struct StoredSnapshot {
+    pub(super) version: Version,
+    pub(super) body: Bytes,
+    pub(super) keys: Vec<WrappedKey>,
+}
+
+#[derive(Debug)]
+pub(super) struct WrappedKey {
+    pub(super) id: DataKeyId,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) current: bool,
+}
+
+/// `None` when the pool has no such tenant, or the tenant has no compiled revision.
+pub(super) async fn snapshot(
+    tx: &mut OperatorTx,
+    tenant: TenantId,
+    pool: PoolId,
+) -> Result<Option<StoredSnapshot>, StoreError> {
+    let row = sqlx::query!(
+        "SELECT snapshots.rev, snapshots.digest, snapshots.body FROM tenants
+         JOIN snapshots ON snapshots.tenant_id = tenants.id AND snapshots.rev = tenants.rev
+         WHERE tenants.id = $1 AND tenants.pool_id = $2",
+        tenant.uuid(),
+        pool.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let keys = sqlx::query!(
+        "SELECT id, wrapped, current FROM tenant_data_keys WHERE tenant_id = $1 ORDER BY id",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let keys = keys.into_iter().map(|key| WrappedKey {
+        id: Id::from_uuid(key.id),
+        wrapped: key.wrapped,
+        current: key.current,
+    });
+    Ok(Some(StoredSnapshot {
+        version: Version { rev: rev(row.rev)?, digest: digest(&row.digest)? },
+        body: row.body.into(),
+        keys: keys.collect(),
+    }))
+}

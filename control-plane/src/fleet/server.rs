@@ -1,0 +1,151 @@
+//! The fleet's two ports.
+
+use std::{sync::Arc, time::Duration};
+
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Server, server::Router};
+use wire::{
+    MAX_MESSAGE,
+    v1::{
+        audit_server::AuditServer, commands_server::CommandsServer, config_server::ConfigServer,
+        enrol_server::EnrolServer, report_server::ReportServer,
+    },
+};
+
+use super::{
+    FleetError, ca::Authority, commands::CommandsService, config::ConfigService, enrol::EnrolService,
+    report::ReportService, tls::ServerCertificate,
+};
+use crate::{app::Core, audit::ingest::AuditService, publish::hub::Hub};
+
+/// Handshakes under way at once, per port.
+const HANDSHAKES: usize = 256;
+/// A handshake that takes longer is dropped.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request to join holds a token and a certificate request.
+const MAX_ENROL_MESSAGE: usize = 64 << 10;
+/// Between signs of life on an idle connection, and how long to wait for an answer.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Flow-control windows: a snapshot of 16 MiB does not take its time in round trips.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams of one connection: a proxy keeps three and sends short reports.
+const STREAMS: u32 = 64;
+/// After a refused `accept`, such as for want of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves proxies on both ports until shutdown.
+///
+/// # Errors
+/// [`FleetError`] if the authority cannot be read or made.
+pub async fn start(
+    core: Core,
+    hub: Arc<Hub>,
+    enrol: TcpListener,
+    grpc: TcpListener,
+) -> Result<(), FleetError> {
+    let authority = Arc::new(Authority::load(&core).await?);
+    let certificate = ServerCertificate::issue(&authority, core.clock.clone(), core.entropy.clone())?;
+    let enrol_tls = certificate.enrol_config()?;
+    let mutual_tls = certificate.mutual_config(&authority)?;
+
+    let joining = EnrolServer::new(EnrolService::new(core.clone(), authority.clone())?)
+        .max_decoding_message_size(MAX_ENROL_MESSAGE);
+    let router = builder().timeout(Duration::from_secs(20)).add_service(joining);
+    serve(&core, "enrolment port", enrol, enrol_tls, router);
+
+    let config = ConfigServer::new(ConfigService::new(core.clone(), hub.clone()))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let report = ReportServer::new(ReportService::new(core.clone())).max_decoding_message_size(MAX_MESSAGE);
+    let commands = CommandsServer::new(CommandsService::start(&core, &hub));
+    let audit = AuditServer::new(AuditService::new(core.clone())).max_decoding_message_size(MAX_MESSAGE);
+    let router = builder().add_service(config).add_service(report).add_service(commands).add_service(audit);
+    serve(&core, "proxy port", grpc, mutual_tls, router);
+
+    core.tasks.spawn("certificate renewal", renew(core.clone(), authority, certificate));
+    Ok(())
+}
+
+fn builder() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+}
+
+fn serve(core: &Core, name: &'static str, listener: TcpListener, tls: Arc<ServerConfig>, router: Router) {
+    let (sender, connections) = mpsc::channel(HANDSHAKES);
+    let (accepting, stopping) = (core.clone(), core.tasks.stopping());
+    core.tasks.spawn(name, async move {
+        let served =
+            router.serve_with_incoming_shutdown(ReceiverStream::new(connections), stopping.cancelled());
+        if let Err(error) = served.await {
+            tracing::error!(error.cause = %error, "port failed");
+        }
+    });
+    core.tasks.spawn(name, accept(accepting, listener, TlsAcceptor::from(tls), sender));
+}
+
+type Accepted = Result<TlsStream<TcpStream>, std::io::Error>;
+
+/// Handshakes run beside each other: one that dawdles holds up nobody.
+async fn accept(
+    core: Core,
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    connections: mpsc::Sender<Accepted>,
+) {
+    let stopping = core.tasks.stopping();
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    loop {
+        let Ok(permit) = handshakes.clone().acquire_owned().await else { return };
+        let (stream, address) = tokio::select! {
+            () = stopping.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(error.cause = %error, "connection was not accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                }
+            },
+        };
+        let (acceptor, connections) = (acceptor.clone(), connections.clone());
+        core.tasks.spawn("handshake", async move {
+            let _permit = permit;
+            // Fails only on a connection that is gone already.
+            let _gone = stream.set_nodelay(true);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let _stopped = connections.send(Ok(stream)).await;
+                }
+                Ok(Err(error)) => {
+                    tracing::info!(client.address = %address, error.cause = %error, "TLS handshake failed")
+                }
+                Err(_) => tracing::info!(client.address = %address, "TLS handshake took too long"),
+            }
+        });
+    }
+}
+
+async fn renew(core: Core, authority: Arc<Authority>, certificate: Arc<ServerCertificate>) {
+    let stopping = core.tasks.stopping();
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(ServerCertificate::renew_every()) => {}
+        }
+        if let Err(error) = certificate.renew(&authority) {
+            tracing::error!(error.cause = %error, "own certificate was not renewed");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The authority and the handshakes that rest on it, without a database.
+
+use std::sync::Arc;
+
+use crypto::FileKek;
+use ids::ProxyId;
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+};
+use seams::{Clock, Entropy, SeededEntropy, SystemClock, Timestamp};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::{
+    ca::{Authority, Csr, make},
+    peer::named,
+    tls::ServerCertificate,
+};
+
+fn kek() -> FileKek {
+    FileKek::from_bytes(&FileKek::generate_file(&SeededEntropy::new(1))).expect("a key file")
+}
+
+fn authority() -> Authority {
+    let row = make(&kek(), SystemClock.now(), &SeededEntropy::new(2)).expect("a CA");
+    Authority::open(&kek(), &row).expect("opens")
+}
+
+fn csr(key: &KeyPair) -> Vec<u8> {
+    CertificateParams::default().serialize_request(key).expect("a request").der().to_vec()
+}
+
+struct Member {
+    key: KeyPair,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+fn member(authority: &Authority, proxy: ProxyId, now: Timestamp) -> Member {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
+    let csr = Csr::verify(&csr(&key)).expect("a good request");
+    let issued = authority.issue_proxy(&csr, proxy, now, &SeededEntropy::new(3)).expect("issues");
+    Member { key, chain: issued.chain }
+}
+
+fn client(authority: &Authority, member: Option<&Member>, tls12: bool) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate().clone()).expect("a root");
+    let versions = if tls12 { vec![&rustls::version::TLS12] } else { vec![&rustls::version::TLS13] };
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&versions)
+        .expect("versions")
+        .with_root_certificates(roots);
+    match member {
+        Some(member) => {
+            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(member.key.serialize_der()));
+            builder.with_client_auth_cert(member.chain.clone(), key).expect("a client certificate")
+        }
+        None => builder.with_no_client_auth(),
+    }
+}
+
+/// Whether a byte gets through and back: with TLS 1.3 a client learns of its refusal only when it reads.
+async fn connects(server: Arc<rustls::ServerConfig>, client: ClientConfig) -> bool {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let serving = async {
+        let mut stream = TlsAcceptor::from(server).accept(far).await.ok()?;
+        let byte = stream.read_u8().await.ok()?;
+        stream.write_u8(byte).await.ok()?;
+        stream.shutdown().await.ok()
+    };
+    let calling = async {
+        let name = ServerName::try_from(wire::CONTROL_NAME).expect("a name");
+        let mut stream = TlsConnector::from(Arc::new(client)).connect(name, near).await.ok()?;
+        stream.write_u8(7).await.ok()?;
+        stream.read_u8().await.ok()
+    };
+    let (_, echoed) = tokio::join!(serving, calling);
+    echoed == Some(7)
+}
+
+fn certificate(authority: &Authority) -> Arc<ServerCertificate> {
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
+        (Arc::new(SystemClock), Arc::new(SeededEntropy::new(4)));
+    ServerCertificate::issue(authority, clock, entropy).expect("a server certificate")
+}
+
+#[test]
+fn the_authority_opens_with_its_master_key_only() {
+    let row = make(&kek(), SystemClock.now(), &SeededEntropy::new(2)).expect("a CA");
+    let opened = Authority::open(&kek(), &row).expect("opens");
+    assert_eq!(opened.key_hash, row.spki_sha256);
+    let other = FileKek::from_bytes(&FileKek::generate_file(&SeededEntropy::new(9))).expect("a key file");
+    assert!(Authority::open(&other, &row).is_err());
+    let mut moved = make(&kek(), SystemClock.now(), &SeededEntropy::new(5)).expect("another CA");
+    moved.sealed_key.clone_from(&row.sealed_key);
+    assert!(Authority::open(&kek(), &moved).is_err(), "sealed for another row");
+}
+
+#[test]
+fn a_certificate_names_the_proxy_and_nothing_the_request_asked_for() {
+    let (authority, proxy, now) = (authority(), ProxyId::from_parts(1, [1; 10]), SystemClock.now());
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
+    let mut params = CertificateParams::default();
+    let forged = format!("{}{}", wire::PROXY_SPIFFE_PREFIX, ProxyId::from_parts(1, [2; 10]));
+    params.subject_alt_names = vec![SanType::URI(forged.try_into().expect("a URI"))];
+    let request = params.serialize_request(&key).expect("a request");
+    let csr = Csr::verify(request.der()).expect("a good request");
+    let issued = authority.issue_proxy(&csr, proxy, now, &SeededEntropy::new(3)).expect("issues");
+    let named = named(&issued.chain[0]).expect("a name");
+    assert_eq!(named.proxy, proxy);
+    assert_eq!(named.not_after.secs(), now.secs() + 3600);
+}
+
+#[test]
+fn requests_with_a_foreign_signature_or_another_kind_of_key_are_refused() {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
+    let mut forged = csr(&key);
+    let last = forged.len() - 3;
+    forged[last] ^= 1;
+    assert!(Csr::verify(&forged).is_none());
+    let other = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
+    assert!(Csr::verify(&csr(&other)).is_none());
+    assert!(Csr::verify(b"").is_none());
+}
+
+#[tokio::test]
+async fn the_proxy_port_takes_certificates_of_its_own_authority_only() {
+    let (ours, theirs) = (authority(), {
+        let row = make(&kek(), SystemClock.now(), &SeededEntropy::new(8)).expect("a CA");
+        Authority::open(&kek(), &row).expect("opens")
+    });
+    let (proxy, now) = (ProxyId::from_parts(1, [1; 10]), SystemClock.now());
+    let server = certificate(&ours).mutual_config(&ours).expect("a configuration");
+    let enrolled = member(&ours, proxy, now);
+    assert!(connects(server.clone(), client(&ours, Some(&enrolled), false)).await);
+    assert!(!connects(server.clone(), client(&ours, None, false)).await, "no certificate");
+    assert!(!connects(server.clone(), client(&ours, Some(&enrolled), true)).await, "TLS 1.2");
+    let foreign = member(&theirs, proxy, now);
+    assert!(!connects(server.clone(), client(&ours, Some(&foreign), false)).await, "another fleet's");
+    let ended = member(&ours, proxy, Timestamp::from_secs(now.secs() - 2 * 3600));
+    assert!(!connects(server.clone(), client(&ours, Some(&ended), false)).await, "run out");
+    assert!(!connects(server, client(&theirs, Some(&enrolled), false)).await, "the proxy checks too");
+}
+
+#[tokio::test]
+async fn a_servers_certificate_does_not_make_a_proxy_nor_the_reverse() {
+    let authority = authority();
+    let now = SystemClock.now();
+    let (issued, key) = authority.issue_server(now, &SeededEntropy::new(3)).expect("issues");
+    assert!(named(&issued.chain[0]).is_none());
+    let posing = Member { key, chain: issued.chain };
+    let server = certificate(&authority).mutual_config(&authority).expect("a configuration");
+    assert!(!connects(server, client(&authority, Some(&posing), false)).await);
+}
+
+#[tokio::test]
+async fn the_enrolment_port_asks_for_no_certificate_and_shows_its_authority() {
+    let authority = authority();
+    let server = certificate(&authority).enrol_config().expect("a configuration");
+    assert!(connects(server, client(&authority, None, false)).await);
+}

@@ -1,0 +1,204 @@
+//! Who is calling and what they may do. Authorization is in a handler's signature: [`Operator`] for the installation,
+//! [`InTenant`] with a scope for one tenant.
+
+use std::{marker::PhantomData, net::IpAddr};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts, RawPathParams},
+    http::request::Parts,
+};
+use crypto::{KeyKind, key};
+use ids::{AdminTokenId, TenantId};
+use limits::{Decision, Rate};
+
+use super::{middleware::RequestId, problem::ApiError, queries};
+use crate::{
+    app::Core,
+    audit::{Act, Actor},
+    http::scope::{Scope, Scopes},
+    http::serve::Peer,
+};
+
+/// A verified caller.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// For the audit log.
+    pub actor: Actor,
+    /// What it may do.
+    pub scopes: Scopes,
+    address: Option<IpAddr>,
+    request_id: String,
+}
+
+impl Caller {
+    /// An act of this caller. `operation`: the OpenAPI operation id; `target`: id of what it is about.
+    pub fn act(&self, operation: &'static str, target: impl ToString) -> Act {
+        Act {
+            actor: self.actor,
+            operation,
+            target: target.to_string(),
+            address: self.address,
+            request_id: Some(self.request_id.clone()),
+        }
+    }
+}
+
+/// The caller holds an operator token.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Who.
+    pub caller: Caller,
+}
+
+/// The caller may do `S` in the tenant that the path names. Operators may do everything; an admin token what its scopes
+/// say, in its own tenant: for it every other tenant does not exist.
+#[derive(Debug, Clone)]
+pub struct InTenant<S> {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Who.
+    pub caller: Caller,
+    scope: PhantomData<S>,
+}
+
+impl Operator {
+    /// An act of this caller; see [`Caller::act`].
+    pub fn act(&self, operation: &'static str, target: impl ToString) -> Act {
+        self.caller.act(operation, target)
+    }
+}
+
+impl<S> InTenant<S> {
+    /// Whether a token made by this caller may have `scope`: nobody gives more than they have.
+    #[must_use]
+    pub fn may_give(&self, scope: &str) -> bool {
+        self.caller.scopes.contain(scope)
+    }
+
+    /// An act of this caller; see [`Caller::act`].
+    pub fn act(&self, operation: &'static str, target: impl ToString) -> Act {
+        self.caller.act(operation, target)
+    }
+}
+
+enum Authenticated {
+    Operator(Caller),
+    Admin { tenant: TenantId, slug: String, caller: Caller },
+}
+
+impl FromRequestParts<Core> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, ApiError> {
+        match authenticate(parts, core).await? {
+            Authenticated::Operator(caller) => Ok(Self { caller }),
+            Authenticated::Admin { .. } => Err(ApiError::Forbidden { scope: "operator" }),
+        }
+    }
+}
+
+impl<S: Scope> FromRequestParts<Core> for InTenant<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, ApiError> {
+        let authenticated = authenticate(parts, core).await?;
+        let params = RawPathParams::from_request_parts(parts, core).await.map_err(|_| ApiError::NotFound)?;
+        let wanted = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
+        // No slug has a NUL, and Postgres takes none.
+        let wanted = wanted.filter(|wanted| !wanted.contains('\0')).ok_or(ApiError::NotFound)?;
+        let (tenant, caller) = match authenticated {
+            Authenticated::Operator(caller) => {
+                let mut tx = core.store.operator().await?;
+                let tenant = queries::tenant_by_name(&mut tx, wanted.parse().ok(), wanted).await?;
+                (tenant.ok_or(ApiError::NotFound)?, caller)
+            }
+            Authenticated::Admin { tenant, slug, caller } => {
+                if wanted != slug && wanted.parse() != Ok(tenant) {
+                    return Err(ApiError::NotFound);
+                }
+                if !caller.scopes.contain(S::NAME) {
+                    return Err(ApiError::Forbidden { scope: S::NAME });
+                }
+                (tenant, caller)
+            }
+        };
+        Ok(Self { tenant, caller, scope: PhantomData })
+    }
+}
+
+/// Failed authentications that one address may have. Guessing is hopeless anyway; this bounds what it costs us.
+const FAILURES: Rate = Rate { per_minute: 600, burst: 600 };
+
+async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authenticated, ApiError> {
+    let presented = bearer(parts)?;
+    let address = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.address.ip());
+    let Some(address) = address else { return identify(parts, core, &presented, None).await };
+    let now = core.clock.monotonic().nanos();
+    if let Decision::Refuse { retry_after, .. } = core.failures.peek(address, now, FAILURES, 1) {
+        return Err(ApiError::AddressLimited { retry_after });
+    }
+    let identified = identify(parts, core, &presented, Some(address)).await;
+    if matches!(identified, Err(ApiError::Unauthenticated)) {
+        core.failures.try_take(address, now, FAILURES, 1);
+    }
+    identified
+}
+
+async fn identify(
+    parts: &Parts,
+    core: &Core,
+    presented: &str,
+    address: Option<IpAddr>,
+) -> Result<Authenticated, ApiError> {
+    let request_id = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
+    let now = core.clock.now().to_offset();
+
+    if let Ok(token) = key::parse(KeyKind::OperatorToken, presented) {
+        let mut tx = core.store.auth().await?;
+        let found = queries::operator_token(&mut tx, token.lookup).await?;
+        drop(tx);
+        let id = verified(core, &token, found.map(|found| (found.hash, found.id)))?;
+        let mut tx = core.store.operator().await?;
+        if !queries::operator_token_is_live(&mut tx, id, now).await? {
+            return Err(ApiError::Unauthenticated);
+        }
+        let actor = Actor::Operator(id);
+        return Ok(Authenticated::Operator(Caller { actor, scopes: Scopes::all(), address, request_id }));
+    }
+
+    let token = key::parse(KeyKind::AdminToken, presented).map_err(|_| ApiError::Unauthenticated)?;
+    let mut tx = core.store.auth().await?;
+    let found = queries::admin_token(&mut tx, token.lookup).await?;
+    drop(tx);
+    let (tenant, id) = verified(core, &token, found.map(|found| (found.hash, (found.tenant_id, found.id))))?;
+    let mut tx = core.store.tenant(TenantId::from_uuid(tenant)).await?;
+    let live = queries::live_admin_token(&mut tx, id, now).await?.ok_or(ApiError::Unauthenticated)?;
+    let actor = Actor::AdminToken(AdminTokenId::from_uuid(id));
+    let caller = Caller { actor, scopes: Scopes::from_stored(live.scopes), address, request_id };
+    Ok(Authenticated::Admin { tenant: TenantId::from_uuid(tenant), slug: live.slug, caller })
+}
+
+/// What `found` carries, if its hash is this token's. Takes as long when nothing was found.
+fn verified<T>(core: &Core, token: &crypto::Presented<'_>, found: Option<(Vec<u8>, T)>) -> Result<T, ApiError> {
+    let Some((hash, carried)) = found else {
+        core.secrets.dummy_token(token);
+        return Err(ApiError::Unauthenticated);
+    };
+    let hash: [u8; 32] = hash.try_into().map_err(|_| ApiError::internal("a stored token hash is not 32 bytes"))?;
+    if core.secrets.verify_token(token, &hash) { Ok(carried) } else { Err(ApiError::Unauthenticated) }
+}
+
+/// The token of exactly one `Authorization: Bearer …`.
+fn bearer(parts: &Parts) -> Result<crypto::Zeroizing<String>, ApiError> {
+    let mut values = parts.headers.get_all(http::header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(ApiError::Unauthenticated);
+    };
+    let text = value.to_str().map_err(|_| ApiError::Unauthenticated)?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(crypto::Zeroizing::new(token.trim().to_owned()))
+        }
+        _ => Err(ApiError::Unauthenticated),
+    }
+}

@@ -1,0 +1,65 @@
+//! Every route of the API, and nothing else.
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::pages;
+use crate::{
+    app::Core,
+    resources::{
+        admin_tokens, audit_records, clients, endpoints, grants, join_tokens, keys, limits, pools, proxies, revisions,
+        roles, tenants, tools, upstreams,
+    },
+};
+
+/// The routes, with their part of the API's description.
+pub fn routes() -> OpenApiRouter<Core> {
+    OpenApiRouter::default()
+        // Open to anybody.
+        .routes(routes!(pages::error_page))
+        .routes(routes!(pages::openapi))
+        // Operators.
+        .routes(routes!(tenants::routes::list, tenants::routes::create))
+        .routes(routes!(pools::routes::list, pools::routes::create))
+        .routes(routes!(pools::routes::get))
+        .routes(routes!(proxies::routes::list))
+        .routes(routes!(proxies::routes::get, proxies::routes::revoke))
+        .routes(routes!(join_tokens::routes::list, join_tokens::routes::create))
+        .routes(routes!(join_tokens::routes::delete))
+        .routes(routes!(audit_records::routes::list_installation))
+        // A tenant.
+        .routes(routes!(tenants::routes::get, tenants::routes::update, tenants::routes::delete))
+        .routes(routes!(admin_tokens::routes::list, admin_tokens::routes::create))
+        .routes(routes!(admin_tokens::routes::get, admin_tokens::routes::revoke))
+        .routes(routes!(upstreams::routes::list, upstreams::routes::create))
+        .routes(routes!(upstreams::routes::get, upstreams::routes::update, upstreams::routes::delete))
+        .routes(routes!(upstreams::credentials::list, upstreams::credentials::create))
+        .routes(routes!(upstreams::credentials::replace, upstreams::credentials::delete))
+        .routes(routes!(endpoints::routes::list, endpoints::routes::create))
+        .routes(routes!(endpoints::routes::get, endpoints::routes::update, endpoints::routes::delete))
+        .routes(routes!(endpoints::attachments::list, endpoints::attachments::create))
+        .routes(routes!(endpoints::attachments::get, endpoints::attachments::delete))
+        .routes(routes!(clients::routes::list, clients::routes::create))
+        .routes(routes!(clients::routes::get, clients::routes::update, clients::routes::delete))
+        .routes(routes!(clients::endpoints::list))
+        .routes(routes!(clients::endpoints::allow, clients::endpoints::disallow))
+        .routes(routes!(keys::routes::list, keys::routes::create))
+        .routes(routes!(keys::routes::get, keys::routes::revoke))
+        .routes(routes!(keys::routes::rotate))
+        .routes(routes!(roles::routes::list, roles::routes::create))
+        .routes(routes!(roles::routes::get, roles::routes::update, roles::routes::delete))
+        .routes(routes!(roles::routes::of_client))
+        .routes(routes!(roles::routes::assign, roles::routes::unassign))
+        .routes(routes!(grants::routes::list, grants::routes::create))
+        .routes(routes!(grants::routes::get, grants::routes::update, grants::routes::delete))
+        .routes(routes!(tools::routes::list))
+        .routes(routes!(tools::routes::get, tools::routes::update))
+        .routes(routes!(tools::routes::approve))
+        .routes(routes!(tools::routes::reject))
+        .routes(routes!(tools::discovery::discover))
+        .routes(routes!(tools::discovery::command))
+        .routes(routes!(limits::routes::list, limits::routes::create))
+        .routes(routes!(limits::routes::get, limits::routes::update, limits::routes::delete))
+        .routes(routes!(revisions::routes::list))
+        .routes(routes!(revisions::routes::get))
+        .routes(routes!(audit_records::routes::list))
+}

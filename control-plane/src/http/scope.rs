@@ -1,0 +1,153 @@
+//! Scopes of admin tokens.
+
+use serde::{Deserialize, Serialize};
+
+/// A scope as a type, for extractors.
+pub trait Scope: Send + Sync + 'static {
+    /// As in tokens and in the API description.
+    const NAME: &'static str;
+}
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $scope:ident $name:literal;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy)]
+            pub struct $scope;
+            impl Scope for $scope {
+                const NAME: &'static str = $name;
+            }
+        )*
+        /// Every scope by name; `*` stands for all and `*:read` for all that only read and open nothing.
+        pub const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+scopes! {
+    /// See the tenant itself.
+    TenantRead "tenant:read";
+    /// See admin tokens.
+    AdminTokensRead "admin_tokens:read";
+    /// Make and revoke admin tokens, with no scope that the maker lacks.
+    AdminTokensWrite "admin_tokens:write";
+    /// See upstreams.
+    UpstreamsRead "upstreams:read";
+    /// Change upstreams and their credentials.
+    UpstreamsWrite "upstreams:write";
+    /// See endpoints.
+    EndpointsRead "endpoints:read";
+    /// Change endpoints and what is attached to them.
+    EndpointsWrite "endpoints:write";
+    /// See clients.
+    ClientsRead "clients:read";
+    /// Change clients, and which endpoints and roles they have.
+    ClientsWrite "clients:write";
+    /// See API keys, never their secrets.
+    KeysRead "keys:read";
+    /// Make, rotate and revoke API keys.
+    KeysWrite "keys:write";
+    /// See roles.
+    RolesRead "roles:read";
+    /// Change roles.
+    RolesWrite "roles:write";
+    /// See grants.
+    GrantsRead "grants:read";
+    /// Change grants.
+    GrantsWrite "grants:write";
+    /// See tools and their definitions.
+    ToolsRead "tools:read";
+    /// Approve, reject and classify tools; ask for discovery.
+    ToolsWrite "tools:write";
+    /// See limits.
+    LimitsRead "limits:read";
+    /// Change limits.
+    LimitsWrite "limits:write";
+    /// Read the audit log, without what is sealed in it.
+    AuditRead "audit:read";
+    /// Open the arguments and excerpts of responses that are sealed in the audit log. Not part of `*:read`.
+    AuditContentRead "audit_content:read";
+    /// See revisions and how far proxies are.
+    RevisionsRead "revisions:read";
+}
+
+/// No admin token has it: what is for operators, in a tenant.
+#[derive(Debug, Clone, Copy)]
+pub struct OperatorOnly;
+
+impl Scope for OperatorOnly {
+    const NAME: &'static str = OPERATOR;
+}
+
+const OPERATOR: &str = "operator";
+
+/// A scope's name as an administrator writes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct ScopeName(String);
+
+impl ScopeName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "*" || text == "*:read" || NAMES.contains(&text.as_str()) {
+            Ok(Self(text))
+        } else {
+            Err(serde::de::Error::custom("not a scope"))
+        }
+    }
+}
+
+/// A set of scopes.
+#[derive(Debug, Clone)]
+pub struct Scopes(Vec<String>);
+
+impl Scopes {
+    /// Everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(vec!["*".to_owned()])
+    }
+
+    /// As stored. A name that this version does not know permits nothing.
+    #[must_use]
+    pub fn from_stored(names: Vec<String>) -> Self {
+        Self(names)
+    }
+
+    /// Whether the set permits `wanted`, which may itself be `*` or `*:read`.
+    #[must_use]
+    pub fn contain(&self, wanted: &str) -> bool {
+        let only_reads = wanted.ends_with(":read") && wanted != AuditContentRead::NAME;
+        wanted != OPERATOR
+            && self.0.iter().any(|held| held == "*" || held == wanted || (held == "*:read" && only_reads))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_cover_what_they_say() {
+        let read = Scopes::from_stored(vec!["*:read".into(), "keys:write".into()]);
+        assert!(read.contain("keys:read") && read.contain("keys:write") && read.contain("*:read"));
+        assert!(!read.contain("clients:write") && !read.contain("*") && !read.contain("audit_content:read"));
+        assert!(Scopes::all().contain("*") && NAMES.iter().all(|name| Scopes::all().contain(name)));
+        assert!(!Scopes::all().contain(OperatorOnly::NAME));
+        assert!(!Scopes::from_stored(vec!["future:read".into()]).contain("keys:read"));
+    }
+
+    #[test]
+    fn only_known_scopes_parse() {
+        assert!(serde_json::from_str::<ScopeName>("\"keys:read\"").is_ok());
+        assert!(serde_json::from_str::<ScopeName>("\"*:write\"").is_err());
+        assert!(serde_json::from_str::<ScopeName>("\"keys\"").is_err());
+    }
+}

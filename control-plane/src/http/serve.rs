@@ -1,0 +1,176 @@
+//! The API's listener: HTTP/1.1 and HTTP/2, with TLS, or on loopback without.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{Router, extract::ConnectInfo};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use rustls::{ServerConfig, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use crate::{config::TlsFiles, tasks::Tasks};
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+/// Why a listener cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        #[source]
+        /// Why.
+        source: io::Error,
+    },
+    /// No certificate, and reachable from elsewhere.
+    #[error("{0} is not a loopback address: configure a certificate, or listen on 127.0.0.1 or ::1")]
+    PlainHttp(SocketAddr),
+    /// A PEM file cannot be read.
+    #[error("cannot read {path}: no usable PEM")]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        #[source]
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not work together.
+    #[error("certificate and key cannot be used")]
+    Tls(#[source] rustls::Error),
+}
+
+/// Reads certificate and key. TLS 1.3 and 1.2, HTTP/2 preferred.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, ListenError> {
+    let pem = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| ListenError::Pem { path, source }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(pem(&files.certificate))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ListenError::Tls)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(ListenError::Tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Binds. Plain HTTP is refused on any address but loopback.
+///
+/// # Errors
+/// [`ListenError`].
+pub async fn bind(address: SocketAddr, encrypted: bool) -> Result<TcpListener, ListenError> {
+    if !encrypted && !address.ip().is_loopback() {
+        return Err(ListenError::PlainHttp(address));
+    }
+    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
+}
+
+/// How long a connection may take to begin: TLS handshake, then each request's header.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long requests in flight may take to end at shutdown.
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Accepts connections until shutdown, then lets requests in flight end.
+pub fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>, routes: Router, tasks: &Tasks, name: &'static str) {
+    let acceptor = tls.map(TlsAcceptor::from);
+    let all = tasks.clone();
+    tasks.spawn(name, async move {
+        let stopping = all.stopping();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopping.cancelled() => return,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(error.cause = %error, "connection was not accepted");
+                    // Out of file descriptors: accepting again at once would only spin.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let _ = stream.set_nodelay(true);
+            let (routes, acceptor, tasks) = (routes.clone(), acceptor.clone(), all.clone());
+            all.spawn("connection", async move {
+                let peer = Peer { address, tls: acceptor.is_some() };
+                match acceptor {
+                    None => connection(stream, peer, routes, &tasks).await,
+                    Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => connection(stream, peer, routes, &tasks).await,
+                        Ok(Err(error)) => tracing::debug!(error.cause = %error, "TLS handshake failed"),
+                        Err(_) => tracing::debug!("TLS handshake took too long"),
+                    },
+                }
+            });
+        }
+    });
+}
+
+async fn connection<S>(stream: S, peer: Peer, routes: Router, tasks: &Tasks)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = routes.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIME).max_buf_size(64 * 1024);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut served = std::pin::pin!(served);
+    let stopping = tasks.stopping();
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stopping.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            match tokio::time::timeout(DRAIN_TIME, served).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error.cause = %error, "connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn plain_http_is_for_loopback() {
+        let refused = bind("0.0.0.0:0".parse().unwrap(), false).await;
+        assert!(matches!(refused, Err(ListenError::PlainHttp(_))));
+        assert!(bind("127.0.0.1:0".parse().unwrap(), false).await.is_ok());
+        assert!(bind("0.0.0.0:0".parse().unwrap(), true).await.is_ok());
+    }
+}

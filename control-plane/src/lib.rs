@@ -1,0 +1,13 @@
+//! The control plane: Postgres, the REST API, compiling configuration, and serving it to proxies.
+
+pub mod app;
+pub mod audit;
+pub mod config;
+pub mod data_keys;
+pub mod db;
+pub mod fleet;
+pub mod http;
+pub mod publish;
+pub mod resources;
+pub mod secrets;
+pub mod tasks;

@@ -1,0 +1,111 @@
+//! Committing a change of a tenant's configuration: compile, store, record, commit, wake.
+
+use telemetry::metric;
+
+use super::{CompileError, Finding, compile, queries};
+use crate::{
+    app::Core,
+    audit::{Act, act},
+    db::{OperatorTx, StoreError, TenantTx},
+};
+
+/// Revisions kept of each tenant.
+const KEEP: i64 = 50;
+
+/// A committed revision.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Its number.
+    pub rev: u64,
+    /// The snapshot's digest.
+    pub digest: [u8; 32],
+    /// What does nothing as it stands, such as a grant for a tool that is gone.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a change was not committed. Nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The configuration would not compile.
+    #[error("the change does not compile")]
+    Rejected(#[source] CompileError),
+    /// Postgres.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Commits what `tx` changed as the tenant's next revision. Raising the revision locks the tenant's row, so writes of one
+/// tenant follow each other, and revisions are gapless and in order of commit.
+///
+/// # Errors
+/// [`CommitError::Rejected`] if the configuration does not compile; then nothing is stored.
+pub async fn commit(tx: TenantTx, core: &Core, act: &Act) -> Result<Published, CommitError> {
+    let started = core.clock.monotonic();
+    let mut tx = tx;
+    let now = core.clock.now();
+    let rev = queries::raise_revision(&mut tx).await?;
+    let rows = queries::load(&mut tx, now).await?;
+    // Compiling a large tenant takes long enough to hold up other requests on this thread.
+    let compiled = tokio::task::spawn_blocking(move || compile(&rows, rev))
+        .await
+        .map_err(|error| StoreError::Bug(Box::new(error)))?
+        .map_err(|error| CommitError::Rejected(about(&act.target, error)))?;
+    queries::store_snapshot(&mut tx, rev, &compiled.bytes, &compiled.digest, now.to_offset()).await?;
+    if let Some(oldest) = i64::try_from(rev).ok().map(|rev| rev - KEEP).filter(|oldest| *oldest > 0) {
+        queries::trim(&mut tx, oldest).await?;
+    }
+    let mut audit = tx.into_audit_writer().await?;
+    act::record(&mut audit, act, act::Place::Revision(rev), &*core.clock, &*core.entropy).await?;
+    audit.commit().await?;
+    metrics::histogram!(metric::PUBLISH).record(core.clock.monotonic().since(started).as_secs_f64());
+    wake(core).await;
+    Ok(Published { rev, digest: compiled.digest, findings: compiled.findings })
+}
+
+/// Faults of the resource that the act is about point into the act's own document, so they name no resource.
+fn about(target: &str, mut error: CompileError) -> CompileError {
+    for fault in &mut error.faults {
+        if fault.resource == target {
+            fault.resource.clear();
+        }
+    }
+    error
+}
+
+/// Commits an act on the installation, or the deletion of a tenant: there is no revision to follow from it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn commit_operator(
+    tx: OperatorTx,
+    core: &Core,
+    act: &Act,
+    deleted: Option<ids::TenantId>,
+) -> Result<(), StoreError> {
+    let mut audit = tx.into_audit_writer(deleted).await?;
+    act::record(&mut audit, act, act::Place::NoRevision, &*core.clock, &*core.entropy).await?;
+    audit.commit().await?;
+    if deleted.is_some() {
+        wake(core).await;
+    }
+    Ok(())
+}
+
+/// Commits an act in a tenant that changes nothing of its configuration, such as asking for work.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn commit_unpublished(tx: TenantTx, core: &Core, act: &Act) -> Result<(), StoreError> {
+    let mut audit = tx.into_audit_writer().await?;
+    act::record(&mut audit, act, act::Place::NoRevision, &*core.clock, &*core.entropy).await?;
+    audit.commit().await?;
+    wake(core).await;
+    Ok(())
+}
+
+/// The write is committed, so a lost wake-up is no error: replicas poll every second.
+async fn wake(core: &Core) {
+    if let Err(error) = core.store.wake().await {
+        tracing::debug!(error.cause = %error, "wake-up was not sent");
+    }
+}

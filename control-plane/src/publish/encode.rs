@@ -1,0 +1,199 @@
+//! One row into one resource of the snapshot: sorted, ids as their 16 bytes, nothing decided. The proxy's
+//! `snapshot::decode` is its other end.
+
+use std::collections::BTreeSet;
+
+use ids::{Id, Kind};
+use policy::{Action, Class, CompiledPolicy, SubjectGrants};
+use wire::v1::{self, Resource, resource::Body};
+
+use super::rows::{
+    ApiKeyRow, AttachmentRow, ClientRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow, TenantRow,
+    ToolRow, ToolState, UnknownTools, UpstreamRow,
+};
+
+pub(super) fn raw<K: Kind>(id: Id<K>) -> Vec<u8> {
+    id.uuid().as_bytes().to_vec()
+}
+
+fn sorted<T: Ord>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    values.into_iter().collect::<BTreeSet<T>>().into_iter().collect()
+}
+
+pub(super) fn tenant(row: &TenantRow, egress: Vec<(String, u16)>) -> Resource {
+    let egress = sorted(egress)
+        .into_iter()
+        .map(|(network, port)| v1::EgressRule { network, port: u32::from(port) })
+        .collect();
+    let body = v1::Tenant { slug: row.slug.clone(), egress, suspended: row.suspended };
+    Resource { id: "tenant".to_owned(), body: Some(Body::Tenant(body)) }
+}
+
+pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Resource {
+    let mut attachments: Vec<v1::Attachment> = attachments
+        .iter()
+        .map(|attachment| v1::Attachment {
+            id: raw(attachment.id),
+            upstream_id: raw(attachment.upstream_id),
+            prefix: attachment.prefix.clone(),
+        })
+        .collect();
+    attachments.sort_by(|a, b| a.id.cmp(&b.id));
+    let unknown_tools = match row.unknown_tools {
+        UnknownTools::Block => v1::UnknownTools::Block,
+        UnknownTools::ApproveFirstSeen => v1::UnknownTools::ApproveFirstSeen,
+    };
+    let body = v1::Endpoint {
+        id: raw(row.id),
+        slug: row.slug.clone(),
+        hosts: sorted(row.hosts.iter().cloned()),
+        origins: sorted(row.origins.iter().cloned()),
+        allow: sorted(row.allow.iter().cloned()),
+        deny: sorted(row.deny.iter().cloned()),
+        closed_methods: sorted(row.closed_methods.iter().cloned()),
+        unknown_tools: unknown_tools as i32,
+        max_request_bytes: row.max_request_bytes,
+        max_response_bytes: row.max_response_bytes,
+        attachments,
+        enabled: row.enabled,
+    };
+    Resource { id: row.id.to_string(), body: Some(Body::Endpoint(body)) }
+}
+
+pub(super) fn upstream(row: &UpstreamRow, headers: &[&SealedHeaderRow]) -> Resource {
+    let mut headers: Vec<v1::SealedHeader> = headers
+        .iter()
+        .map(|header| v1::SealedHeader {
+            credential_id: raw(header.credential_id),
+            name: header.name.clone(),
+            data_key_id: raw(header.data_key_id),
+            sealed: header.sealed.clone(),
+        })
+        .collect();
+    headers.sort_by(|a, b| a.name.cmp(&b.name));
+    let body = v1::Upstream {
+        id: raw(row.id),
+        slug: row.slug.clone(),
+        url: row.url.clone(),
+        connect_timeout_ms: row.connect_timeout_ms,
+        first_byte_timeout_ms: row.first_byte_timeout_ms,
+        idle_timeout_ms: row.idle_timeout_ms,
+        total_timeout_ms: row.total_timeout_ms,
+        tls: Some(v1::UpstreamTls { ca_der: row.ca_der.clone(), server_name: row.server_name.clone() }),
+        headers,
+        enabled: row.enabled,
+    };
+    Resource { id: row.id.to_string(), body: Some(Body::Upstream(body)) }
+}
+
+pub(super) fn client(row: &ClientRow, endpoint_ids: Vec<Vec<u8>>, role_ids: Vec<Vec<u8>>) -> Resource {
+    let body = v1::Client {
+        id: raw(row.id),
+        name: row.name.clone(),
+        enabled: row.enabled,
+        endpoint_ids: sorted(endpoint_ids),
+        role_ids: sorted(role_ids),
+    };
+    Resource { id: row.id.to_string(), body: Some(Body::Client(body)) }
+}
+
+pub(super) fn api_key(row: &ApiKeyRow) -> Resource {
+    let body = v1::ApiKey {
+        id: raw(row.id),
+        client_id: raw(row.client_id),
+        lookup: row.lookup.clone(),
+        hash: row.hash.to_vec(),
+        data_key_id: raw(row.data_key_id),
+        not_after_micros: row.not_after.map_or(0, seams::Timestamp::micros),
+    };
+    Resource { id: row.id.to_string(), body: Some(Body::ApiKey(body)) }
+}
+
+/// `None` for a retired tool.
+pub(super) fn tool(row: &ToolRow, grants: &SubjectGrants) -> Option<Resource> {
+    let state = match row.state {
+        ToolState::Pending => v1::ToolState::Pending,
+        ToolState::Approved => v1::ToolState::Approved,
+        ToolState::Quarantined => v1::ToolState::Quarantined,
+        ToolState::Rejected => v1::ToolState::Rejected,
+        ToolState::Retired => return None,
+    };
+    let class = match row.class {
+        Class::Read => v1::ToolClass::Read,
+        Class::Write => v1::ToolClass::Write,
+        Class::Destructive => v1::ToolClass::Destructive,
+        Class::Unclassified => v1::ToolClass::Unclassified,
+    };
+    let body = v1::Tool {
+        id: raw(row.id),
+        upstream_id: raw(row.upstream_id),
+        name: row.name.clone(),
+        state: state as i32,
+        class: class as i32,
+        digest: row.digest.map(Vec::from).unwrap_or_default(),
+        definition: row.definition.clone().unwrap_or_default().into(),
+        slices: slices(grants),
+        cost: row.cost,
+        labels: sorted(row.labels.iter().cloned()),
+    };
+    Some(Resource { id: row.id.to_string(), body: Some(Body::Tool(body)) })
+}
+
+pub(super) fn method_slice(
+    action: v1::GrantedAction,
+    upstream_id: Vec<u8>,
+    grants: &SubjectGrants,
+) -> v1::MethodSlice {
+    v1::MethodSlice { action: action as i32, upstream_id, slices: slices(grants) }
+}
+
+pub(super) fn methods(mut slices: Vec<v1::MethodSlice>) -> Resource {
+    slices.sort_by(|a, b| (a.action, &a.upstream_id).cmp(&(b.action, &b.upstream_id)));
+    Resource { id: "methods".to_owned(), body: Some(Body::Methods(v1::MethodSlices { slices })) }
+}
+
+/// `None` for tools, which have slices of their own.
+pub(super) fn granted_action(action: Action) -> Option<v1::GrantedAction> {
+    Some(match action {
+        Action::CallTool => return None,
+        Action::GetPrompt => v1::GrantedAction::GetPrompt,
+        Action::ReadResource => v1::GrantedAction::ReadResource,
+        Action::Complete => v1::GrantedAction::Complete,
+        Action::Subscribe => v1::GrantedAction::Subscribe,
+        Action::UseTasks => v1::GrantedAction::UseTasks,
+    })
+}
+
+/// Ids sort as text as they do as bytes, and subjects as UUIDs as they do as bytes.
+fn slices(grants: &SubjectGrants) -> Vec<v1::Slice> {
+    grants
+        .iter()
+        .map(|(subject, grants)| v1::Slice {
+            subject_id: subject.as_bytes().to_vec(),
+            policies: grants.iter().map(ToString::to_string).collect(),
+        })
+        .collect()
+}
+
+pub(super) fn policy(compiled: CompiledPolicy) -> Resource {
+    let id = compiled.id.clone();
+    Resource { id, body: Some(Body::Policy(v1::Policy { id: compiled.id, text: compiled.text })) }
+}
+
+pub(super) fn limit(row: &LimitRow) -> Resource {
+    let (subject, subject_id) = match row.subject {
+        LimitSubject::Tenant => (v1::LimitSubject::Tenant, Vec::new()),
+        LimitSubject::EveryClient => (v1::LimitSubject::Client, Vec::new()),
+        LimitSubject::Client(id) => (v1::LimitSubject::Client, raw(id)),
+        LimitSubject::Tool(id) => (v1::LimitSubject::Tool, raw(id)),
+    };
+    let body = v1::Limit {
+        id: raw(row.id),
+        subject: subject as i32,
+        subject_id,
+        per_minute: row.per_minute,
+        burst: row.burst,
+        concurrency: row.concurrency,
+    };
+    Resource { id: row.id.to_string(), body: Some(Body::Limit(body)) }
+}

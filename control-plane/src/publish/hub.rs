@@ -1,0 +1,207 @@
+//! Which revision of which tenant is current, kept by every replica for the proxies connected to it.
+//!
+//! A poll each second is the truth; a notification only brings the next poll forward, so its loss costs latency and
+//! nothing else.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use ids::{PoolId, TenantId};
+use parking_lot::Mutex;
+use tokio::sync::{broadcast, watch};
+use wire::stream::Version;
+
+use crate::{
+    app::Core,
+    db::{StoreError, Wakes},
+    fleet,
+};
+
+/// Between polls, ±20 %.
+const POLL: Duration = Duration::from_secs(1);
+/// Between attempts to listen for notifications.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+/// After a notification, so that those of one burst bring one poll.
+const SETTLE: Duration = Duration::from_millis(5);
+/// Changes a subscriber may lag behind before it is given the whole list again.
+const BACKLOG: usize = 1_024;
+
+/// One tenant's news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// New, or has a new revision.
+    Current(TenantId, Version),
+    /// Deleted, or moved to another pool.
+    Vanished(TenantId),
+}
+
+/// What a subscriber is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// Everything, replacing what was said before.
+    Whole(Vec<(TenantId, Version)>),
+    /// One change.
+    One(Change),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: HashMap<TenantId, (PoolId, Version)>,
+    pools: HashMap<PoolId, broadcast::Sender<Change>>,
+}
+
+/// This replica's knowledge of current revisions.
+#[derive(Debug)]
+pub struct Hub {
+    core: Core,
+    state: Mutex<State>,
+    polls: watch::Sender<u64>,
+}
+
+impl Hub {
+    /// Reads what there is and starts polling.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the first reading fails.
+    pub async fn start(core: Core) -> Result<Arc<Self>, StoreError> {
+        let hub = Arc::new(Self { core, state: Mutex::default(), polls: watch::Sender::new(0) });
+        hub.poll().await?;
+        hub.core.tasks.spawn("revision hub", hub.clone().run());
+        Ok(hub)
+    }
+
+    /// What the proxies of `pool` are to enforce: at first all of it, then each change.
+    #[must_use]
+    pub fn subscribe(self: &Arc<Self>, pool: PoolId) -> Subscription {
+        let (changes, whole) = self.snapshot_of(pool);
+        Subscription { hub: self.clone(), pool, changes, whole: Some(whole) }
+    }
+
+    /// Counts polls: what else waits in the database is looked for at the same moments.
+    #[must_use]
+    pub fn polls(&self) -> watch::Receiver<u64> {
+        self.polls.subscribe()
+    }
+
+    fn snapshot_of(&self, pool: PoolId) -> (broadcast::Receiver<Change>, Vec<(TenantId, Version)>) {
+        let mut state = self.state.lock();
+        let sender = state.pools.entry(pool).or_insert_with(|| broadcast::Sender::new(BACKLOG));
+        let changes = sender.subscribe();
+        let whole = state.current.iter().filter(|(_, (at, _))| *at == pool);
+        (changes, whole.map(|(tenant, (_, version))| (*tenant, *version)).collect())
+    }
+
+    async fn run(self: Arc<Self>) {
+        let stopping = self.core.tasks.stopping();
+        let mut wakes: Option<Wakes> = None;
+        let mut listen_at = self.core.clock.monotonic();
+        let mut healthy = true;
+        while !stopping.is_cancelled() {
+            if wakes.is_none() && self.core.clock.monotonic() >= listen_at {
+                wakes = self.core.store.wakes().await.ok();
+                listen_at = seams::Monotonic::from_nanos(
+                    self.core.clock.monotonic().nanos() + LISTEN_AGAIN.as_nanos() as u64,
+                );
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(self.pause()) => {}
+                woken = woken(&mut wakes) => {
+                    if woken.is_err() {
+                        wakes = None;
+                        continue;
+                    }
+                    tokio::time::sleep(SETTLE).await;
+                    while let Some(Ok(())) = woken_already(&mut wakes) {}
+                }
+            }
+            match self.poll().await {
+                Ok(()) if !healthy => {
+                    healthy = true;
+                    tracing::info!("revisions are being read again");
+                }
+                Err(error) if healthy => {
+                    healthy = false;
+                    tracing::warn!(error.cause = %error, "revisions cannot be read; proxies keep what they have");
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// [`POLL`] ±20 %, so that replicas do not poll in step.
+    fn pause(&self) -> Duration {
+        let spread = POLL.as_millis() as u64 * 2 / 5;
+        let extra = u64::from_le_bytes(self.core.entropy.bytes()) % (spread + 1);
+        POLL * 4 / 5 + Duration::from_millis(extra)
+    }
+
+    async fn poll(&self) -> Result<(), StoreError> {
+        let read = fleet::current_revisions(&self.core.store).await?;
+        self.take(read);
+        self.polls.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn take(&self, read: Vec<(TenantId, PoolId, Version)>) {
+        let mut state = self.state.lock();
+        let read: HashMap<_, _> =
+            read.into_iter().map(|(tenant, pool, version)| (tenant, (pool, version))).collect();
+        let before = std::mem::take(&mut state.current);
+        let tell = |pool: &PoolId, change| {
+            if let Some(sender) = state.pools.get(pool) {
+                // Nobody listening is no error.
+                let _unheard = sender.send(change);
+            }
+        };
+        for (tenant, (pool, _)) in &before {
+            if read.get(tenant).is_none_or(|(now, _)| now != pool) {
+                tell(pool, Change::Vanished(*tenant));
+            }
+        }
+        for (tenant, (pool, version)) in &read {
+            if before.get(tenant) != Some(&(*pool, *version)) {
+                tell(pool, Change::Current(*tenant, *version));
+            }
+        }
+        state.current = read;
+    }
+}
+
+/// Resolves at the next notification; never while nobody listens.
+async fn woken(wakes: &mut Option<Wakes>) -> Result<(), StoreError> {
+    match wakes {
+        Some(wakes) => wakes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next notification, if it is there.
+fn woken_already(wakes: &mut Option<Wakes>) -> Option<Result<(), StoreError>> {
+    wakes.as_mut()?.next().now_or_never()
+}
+
+/// One stream's view of a pool.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Arc<Hub>,
+    pool: PoolId,
+    changes: broadcast::Receiver<Change>,
+    whole: Option<Vec<(TenantId, Version)>>,
+}
+
+impl Subscription {
+    /// The next news. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> News {
+        if let Some(whole) = self.whole.take() {
+            return News::Whole(whole);
+        }
+        if let Ok(change) = self.changes.recv().await {
+            return News::One(change);
+        }
+        // Too far behind: begin again.
+        let (changes, whole) = self.hub.snapshot_of(self.pool);
+        self.changes = changes;
+        News::Whole(whole)
+    }
+}

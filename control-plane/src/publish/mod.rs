@@ -1,0 +1,15 @@
+//! From a tenant's rows to the bytes that proxies apply.
+//!
+//! [`compile::compile`] is a pure function: it runs inside the write transaction, and what it refuses never commits.
+
+mod check;
+pub mod commit;
+pub mod compile;
+pub mod convergence;
+mod encode;
+pub mod hub;
+mod queries;
+pub mod rows;
+
+pub use compile::{CompileError, Compiled, Fault, Finding, compile};
+pub use rows::TenantRows;

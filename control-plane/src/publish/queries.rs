@@ -1,0 +1,332 @@
+//! Reading a tenant whole, and storing what it compiles to.
+
+use ids::{Id, TenantId};
+use policy::{Class, Effect, GrantSpec, Subject};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use seams::Timestamp;
+use time::OffsetDateTime;
+
+use super::rows::{
+    ApiKeyRow, AttachmentRow, ClientRow, EgressRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow, TenantRow,
+    TenantRows, ToolRow, ToolState, UnknownTools, UpstreamRow,
+};
+use crate::db::{StoreError, TenantTx, Unreadable};
+
+/// Raises the tenant's revision and holds its row until the transaction ends.
+pub(super) async fn raise_revision(tx: &mut TenantTx) -> Result<u64, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let rev = sqlx::query_scalar!("UPDATE tenants SET rev = rev + 1 WHERE id = $1 RETURNING rev", tenant)
+        .fetch_one(tx.conn())
+        .await?;
+    unsigned(rev, "revision")
+}
+
+/// Stores a compiled revision and announces it.
+pub(super) async fn store_snapshot(
+    tx: &mut TenantTx,
+    rev: u64,
+    body: &[u8],
+    digest: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let (tenant, rev) = (tx.tenant().uuid(), i64::try_from(rev).map_err(|_| Unreadable("revision"))?);
+    sqlx::query!(
+        "INSERT INTO snapshots (tenant_id, rev, body, digest, created_at) VALUES ($1, $2, $3, $4, $5)",
+        tenant,
+        rev,
+        body,
+        digest.as_slice(),
+        now
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "INSERT INTO outbox (tenant_id, rev, digest, created_at) VALUES ($1, $2, $3, $4)",
+        tenant,
+        rev,
+        digest.as_slice(),
+        now
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Forgets revisions up to `oldest`.
+pub(super) async fn trim(tx: &mut TenantTx, oldest: i64) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("DELETE FROM snapshots WHERE tenant_id = $1 AND rev <= $2", tenant, oldest).execute(tx.conn()).await?;
+    sqlx::query!("DELETE FROM outbox WHERE tenant_id = $1 AND rev <= $2", tenant, oldest).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Everything the compiler needs.
+pub(super) async fn load(tx: &mut TenantTx, as_of: Timestamp) -> Result<TenantRows, StoreError> {
+    let id = tx.tenant();
+    let tenant = sqlx::query!("SELECT slug, suspended FROM tenants WHERE id = $1", id.uuid())
+        .fetch_one(tx.conn())
+        .await
+        .map(|row| TenantRow { id, slug: row.slug, suspended: row.suspended })?;
+    Ok(TenantRows {
+        as_of,
+        tenant,
+        egress: egress(tx, id).await?,
+        endpoints: endpoints(tx, id).await?,
+        attachments: attachments(tx, id).await?,
+        upstreams: upstreams(tx, id).await?,
+        headers: headers(tx, id).await?,
+        clients: clients(tx, id).await?,
+        client_endpoints: client_endpoints(tx, id).await?,
+        client_roles: client_roles(tx, id).await?,
+        api_keys: api_keys(tx, id).await?,
+        roles: roles(tx, id).await?,
+        grants: grants(tx, id).await?,
+        tools: tools(tx, id).await?,
+        limits: limits(tx, id).await?,
+    })
+}
+
+async fn egress(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EgressRow>, StoreError> {
+    let rows = sqlx::query!("SELECT network, port FROM egress_rules WHERE tenant_id = $1", tenant.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    rows.into_iter().map(|row| Ok(EgressRow { network: row.network, port: unsigned(row.port, "port")? })).collect()
+}
+
+async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRow>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT id, slug, hosts, origins, allow, deny, closed_methods, unknown_tools, max_request_bytes,
+           max_response_bytes, enabled
+         FROM endpoints WHERE tenant_id = $1",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(EndpointRow {
+                id: Id::from_uuid(row.id),
+                slug: row.slug,
+                hosts: row.hosts,
+                origins: row.origins,
+                allow: row.allow,
+                deny: row.deny,
+                closed_methods: row.closed_methods,
+                unknown_tools: UnknownTools::from_name(&row.unknown_tools).ok_or(Unreadable("unknown_tools"))?,
+                max_request_bytes: unsigned(row.max_request_bytes, "max_request_bytes")?,
+                max_response_bytes: unsigned(row.max_response_bytes, "max_response_bytes")?,
+                enabled: row.enabled,
+            })
+        })
+        .collect()
+}
+
+async fn attachments(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<AttachmentRow>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT id, endpoint_id, upstream_id, prefix FROM endpoint_upstreams WHERE tenant_id = $1",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let row = rows.into_iter().map(|row| AttachmentRow {
+        id: Id::from_uuid(row.id),
+        endpoint_id: Id::from_uuid(row.endpoint_id),
+        upstream_id: Id::from_uuid(row.upstream_id),
+        prefix: row.prefix,
+    });
+    Ok(row.collect())
+}
+
+async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRow>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT id, slug, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
+           tls_server_name, enabled
+         FROM upstreams WHERE tenant_id = $1",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(UpstreamRow {
+                id: Id::from_uuid(row.id),
+                slug: row.slug,
+                url: row.url,
+                connect_timeout_ms: unsigned(row.connect_timeout_ms, "timeout")?,
+                first_byte_timeout_ms: unsigned(row.first_byte_timeout_ms, "timeout")?,
+                idle_timeout_ms: unsigned(row.idle_timeout_ms, "timeout")?,
+                total_timeout_ms: unsigned(row.total_timeout_ms, "timeout")?,
+                ca_der: row.tls_ca_pem.as_deref().map(certificates).transpose()?.unwrap_or_default(),
+                server_name: row.tls_server_name.unwrap_or_default(),
+                enabled: row.enabled,
+            })
+        })
+        .collect()
+}
+
+fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, Unreadable> {
+    let ders = CertificateDer::pem_slice_iter(pem.as_bytes()).map(|der| der.map(|der| der.to_vec()));
+    ders.collect::<Result<_, _>>().map_err(|_| Unreadable("certificate"))
+}
+
+async fn headers(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<SealedHeaderRow>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT id, upstream_id, header, data_key_id, sealed FROM upstream_credentials WHERE tenant_id = $1",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let row = rows.into_iter().map(|row| SealedHeaderRow {
+        credential_id: Id::from_uuid(row.id),
+        upstream_id: Id::from_uuid(row.upstream_id),
+        name: row.header,
+        data_key_id: Id::from_uuid(row.data_key_id),
+        sealed: row.sealed,
+    });
+    Ok(row.collect())
+}
+
+async fn clients(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ClientRow>, StoreError> {
+    let rows = sqlx::query!("SELECT id, name, enabled FROM clients WHERE tenant_id = $1", tenant.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ClientRow { id: Id::from_uuid(row.id), name: row.name, enabled: row.enabled })
+        .collect())
+}
+
+async fn client_endpoints(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+) -> Result<Vec<(ids::ClientId, ids::EndpointId)>, StoreError> {
+    let rows =
+        sqlx::query!("SELECT client_id, endpoint_id FROM client_endpoints WHERE tenant_id = $1", tenant.uuid())
+            .fetch_all(tx.conn())
+            .await?;
+    Ok(rows.into_iter().map(|row| (Id::from_uuid(row.client_id), Id::from_uuid(row.endpoint_id))).collect())
+}
+
+async fn client_roles(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<(ids::ClientId, ids::RoleId)>, StoreError> {
+    let rows = sqlx::query!("SELECT client_id, role_id FROM client_roles WHERE tenant_id = $1", tenant.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    Ok(rows.into_iter().map(|row| (Id::from_uuid(row.client_id), Id::from_uuid(row.role_id))).collect())
+}
+
+async fn api_keys(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ApiKeyRow>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT id, client_id, lookup, hash, data_key_id, not_after FROM api_keys
+         WHERE tenant_id = $1 AND revoked_at IS NULL",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(ApiKeyRow {
+                id: Id::from_uuid(row.id),
+                client_id: Id::from_uuid(row.client_id),
+                lookup: row.lookup,
+                hash: row.hash.try_into().map_err(|_| Unreadable("key hash"))?,
+                data_key_id: Id::from_uuid(row.data_key_id),
+                not_after: row.not_after.map(Timestamp::from_offset),
+                revoked: false,
+            })
+        })
+        .collect()
+}
+
+async fn roles(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ids::RoleId>, StoreError> {
+    let rows =
+        sqlx::query_scalar!("SELECT id FROM roles WHERE tenant_id = $1", tenant.uuid()).fetch_all(tx.conn()).await?;
+    Ok(rows.into_iter().map(Id::from_uuid).collect())
+}
+
+async fn grants(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<GrantSpec>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT id, role_id, client_id, effect, actions FROM grants WHERE tenant_id = $1",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let subject = match (row.role_id, row.client_id) {
+                (Some(role), None) => Subject::Role(Id::from_uuid(role)),
+                (None, Some(client)) => Subject::Client(Id::from_uuid(client)),
+                _ => return Err(Unreadable("grant subject").into()),
+            };
+            let effect = match row.effect.as_str() {
+                "permit" => Effect::Permit,
+                "forbid" => Effect::Forbid,
+                _ => return Err(Unreadable("grant effect").into()),
+            };
+            let actions = serde_json::from_value(row.actions).map_err(|_| Unreadable("grant actions"))?;
+            Ok(GrantSpec { id: Id::from_uuid(row.id), subject, effect, actions })
+        })
+        .collect()
+}
+
+/// Retired tools are not published: their upstream no longer offers them.
+async fn tools(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ToolRow>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT tool.id, tool.upstream_id, tool.name, tool.state, tool.class, tool.cost, tool.labels,
+             tool.pinned_digest, definition.definition AS "definition?"
+           FROM tools tool LEFT JOIN tool_definitions definition
+             ON definition.tenant_id = tool.tenant_id AND definition.digest = tool.pinned_digest
+           WHERE tool.tenant_id = $1 AND tool.state <> 'retired'"#,
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let digest = row.pinned_digest.map(TryInto::try_into).transpose();
+            Ok(ToolRow {
+                id: Id::from_uuid(row.id),
+                upstream_id: Id::from_uuid(row.upstream_id),
+                name: row.name,
+                state: ToolState::from_name(&row.state).ok_or(Unreadable("tool state"))?,
+                class: Class::from_name(&row.class).ok_or(Unreadable("tool class"))?,
+                digest: digest.map_err(|_| Unreadable("tool digest"))?,
+                definition: row.definition,
+                cost: unsigned(row.cost, "tool cost")?,
+                labels: row.labels,
+            })
+        })
+        .collect()
+}
+
+async fn limits(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<LimitRow>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT l.id, l.subject, l.client_id, l.tool_id, l.per_minute, l.burst, l.concurrency
+           FROM limits l LEFT JOIN tools tool ON tool.tenant_id = l.tenant_id AND tool.id = l.tool_id
+           WHERE l.tenant_id = $1 AND tool.state IS DISTINCT FROM 'retired'"#,
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let subject = match (row.subject.as_str(), row.client_id, row.tool_id) {
+                ("tenant", None, None) => LimitSubject::Tenant,
+                ("every_client", None, None) => LimitSubject::EveryClient,
+                ("client", Some(client), None) => LimitSubject::Client(Id::from_uuid(client)),
+                ("tool", None, Some(tool)) => LimitSubject::Tool(Id::from_uuid(tool)),
+                _ => return Err(Unreadable("limit subject").into()),
+            };
+            Ok(LimitRow {
+                id: Id::from_uuid(row.id),
+                subject,
+                per_minute: unsigned(row.per_minute, "limit")?,
+                burst: unsigned(row.burst, "limit")?,
+                concurrency: unsigned(row.concurrency, "limit")?,
+            })
+        })
+        .collect()
+}
+
+fn unsigned<S, U: TryFrom<S>>(value: S, what: &'static str) -> Result<U, StoreError> {
+    U::try_from(value).map_err(|_| Unreadable(what).into())
+}

@@ -1,0 +1,6 @@
+//! The audit log, read.
+
+mod open;
+mod queries;
+pub mod routes;
+pub mod types;

@@ -1,0 +1,52 @@
+//! What a client looks like.
+
+use ids::{ClientId, EndpointId};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::resources::fields::{Name, moment};
+
+/// An OAuth client or machine identity.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Client {
+    /// Id.
+    #[schema(value_type = String, example = "cl_01hzy3v5d1f4m8q2w6x9c0b7ka")]
+    pub id: ClientId,
+    /// What can be changed.
+    #[serde(flatten)]
+    pub settings: ClientSettings,
+    /// When it was made.
+    #[serde(with = "moment")]
+    pub created_at: OffsetDateTime,
+    /// When one of these fields last changed.
+    #[serde(with = "moment")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// What can be chosen and changed of a client.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSettings {
+    /// Name for people and for the audit log; unique in the tenant.
+    #[schema(value_type = String, max_length = 100)]
+    pub name: Name,
+    /// A disabled client's credentials are refused.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+/// An endpoint that a client may use.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClientEndpoint {
+    /// The endpoint.
+    #[schema(value_type = String, example = "ep_01hzy3v5d1f4m8q2w6x9c0b7ka")]
+    pub endpoint_id: EndpointId,
+    /// Since when.
+    #[serde(with = "moment")]
+    pub created_at: OffsetDateTime,
+}

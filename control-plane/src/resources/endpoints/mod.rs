@@ -1,0 +1,6 @@
+//! Endpoints, and the upstreams attached to them.
+
+pub mod attachments;
+mod queries;
+pub mod routes;
+pub mod types;

@@ -1,0 +1,5 @@
+//! Grants: who may do what.
+
+mod queries;
+pub mod routes;
+pub mod types;

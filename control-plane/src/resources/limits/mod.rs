@@ -1,0 +1,5 @@
+//! Limits: how many calls, how fast, how many at once.
+
+mod queries;
+pub mod routes;
+pub mod types;

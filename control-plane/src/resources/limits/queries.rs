@@ -1,0 +1,172 @@
+//! `limits`.
+
+use ids::{Id, LimitId, Uuid};
+use time::OffsetDateTime;
+
+use super::types::{Limit, LimitSettings, LimitSubject};
+use crate::db::{StoreError, TenantTx, Unreadable};
+
+struct Row {
+    id: Uuid,
+    subject: String,
+    client_id: Option<Uuid>,
+    tool_id: Option<Uuid>,
+    per_minute: i32,
+    burst: i32,
+    concurrency: i32,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+}
+
+impl TryFrom<Row> for Limit {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let subject = match (row.subject.as_str(), row.client_id, row.tool_id) {
+            ("tenant", None, None) => LimitSubject::Tenant,
+            ("every_client", None, None) => LimitSubject::EveryClient,
+            ("client", Some(client), None) => LimitSubject::Client(Id::from_uuid(client)),
+            ("tool", None, Some(tool)) => LimitSubject::Tool(Id::from_uuid(tool)),
+            _ => return Err(Unreadable("limit subject").into()),
+        };
+        Ok(Self {
+            id: Id::from_uuid(row.id),
+            subject,
+            settings: LimitSettings {
+                per_minute: row.per_minute.unsigned_abs(),
+                burst: row.burst.unsigned_abs(),
+                concurrency: row.concurrency.unsigned_abs(),
+            },
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<Vec<Limit>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, created_at, updated_at FROM limits
+         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+        tenant,
+        after,
+        fetch
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter().map(Limit::try_from).collect()
+}
+
+/// Holds the limit's row until the transaction ends, and reads it.
+pub(super) async fn lock(tx: &mut TenantTx, id: LimitId) -> Result<Limit, StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("SELECT id FROM limits WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant, id.uuid())
+        .fetch_one(tx.conn())
+        .await?;
+    get(tx, id).await
+}
+
+pub(super) async fn get(tx: &mut TenantTx, id: LimitId) -> Result<Limit, StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        Row,
+        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, created_at, updated_at FROM limits
+         WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?
+    .try_into()
+}
+
+pub(super) async fn insert(
+    tx: &mut TenantTx,
+    id: LimitId,
+    subject: LimitSubject,
+    settings: &LimitSettings,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    let (kind, client, tool) = match subject {
+        LimitSubject::Tenant => ("tenant", None, None),
+        LimitSubject::EveryClient => ("every_client", None, None),
+        LimitSubject::Client(id) => ("client", Some(id.uuid()), None),
+        LimitSubject::Tool(id) => ("tool", None, Some(id.uuid())),
+    };
+    sqlx::query!(
+        "INSERT INTO limits (tenant_id, id, subject, client_id, tool_id, per_minute, burst, concurrency, created_at,
+           updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+        tenant,
+        id.uuid(),
+        kind,
+        client,
+        tool,
+        settings.per_minute.cast_signed(),
+        settings.burst.cast_signed(),
+        settings.concurrency.cast_signed(),
+        now
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn update(
+    tx: &mut TenantTx,
+    id: LimitId,
+    settings: &LimitSettings,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE limits SET per_minute = $3, burst = $4, concurrency = $5, updated_at = $6
+         WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid(),
+        settings.per_minute.cast_signed(),
+        settings.burst.cast_signed(),
+        settings.concurrency.cast_signed(),
+        now
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn delete(tx: &mut TenantTx, id: LimitId) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("DELETE FROM limits WHERE tenant_id = $1 AND id = $2", tenant, id.uuid())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Whether the tenant has the client or tool; keeps it from being deleted until the transaction ends.
+pub(super) async fn subject_exists(tx: &mut TenantTx, subject: LimitSubject) -> Result<bool, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let found = match subject {
+        LimitSubject::Tenant | LimitSubject::EveryClient => return Ok(true),
+        LimitSubject::Client(id) => {
+            sqlx::query_scalar!(
+                "SELECT id FROM clients WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
+                tenant,
+                id.uuid()
+            )
+            .fetch_optional(tx.conn())
+            .await?
+        }
+        LimitSubject::Tool(id) => {
+            sqlx::query_scalar!(
+                "SELECT id FROM tools WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
+                tenant,
+                id.uuid()
+            )
+            .fetch_optional(tx.conn())
+            .await?
+        }
+    };
+    Ok(found.is_some())
+}

@@ -1,0 +1,18 @@
+//! What the API manages. A resource is a folder: `types` (what goes in and out), `queries` (the only SQL), `routes`.
+
+pub mod admin_tokens;
+pub mod audit_records;
+pub mod clients;
+pub mod endpoints;
+pub mod fields;
+pub mod grants;
+pub mod join_tokens;
+pub mod keys;
+pub mod limits;
+pub mod pools;
+pub mod proxies;
+pub mod revisions;
+pub mod roles;
+pub mod tenants;
+pub mod tools;
+pub mod upstreams;

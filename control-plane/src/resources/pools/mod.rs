@@ -1,0 +1,5 @@
+//! Pools: groups of proxies.
+
+mod queries;
+pub mod routes;
+pub mod types;

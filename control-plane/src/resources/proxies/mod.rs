@@ -1,0 +1,5 @@
+//! Proxies of the data plane.
+
+mod queries;
+pub mod routes;
+pub mod types;

@@ -1,0 +1,5 @@
+//! Roles, and which clients have them.
+
+mod queries;
+pub mod routes;
+pub mod types;

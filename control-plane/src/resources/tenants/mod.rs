@@ -1,0 +1,5 @@
+//! Tenants.
+
+mod queries;
+pub mod routes;
+pub mod types;

@@ -1,0 +1,201 @@
+//! What an upstream and its credentials look like.
+
+use ids::{CredentialId, Slug, UpstreamId};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::resources::fields::{Name, moment};
+
+/// An MCP server behind endpoints.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Upstream {
+    /// Id.
+    #[schema(value_type = String, example = "ups_01hzy3v5d1f4m8q2w6x9c0b7ka")]
+    pub id: UpstreamId,
+    /// Name in configuration files; never changes.
+    pub slug: String,
+    /// What can be changed.
+    #[serde(flatten)]
+    pub settings: UpstreamSettings,
+    /// When it was made.
+    #[serde(with = "moment")]
+    pub created_at: OffsetDateTime,
+    /// When one of these fields last changed.
+    #[serde(with = "moment")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// What can be changed of an upstream.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamSettings {
+    /// Name for people.
+    #[schema(value_type = String, max_length = 100)]
+    pub name: Name,
+    /// Its MCP endpoint: `https`, or `http` on loopback and on private addresses that an operator allowed.
+    #[schema(example = "https://mcp.example.com/mcp", max_length = 2048)]
+    pub url: String,
+    /// Milliseconds to a connection.
+    #[serde(default = "connect_timeout")]
+    #[schema(minimum = 1, maximum = 60000, default = 5000)]
+    pub connect_timeout_ms: u32,
+    /// Milliseconds from the request's last byte to the response's first.
+    #[serde(default = "first_byte_timeout")]
+    #[schema(minimum = 1, maximum = 3600000, default = 60000)]
+    pub first_byte_timeout_ms: u32,
+    /// Milliseconds between two reads of a response.
+    #[serde(default = "idle_timeout")]
+    #[schema(minimum = 1, maximum = 3600000, default = 60000)]
+    pub idle_timeout_ms: u32,
+    /// Milliseconds for a whole call; streams that the caller keeps open are exempt.
+    #[serde(default = "total_timeout")]
+    #[schema(minimum = 1, maximum = 3600000, default = 300000)]
+    pub total_timeout_ms: u32,
+    /// How its certificate is verified.
+    #[serde(default)]
+    pub tls: UpstreamTls,
+    /// Calls to a disabled upstream are refused.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+/// How an upstream's certificate is verified. It always is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// PEM certificates trusted instead of the public roots.
+    #[serde(default)]
+    pub ca_pem: Option<String>,
+    /// Name to verify instead of the URL's host.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+const fn connect_timeout() -> u32 {
+    5_000
+}
+
+const fn first_byte_timeout() -> u32 {
+    60_000
+}
+
+const fn idle_timeout() -> u32 {
+    60_000
+}
+
+const fn total_timeout() -> u32 {
+    300_000
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+/// An upstream to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamNew {
+    /// Name in configuration files.
+    #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{1,38}[a-z0-9]$")]
+    pub slug: Slug,
+    /// Name for people.
+    #[schema(value_type = String, max_length = 100)]
+    pub name: Name,
+    /// Its MCP endpoint: `https`, or `http` on loopback and on private addresses that an operator allowed.
+    #[schema(example = "https://mcp.example.com/mcp", max_length = 2048)]
+    pub url: String,
+    /// Milliseconds to a connection.
+    #[serde(default = "connect_timeout")]
+    #[schema(minimum = 1, maximum = 60000, default = 5000)]
+    pub connect_timeout_ms: u32,
+    /// Milliseconds from the request's last byte to the response's first.
+    #[serde(default = "first_byte_timeout")]
+    #[schema(minimum = 1, maximum = 3600000, default = 60000)]
+    pub first_byte_timeout_ms: u32,
+    /// Milliseconds between two reads of a response.
+    #[serde(default = "idle_timeout")]
+    #[schema(minimum = 1, maximum = 3600000, default = 60000)]
+    pub idle_timeout_ms: u32,
+    /// Milliseconds for a whole call; streams that the caller keeps open are exempt.
+    #[serde(default = "total_timeout")]
+    #[schema(minimum = 1, maximum = 3600000, default = 300000)]
+    pub total_timeout_ms: u32,
+    /// How its certificate is verified.
+    #[serde(default)]
+    pub tls: UpstreamTls,
+    /// Calls to a disabled upstream are refused.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+impl UpstreamNew {
+    /// Slug and settings.
+    #[must_use]
+    pub fn split(self) -> (Slug, UpstreamSettings) {
+        let Self {
+            slug,
+            name,
+            url,
+            connect_timeout_ms,
+            first_byte_timeout_ms,
+            idle_timeout_ms,
+            total_timeout_ms,
+            tls,
+            enabled,
+        } = self;
+        let settings = UpstreamSettings {
+            name,
+            url,
+            connect_timeout_ms,
+            first_byte_timeout_ms,
+            idle_timeout_ms,
+            total_timeout_ms,
+            tls,
+            enabled,
+        };
+        (slug, settings)
+    }
+}
+
+/// A header credential, without its value.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Credential {
+    /// Id.
+    #[schema(value_type = String, example = "crd_01hzy3v5d1f4m8q2w6x9c0b7ka")]
+    pub id: CredentialId,
+    /// The upstream it is presented to.
+    #[schema(value_type = String, example = "ups_01hzy3v5d1f4m8q2w6x9c0b7ka")]
+    pub upstream_id: UpstreamId,
+    /// Header in which it is sent, lower case.
+    pub header: String,
+    /// The same for the same value; tells nothing about it.
+    pub fingerprint: String,
+    /// When it was made.
+    #[serde(with = "moment")]
+    pub created_at: OffsetDateTime,
+    /// When its value was last replaced.
+    #[serde(with = "moment")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// A header credential to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialNew {
+    /// Header in which it is sent.
+    #[schema(example = "authorization")]
+    pub header: String,
+    /// The header's whole value, such as `Bearer …`. Never shown again.
+    #[schema(value_type = String, min_length = 1, max_length = 8192)]
+    pub value: secrecy::SecretString,
+}
+
+/// A credential's new value.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialValue {
+    /// The header's whole value, such as `Bearer …`. Never shown again.
+    #[schema(value_type = String, min_length = 1, max_length = 8192)]
+    pub value: secrecy::SecretString,
+}

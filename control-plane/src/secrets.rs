@@ -1,0 +1,72 @@
+//! What the master key file gives: wrapping of data keys, stored hashes of tokens, authentication of cursors.
+
+use crypto::{FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, digest};
+
+/// Keys of the installation. Shows nothing of them in `Debug`.
+#[derive(Debug)]
+pub struct Secrets {
+    kek: FileKek,
+    hashers: Vec<KeyHasher>,
+    newest: KeyHasher,
+    cursor: CursorKey,
+}
+
+struct CursorKey([u8; 32]);
+
+impl std::fmt::Debug for CursorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CursorKey(…)")
+    }
+}
+
+/// Bytes of a cursor's authentication code.
+pub const CURSOR_MAC: usize = 16;
+
+impl Secrets {
+    /// From the bytes of a master key file.
+    ///
+    /// # Errors
+    /// If the file is not of a format this version knows.
+    pub fn from_master_key(file: &[u8]) -> Result<Self, KekError> {
+        let kek = FileKek::from_bytes(file)?;
+        let hashers = kek.token_hashers().into_iter().map(|(_, hasher)| hasher).collect();
+        let newest = KeyHasher::new(kek.derive(MasterPurpose::TokenHash));
+        let cursor = CursorKey(kek.derive(MasterPurpose::Cursor));
+        Ok(Self { kek, hashers, newest, cursor })
+    }
+
+    /// Wraps and unwraps data keys.
+    #[must_use]
+    pub fn kek(&self) -> &dyn Kek {
+        &self.kek
+    }
+
+    /// What is stored of an admin, operator or join token.
+    #[must_use]
+    pub fn hash_token(&self, presented: &Presented<'_>) -> [u8; 32] {
+        self.newest.hash(presented)
+    }
+
+    /// Whether `stored` is this token's hash, under the present master key or, while a rotation lasts, the one before.
+    #[must_use]
+    pub fn verify_token(&self, presented: &Presented<'_>, stored: &[u8; 32]) -> bool {
+        // No early exit: which key fits must not show in the duration.
+        self.hashers.iter().fold(false, |fits, hasher| fits | hasher.verify(presented, stored))
+    }
+
+    /// The work of [`Self::verify_token`] for a token that is not known.
+    pub fn dummy_token(&self, presented: &Presented<'_>) {
+        for hasher in &self.hashers {
+            hasher.dummy(presented);
+        }
+    }
+
+    /// Authentication code of a cursor. `context` says which list it belongs to.
+    #[must_use]
+    pub fn cursor_mac(&self, context: &[u8; 32], position: &[u8]) -> [u8; CURSOR_MAC] {
+        let full = digest::hmac_sha256(&self.cursor.0, &[context, position]);
+        let mut mac = [0; CURSOR_MAC];
+        mac.copy_from_slice(&full[..CURSOR_MAC]);
+        mac
+    }
+}

@@ -1,0 +1,67 @@
+//! The control plane's tasks: who is running, and how they are told to stop.
+
+use std::{future::Future, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+/// Starts tasks and waits for them at shutdown. Clones share one set of tasks.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Tasks {
+    /// No tasks yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `work`. It has to end soon after [`Self::stopping`] resolves. `name` is for logs.
+    #[expect(clippy::disallowed_methods, reason = "this is the supervisor that shutdown waits for")]
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let span = tracing::info_span!("task", task.name = name);
+        let running = tokio::spawn(self.tracker.track_future(work.instrument(span)));
+        // A second, tiny task, so that a panic is not lost in a handle that nobody looks at.
+        tokio::spawn(self.tracker.track_future(async move {
+            if running.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!(task.name = name, "task panicked");
+            }
+        }));
+    }
+
+    /// Resolves when shutdown begins.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Tells every task to stop and waits until all have, at most `patience`. Says whether all did.
+    pub async fn shutdown(&self, patience: Duration) -> bool {
+        self.stopping.cancel();
+        self.tracker.close();
+        tokio::time::timeout(patience, self.tracker.wait()).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn shutdown_waits_for_tasks_that_listen() {
+        let tasks = Tasks::new();
+        let stopping = tasks.stopping();
+        tasks.spawn("listener", async move { stopping.cancelled().await });
+        assert!(tasks.shutdown(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn shutdown_does_not_wait_for_ever() {
+        let tasks = Tasks::new();
+        tasks.spawn("deaf", std::future::pending());
+        assert!(!tasks.shutdown(Duration::from_millis(20)).await);
+    }
+}
