@@ -1,0 +1,121 @@
+//! Health and metrics of one proxy, on a listener of their own. The gateway listener has none of this.
+
+use std::{convert::Infallible, future::Future, io, net::TcpListener, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use telemetry::MetricsHandle;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{app::Shared, drain::Phase};
+
+/// Observations wait in buffers until something takes them out; where nobody scrapes, this does.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// Open connections at once.
+const CONNECTIONS: usize = 64;
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    connected: watch::Receiver<bool>,
+    metrics: MetricsHandle,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let health = Arc::new(Health { shared, connected, metrics });
+    let mut connections = JoinSet::new();
+    let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => {
+                let Ok((stream, _)) = accepted else { continue };
+                let health = Arc::clone(&health);
+                connections.spawn(async move {
+                    let service = service_fn(move |request| {
+                        let health = Arc::clone(&health);
+                        async move { Ok::<_, Infallible>(health.answer(&request)) }
+                    });
+                    let serving = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(Duration::from_secs(30))
+                        .serve_connection(TokioIo::new(stream), service);
+                    if let Err(error) = serving.await {
+                        tracing::debug!(%error, "admin connection ended");
+                    }
+                });
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            _ = upkeep.tick() => health.metrics.upkeep(),
+        }
+    }
+}
+
+/// Runs `serving` until `stopping`, and logs why it could not.
+pub(crate) async fn until(serving: impl Future<Output = io::Result<()>>, stopping: CancellationToken) {
+    tokio::select! {
+        ended = serving => if let Err(error) = ended {
+            tracing::error!(%error, "admin listener failed");
+        },
+        () = stopping.cancelled() => {}
+    }
+}
+
+struct Health {
+    shared: Arc<Shared>,
+    connected: watch::Receiver<bool>,
+    metrics: MetricsHandle,
+}
+
+impl Health {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response =
+                plain(StatusCode::METHOD_NOT_ALLOWED, "application/json", json!({}).to_string());
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            // Alive is whoever answers.
+            "/livez" | "/health" => self.report(true),
+            "/readyz" | "/ready" => self.report(self.takes_calls()),
+            "/startupz" => self.report(self.shared.ready.is_ready()),
+            "/metrics" => plain(StatusCode::OK, telemetry::CONTENT_TYPE, self.metrics.render()),
+            _ => plain(StatusCode::NOT_FOUND, "application/json", json!({}).to_string()),
+        }
+    }
+
+    fn takes_calls(&self) -> bool {
+        self.shared.ready.is_ready() && self.shared.drain.phase() == Phase::Serving
+    }
+
+    fn report(&self, good: bool) -> Response<Full<Bytes>> {
+        let phase = match self.shared.drain.phase() {
+            Phase::Serving => "serving",
+            Phase::Draining => "draining",
+            Phase::Ending => "ending",
+        };
+        let body = json!({
+            "status": if good { "ok" } else { "unavailable" },
+            "phase": phase,
+            "configuration": if self.shared.ready.is_ready() { "complete" } else { "missing" },
+            // Serving goes on without the control plane, so this alone makes nothing unready.
+            "control": if *self.connected.borrow() { "connected" } else { "unreachable" },
+            "tenants": self.shared.snapshots.load().len(),
+        });
+        let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        plain(status, "application/json", body.to_string())
+    }
+}
+
+fn plain(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,386 @@
+//! A proxy process: its threads, what they share, and how it starts and ends.
+//!
+//! Workers serve calls, each on a thread of its own. Everything else — configuration, audit upload, discovery, health —
+//! runs on one small runtime beside them, so that no amount of control work slows a call.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use errors::ErrorCode;
+use ids::{ProxyId, Uuid};
+use seams::{Clock, Entropy};
+use tokio::{runtime::Runtime, sync::watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    admin,
+    audit::{
+        Recorder,
+        spool::{self, Spool, SpoolError},
+    },
+    checks::{address_limit::Addresses, endpoint::Hosts},
+    config::{Bounds, Config, ConfigError},
+    control::{self, Control},
+    discover,
+    drain::{Drain, Phase},
+    listener::{self, TlsError},
+    refuse::Refusal,
+    snapshot::store::Snapshots,
+    tasks::Tasks,
+    upstream::{self, Resolver, SystemResolver, Watched},
+    worker,
+};
+
+/// Threads for everything that is no call.
+const CONTROL_THREADS: usize = 2;
+/// What the audit spool may hold on disk before calls are refused, and how much of it one tenant may fill.
+const SPOOL_BYTES: u64 = 1 << 30;
+const SPOOL_TENANT_BYTES: u64 = 256 << 20;
+const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
+/// A record is on disk at most so long after it was written.
+const SYNC_WITHIN: Duration = Duration::from_millis(50);
+/// For control tasks to end at shutdown.
+const TASKS_PATIENCE: Duration = Duration::from_secs(5);
+/// For the spool to be acknowledged while the control plane is not reachable: what is left is uploaded after the next start.
+const FLUSH_UNCONNECTED: Duration = Duration::from_secs(1);
+/// Between the end of a drain and giving up on workers.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What all workers share. Read-only, or atomic.
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) watched: Arc<Watched>,
+    pub(crate) recorder: Recorder,
+    pub(crate) addresses: Addresses,
+    pub(crate) hosts: Hosts,
+    pub(crate) bounds: Bounds,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) ready: Readiness,
+    pub(crate) trace_calls: bool,
+    pub(crate) resolver: Arc<dyn Resolver>,
+}
+
+impl Shared {
+    /// What a worker's upstream connections are made of.
+    pub(crate) fn upstream_parts(&self) -> upstream::Parts {
+        upstream::Parts {
+            spawn: std::rc::Rc::new(|task| crate::tasks::spawn_local("upstream", task)),
+            resolver: Arc::clone(&self.resolver),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            watched: Arc::clone(&self.watched),
+        }
+    }
+}
+
+/// Whether the proxy has the whole configuration. Once it has, it keeps serving what it has.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness(AtomicBool);
+
+impl Readiness {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Refuses until the configuration is there.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        if self.is_ready() { Ok(()) } else { Err(Refusal::NotReady) }
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Why a proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A listener's address cannot be bound.
+    #[error("cannot listen on {0}")]
+    Bind(SocketAddr, #[source] io::Error),
+    /// The gateway's certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The audit spool cannot be opened: without it no call could be recorded, so none is taken.
+    #[error("audit spool cannot be opened")]
+    Spool(#[from] SpoolError),
+    /// A thread or runtime cannot be made.
+    #[error("threads cannot be started")]
+    Threads(#[source] io::Error),
+}
+
+impl StartError {
+    /// The catalogue's code.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Config(ConfigError::PlainHttp) => ErrorCode::TlsRequired,
+            Self::Spool(_) => ErrorCode::AuditUnavailable,
+            Self::Config(ConfigError::NoWorkers) | Self::Bind(..) | Self::Tls(_) | Self::Threads(_) => {
+                ErrorCode::Internal
+            }
+        }
+    }
+}
+
+/// Starts proxies.
+#[derive(Debug)]
+pub struct Proxy;
+
+/// A proxy that runs. Dropping it ends it at once, as a crash would; [`Running::shutdown`] loses no call.
+#[derive(Debug)]
+pub struct Running {
+    gateway: SocketAddr,
+    admin: SocketAddr,
+    shared: Arc<Shared>,
+    control: Control,
+    tasks: Tasks,
+    /// Workers that run.
+    workers: watch::Receiver<usize>,
+    runtime: Option<Runtime>,
+}
+
+impl Proxy {
+    /// Binds, opens the audit spool and starts all threads. Blocks for a moment; enrolment and configuration go on after
+    /// it has returned, and calls are refused as `not_ready` until they are done.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Running, StartError> {
+        config.validate()?;
+        let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
+        let sockets = listener::bind(config.listen, config.workers)
+            .map_err(|error| StartError::Bind(config.listen, error))?;
+        let admin = listener::bind(config.admin_listen, 1)
+            .map_err(|error| StartError::Bind(config.admin_listen, error))?;
+        let metrics = telemetry::metrics_handle();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(CONTROL_THREADS)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(StartError::Threads)?;
+        let tasks = Tasks::new(runtime.handle().clone());
+
+        let boot: [u8; 16] = entropy.bytes();
+        // The records' proxy id is set after enrolment, before the first record: no call is taken without configuration.
+        let spool = Spool::open(
+            spool::Config {
+                dir: config.state_dir.join("spool"),
+                proxy: ProxyId::from_uuid(Uuid::nil()),
+                boot,
+                quota_bytes: SPOOL_BYTES,
+                tenant_quota_bytes: SPOOL_TENANT_BYTES,
+                segment_bytes: SPOOL_SEGMENT_BYTES,
+                sync_within: SYNC_WITHIN,
+            },
+            Arc::clone(&clock),
+        )?;
+        let recorder = Recorder::start(Arc::clone(&spool), Arc::clone(&clock), Arc::clone(&entropy))?;
+
+        let snapshots = Arc::new(Snapshots::new(Arc::clone(&clock)));
+        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
+        let (watched, noticed) = Watched::new();
+        let discovery = Arc::new(discover::Discovery::new(Arc::clone(&resolver)));
+        let control = control::start(control::Parts {
+            config: config.control,
+            state_dir: config.state_dir,
+            boot,
+            snapshots: Arc::clone(&snapshots),
+            discoverer: Arc::clone(&discovery) as _,
+            tasks: tasks.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        });
+        let noticing = discover::watch(
+            noticed,
+            Arc::clone(&snapshots),
+            discovery,
+            control.reporter(),
+            Arc::clone(&clock),
+            tasks.token(),
+        );
+        tasks.spawn("watch upstreams", noticing);
+
+        let own_name = sockets.address.to_string();
+        let names = config.gateway_hosts.iter().map(String::as_str).chain([own_name.as_str()]);
+        let shared = Arc::new(Shared {
+            addresses: Addresses::new(config.bounds.address, seed(&*entropy)),
+            hosts: Hosts::new(names, sockets.address.ip().to_canonical().is_loopback()),
+            clock,
+            entropy,
+            snapshots,
+            watched,
+            recorder,
+            bounds: config.bounds,
+            tls,
+            drain: Arc::new(Drain::new()),
+            ready: Readiness::default(),
+            trace_calls: config.trace_calls,
+            resolver,
+        });
+        tasks.spawn("become ready", become_ready(Arc::clone(&shared), control.clone(), spool));
+        let admin_address = admin.address;
+        for listener in admin.listeners {
+            let serving = admin::serve(listener, Arc::clone(&shared), control.connected(), metrics.clone());
+            tasks.spawn("admin", admin::until(serving, tasks.token()));
+        }
+        let workers = start_workers(&shared, sockets.listeners)?;
+        tracing::info!(gateway = %sockets.address, admin = %admin_address, "proxy listens");
+        Ok(Running {
+            gateway: sockets.address,
+            admin: admin_address,
+            shared,
+            control,
+            tasks,
+            workers,
+            runtime: Some(runtime),
+        })
+    }
+}
+
+fn seed(entropy: &dyn Entropy) -> [u64; 4] {
+    std::array::from_fn(|_| u64::from_le_bytes(entropy.bytes()))
+}
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    listeners: Vec<std::net::TcpListener>,
+) -> Result<watch::Receiver<usize>, StartError> {
+    let (running, workers) = watch::channel(listeners.len());
+    let running = Arc::new(running);
+    for (number, listener) in listeners.into_iter().enumerate() {
+        let (shared, running) = (Arc::clone(shared), Arc::clone(&running));
+        thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || {
+                if let Err(error) = worker::run(shared, listener) {
+                    tracing::error!(%error, worker = number, "worker could not run");
+                }
+                running.send_modify(|count| *count -= 1);
+            })
+            .map_err(StartError::Threads)?;
+    }
+    Ok(workers)
+}
+
+/// Waits for an identity, then for the whole configuration. Never ready on part of it.
+async fn become_ready(shared: Arc<Shared>, control: Control, spool: Arc<Spool>) {
+    let mut identity = control.identity();
+    let Ok(enrolled) = identity.wait_for(Option::is_some).await.map(|enrolled| enrolled.clone()) else {
+        return;
+    };
+    if let Some(enrolled) = enrolled {
+        spool.set_proxy(enrolled.proxy_id);
+    }
+    control.start_upload(spool);
+    if control.ready().wait_for(|ready| *ready).await.is_ok() {
+        shared.ready.set();
+        tracing::info!("proxy is ready");
+    }
+}
+
+impl Running {
+    /// Where callers connect.
+    #[must_use]
+    pub fn gateway_addr(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The id given at enrolment; `None` before.
+    #[must_use]
+    pub fn proxy_id(&self) -> Option<ProxyId> {
+        self.control.identity().borrow().as_ref().map(|enrolled| enrolled.proxy_id)
+    }
+
+    /// Whether calls are taken.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.ready.is_ready() && self.shared.drain.phase() == Phase::Serving
+    }
+
+    /// Stops taking calls without losing one: not ready any more; what still comes is served, each response ending its
+    /// connection; streams that callers keep open end; then running calls end, or are cut when the drain's time is over; at
+    /// last the audit spool is uploaded. Runs on the proxy's own runtime, so any executor may await it.
+    pub async fn drain(&self) {
+        let Some(runtime) = &self.runtime else { return };
+        let (shared, mut workers) = (Arc::clone(&self.shared), self.workers.clone());
+        let connected = self.control.connected();
+        let draining = runtime.spawn(async move {
+            tracing::info!("drain begins");
+            shared.drain.enter(Phase::Draining);
+            let time = shared.bounds.drain_timeout;
+            if tokio::time::timeout(time, workers.wait_for(|count| *count == 0)).await.is_err() {
+                tracing::warn!("drain takes too long; what still runs is cut");
+                shared.drain.enter(Phase::Ending);
+                let _ = tokio::time::timeout(WORKERS_PATIENCE, workers.wait_for(|count| *count == 0)).await;
+            }
+            shared.drain.enter(Phase::Ending);
+            let patience = if *connected.borrow() { time } else { FLUSH_UNCONNECTED };
+            if !shared.recorder.flush(patience).await {
+                tracing::warn!("audit records are left in the spool; they are uploaded after the next start");
+            }
+            tracing::info!("drain ends");
+        });
+        if let Err(error) = draining.await {
+            tracing::error!(%error, "drain failed");
+        }
+    }
+
+    /// Drains, then ends everything.
+    pub async fn shutdown(mut self) {
+        self.drain().await;
+        let Some(runtime) = self.runtime.take() else { return };
+        let (tasks, recorder) = (self.tasks.clone(), self.shared.recorder.clone());
+        let ending = runtime.spawn(async move {
+            if !tasks.shutdown(TASKS_PATIENCE).await {
+                tracing::warn!("control tasks did not end in time");
+            }
+        });
+        let _ = ending.await;
+        let _ = runtime.spawn_blocking(move || recorder.shutdown()).await;
+        runtime.shutdown_background();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        self.shared.drain.enter(Phase::Ending);
+        self.tasks.token().cancel();
+        runtime.shutdown_background();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("ready", &self.ready).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use crypto::Aad;
+use errors::ErrorCode;
+use wire::v1::{AuditRecord, Decision, Phase};
+
+use super::super::testing::{Log, facts};
+use crate::{
+    audit::{End, ResponseDigest},
+    testing::World,
+};
+
+const ARGUMENTS: &[u8] = br#"{"a":1,"b":2}"#;
+
+fn open(world: &World, record: &AuditRecord, column: &str, sealed: &[u8]) -> Vec<u8> {
+    let tenant = world.tenant();
+    let keys = tenant.crypto.current().unwrap();
+    assert_eq!(record.data_key_id, keys.id.uuid().as_bytes());
+    let aad = Aad { tenant: tenant.id, table: "audit_records", column, row: &record.call_id };
+    keys.sealer.open(&aad, sealed).unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn intent_comes_first_and_outcome_closes_it() {
+    let (world, log) = (World::new(), Log::new());
+    let intent = log.recorder.intent(facts(&world, ARGUMENTS), false).await.unwrap();
+    let record = log.last();
+    assert_eq!((record.phase(), record.decision(), record.seq), (Phase::Intent, Decision::Allowed, 1));
+    assert_eq!((&*record.method, &*record.target), ("tools/call", "add"));
+    assert_eq!(open(&world, &record, "sealed_arguments", &record.sealed_arguments), ARGUMENTS);
+    let tenant = world.tenant();
+    assert_eq!(record.arguments_hash, tenant.crypto.current().unwrap().audit_mac.mac(&[ARGUMENTS]));
+    assert_eq!(record.rev, tenant.rev);
+
+    let body = vec![b'x'; 5000];
+    intent.finish(End { code: None, status: 200, body: &body, cut: false });
+    let outcome = log.last();
+    assert_eq!((outcome.phase(), outcome.seq, outcome.status, outcome.cut), (Phase::Outcome, 2, 200, false));
+    assert_eq!(outcome.call_id, record.call_id);
+    assert_eq!(outcome.response_digest, crypto::digest::sha256(&body));
+    assert_eq!(outcome.bytes_out, 5000);
+    assert_eq!(open(&world, &outcome, "sealed_excerpt", &outcome.sealed_excerpt), body[..2048]);
+    assert!(outcome.sealed_arguments.is_empty());
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_is_recorded_as_cut() {
+    let (world, log) = (World::new(), Log::new());
+    drop(log.recorder.intent(facts(&world, ARGUMENTS), false).await.unwrap());
+    let outcome = log.last();
+    assert_eq!((outcome.phase(), outcome.cut), (Phase::Outcome, true));
+    let intent = log.recorder.intent(facts(&world, b""), false).await.unwrap();
+    assert!(log.last().arguments_hash.is_empty());
+    let mut sent = ResponseDigest::default();
+    sent.update(b"data: 1\n\n");
+    intent.finish_stream(Some(ErrorCode::Draining), 200, sent, true);
+    let outcome = log.last();
+    assert_eq!((&*outcome.code, outcome.cut, outcome.bytes_out), ("draining", true, 9));
+    assert_eq!(log.records().len(), 4);
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_record_with_its_arguments() {
+    let (world, log) = (World::new(), Log::new());
+    log.recorder.refused(&facts(&world, ARGUMENTS), ErrorCode::ToolNotGranted, 200, b"{}");
+    let record = log.last();
+    assert_eq!((record.phase(), record.decision()), (Phase::Outcome, Decision::Refused));
+    assert_eq!(record.code, "tool_not_granted");
+    assert_eq!(open(&world, &record, "sealed_arguments", &record.sealed_arguments), ARGUMENTS);
+}
+
+#[tokio::test]
+async fn strict_intents_are_on_disk_and_counts_come_within_a_second() {
+    let (world, log) = (World::new(), Log::new());
+    let facts = facts(&world, ARGUMENTS);
+    let (tenant, endpoint) = (facts.tenant.id, facts.endpoint);
+    let strict = log.recorder.intent(facts, true);
+    let intent = tokio::time::timeout(Duration::from_secs(5), strict).await.unwrap().unwrap();
+    intent.finish(End { code: None, status: 200, body: b"", cut: false });
+    for _ in 0..5 {
+        let address = "203.0.113.9".parse().unwrap();
+        log.recorder.count(tenant, 3, endpoint, address, ErrorCode::CredentialInvalid);
+    }
+    let mut last = log.last();
+    for _ in 0..100 {
+        if last.phase() == Phase::Aggregate {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        last = log.last();
+    }
+    assert_eq!(last.phase(), Phase::Aggregate);
+    assert_eq!((&*last.code, last.count, last.rev), ("credential_invalid", 5, 3));
+    assert_eq!(last.address, "203.0.113.0/24");
+    assert_eq!(last.endpoint_id, endpoint.uuid().as_bytes());
+}
+
+#[tokio::test]
+async fn a_drain_ends_when_everything_is_acknowledged() {
+    let (world, log) = (World::new(), Log::new());
+    drop(log.recorder.intent(facts(&world, b""), false).await.unwrap());
+    assert!(!log.recorder.flush(Duration::from_millis(30)).await);
+    log.spool.acknowledge([7; 16], 2);
+    assert!(log.recorder.flush(Duration::from_secs(5)).await);
+}

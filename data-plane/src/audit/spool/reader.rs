@@ -1,0 +1,169 @@
+//! The uploader's end of the spool.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Spool, SpoolError,
+    frame::{self, FRAME, HEADER, MAX_RECORD, Next},
+    recover::Segment,
+};
+
+/// Records of one boot, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Which boot wrote them.
+    pub(crate) boot: [u8; 16],
+    /// The last one's seq: what the control plane will acknowledge.
+    pub(crate) last_seq: u64,
+    /// Canonical `AuditRecord` bytes.
+    pub(crate) records: Vec<Bytes>,
+}
+
+/// Reads unacknowledged records, oldest boot first.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    spool: Arc<Spool>,
+    /// The segment being read; `None` before the first.
+    at: Option<Place>,
+    /// Its file.
+    file: Option<Arc<File>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    boot: [u8; 16],
+    number: u32,
+    offset: u64,
+}
+
+/// What there is to read next.
+#[derive(Debug)]
+struct Source {
+    place: Place,
+    path: std::path::PathBuf,
+    len: u64,
+    acknowledged: u64,
+}
+
+impl Reader {
+    pub(super) const fn new(spool: Arc<Spool>) -> Self {
+        Self { spool, at: None, file: None }
+    }
+
+    /// The next records, at most about `max_bytes` of them, at least one if there is one. Reads from the page cache as
+    /// a rule; call it where a short file read is acceptable.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`] when a segment cannot be read.
+    pub(crate) fn next_batch(&mut self, max_bytes: usize) -> Result<Option<Batch>, SpoolError> {
+        loop {
+            let Some(source) = self.source() else { return Ok(None) };
+            if self.at.is_none_or(|at| (at.boot, at.number) != (source.place.boot, source.place.number)) {
+                self.file = None;
+            }
+            let file = match &self.file {
+                Some(file) => file.clone(),
+                None => match File::open(&source.path) {
+                    Ok(file) => self.file.insert(Arc::new(file)).clone(),
+                    // Acknowledged and deleted since the look at the list.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.at = Some(Place { offset: source.len, ..source.place });
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            let (records, last_seq, offset) = read(&file, &source, max_bytes)?;
+            self.at = Some(Place { offset, ..source.place });
+            if !records.is_empty() {
+                return Ok(Some(Batch { boot: source.place.boot, last_seq, records }));
+            }
+        }
+    }
+
+    /// The first segment with bytes that were not read.
+    fn source(&self) -> Option<Source> {
+        let inner = self.spool.inner.lock();
+        let place = |segment: &Segment, offset| Place { boot: segment.boot, number: segment.number, offset };
+        // Segments never move in the list; those before the current one have been read to their end.
+        let from = self.at.and_then(|at| {
+            inner.segments.iter().position(|segment| (segment.boot, segment.number) == (at.boot, at.number))
+        });
+        let mut candidates = inner.segments.iter().enumerate().filter_map(|(index, segment)| {
+            let offset = match (self.at, from) {
+                (Some(at), Some(from)) if index == from => at.offset,
+                (_, Some(from)) if index < from => return None,
+                // The current one was deleted: all that remain are later, or were never read.
+                (Some(at), None) if at.boot == segment.boot && segment.number < at.number => return None,
+                _ => HEADER as u64,
+            };
+            (offset < segment.len).then(|| (place(segment, offset), segment))
+        });
+        let (place, segment) = candidates.next()?;
+        Some(Source {
+            place,
+            path: segment.path.clone(),
+            len: segment.len,
+            acknowledged: inner.acknowledged.get(&segment.boot).copied().unwrap_or(0),
+        })
+    }
+
+    /// Resolves when there is something to read. Under load that is after every record: whoever uploads gathers for a
+    /// moment before asking for a batch.
+    pub(crate) async fn more(&self) {
+        loop {
+            let appended = self.spool.appended.notified();
+            if self.source().is_some() {
+                return;
+            }
+            appended.await;
+        }
+    }
+
+    /// Starts again at the first record that is not acknowledged.
+    pub(crate) fn rewind(&mut self) {
+        self.at = None;
+        self.file = None;
+    }
+}
+
+/// Frames from the source's offset on. Returns the records, the last one's seq and the offset reached.
+fn read(file: &File, source: &Source, max_bytes: usize) -> Result<(Vec<Bytes>, u64, u64), SpoolError> {
+    let mut offset = source.place.offset;
+    let want = (max_bytes + FRAME).max(FRAME + MAX_RECORD).min((source.len - offset) as usize);
+    let mut buffer = vec![0; want];
+    file.read_exact_at(&mut buffer, offset)?;
+    let buffer = Bytes::from(buffer);
+    let (mut records, mut last_seq, mut taken, mut at) = (Vec::new(), 0, 0, 0);
+    while at < buffer.len() {
+        match frame::next(&buffer[at..]) {
+            Next::Frame(frame) => {
+                if !records.is_empty() && taken + frame.record.len() > max_bytes {
+                    break;
+                }
+                at += frame.raw.len();
+                if frame.seq > source.acknowledged {
+                    taken += frame.record.len();
+                    last_seq = frame.seq;
+                    records.push(buffer.slice_ref(frame.record));
+                }
+            }
+            Next::Short if offset + (buffer.len() as u64) < source.len => break,
+            Next::Short | Next::Damaged => {
+                // It was whole when it was written or recovered. The rest of the segment is left for the next
+                // start's recovery; the control plane sees the gap.
+                metrics::counter!("portcullis_audit_corrupt_segments_total").increment(1);
+                tracing::error!(
+                    file.path = %source.path.display(),
+                    file.offset = offset + at as u64,
+                    "audit spool: a segment was damaged while the proxy ran; compare it with the disk's error log"
+                );
+                return Ok((records, last_seq, source.len));
+            }
+        }
+    }
+    offset += at as u64;
+    Ok((records, last_seq, offset))
+}

@@ -1,0 +1,95 @@
+use http::Request;
+use wire::v1::resource::Body;
+
+use super::*;
+use crate::{
+    snapshot::samples::Sample,
+    testing::{self, NOW, PATH, World},
+};
+
+fn knock(world: &World, request: http::request::Builder) -> Result<Principal, Refusal> {
+    let addresses = testing::addresses();
+    check(&testing::exchange(request), &world.place(), &testing::counted(&addresses), NOW)
+}
+
+fn with(authorization: &str) -> http::request::Builder {
+    Request::post(PATH).header("authorization", authorization)
+}
+
+#[test]
+fn a_current_key_is_its_client() {
+    let world = World::new();
+    let principal = knock(&world, world.authorized(Request::post(PATH))).unwrap();
+    let tenant = world.tenant();
+    assert_eq!(principal.client_id(), *tenant.clients.keys().next().unwrap());
+    assert_eq!(principal.lookup(), tenant.keys.keys().next().unwrap());
+    let lower = with(&format!("bearer   {}", world.sample.key_text));
+    assert!(knock(&world, lower).is_ok());
+}
+
+#[test]
+fn nothing_presented_is_missing_and_another_scheme_is_nothing() {
+    let world = World::new();
+    assert!(matches!(knock(&world, Request::post(PATH)), Err(Refusal::CredentialMissing)));
+    for scheme in ["Basic dXNlcjpwYXNz", "Digest x=y", ""] {
+        assert!(matches!(knock(&world, with(scheme)), Err(Refusal::CredentialMissing)), "{scheme}");
+    }
+}
+
+#[test]
+fn what_is_no_bearer_token_is_malformed() {
+    let world = World::new();
+    for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer \"a\""] {
+        assert!(matches!(knock(&world, with(value)), Err(Refusal::CredentialMalformed)), "{value}");
+    }
+    let twice = world.authorized(world.authorized(Request::post(PATH)));
+    assert!(matches!(knock(&world, twice), Err(Refusal::CredentialMalformed)));
+}
+
+#[test]
+fn a_wrong_key_an_unknown_one_and_another_tenants_are_the_same() {
+    let world = World::new();
+    let foreign = Sample::new(2).key_text;
+    let mut wrong = world.sample.key_text.clone().into_bytes();
+    wrong[20] = if wrong[20] == b'a' { b'b' } else { b'a' };
+    let wrong = String::from_utf8(wrong).unwrap();
+    for key in [&*foreign, &*wrong, "pck_short", "eyJhbGciOiJub25lIn0.e30."] {
+        assert!(
+            matches!(knock(&world, with(&format!("Bearer {key}"))), Err(Refusal::CredentialInvalid)),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn a_key_that_has_ended_is_refused_from_that_moment() {
+    let ends = |micros: u64| {
+        World::with(|body| {
+            if let Body::ApiKey(key) = body {
+                key.not_after_micros = micros;
+            }
+        })
+    };
+    let over = ends(NOW.micros());
+    assert!(matches!(knock(&over, over.authorized(Request::post(PATH))), Err(Refusal::CredentialInvalid)));
+    let lives = ends(NOW.micros() + 1);
+    assert!(knock(&lives, lives.authorized(Request::post(PATH))).is_ok());
+}
+
+#[test]
+fn a_disabled_client_is_unknown_and_one_without_the_endpoint_is_told() {
+    let disabled = World::with(|body| {
+        if let Body::Client(client) = body {
+            client.enabled = false;
+        }
+    });
+    let refused = knock(&disabled, disabled.authorized(Request::post(PATH)));
+    assert!(matches!(refused, Err(Refusal::CredentialInvalid)));
+    let elsewhere = World::with(|body| {
+        if let Body::Client(client) = body {
+            client.endpoint_ids.clear();
+        }
+    });
+    let refused = knock(&elsewhere, elsewhere.authorized(Request::post(PATH)));
+    assert!(matches!(refused, Err(Refusal::ClientNotAllowed)));
+}

@@ -1,0 +1,177 @@
+//! Row 11, authorize: principal, action and target, without arguments. Most refusals end here, cheaply.
+//!
+//! Tools, prompts, resources, completions, subscriptions and tasks need a grant; every other method is decided by the
+//! endpoint's method set. Default deny, forbid wins, and a policy that cannot be evaluated refuses. What the catalogue
+//! does not know is not granted to anyone.
+
+use std::{rc::Rc, sync::Arc};
+
+use ::mcp::{Decide, Method, Target, raw::Raw};
+use errors::ErrorCode;
+use policy::{Action, Decision};
+
+use super::{Call, EndpointEvidence, Principal, Reservation};
+use crate::{
+    decisions::{self, Decisions, Wanted},
+    refuse::Refusal,
+    snapshot::index::{AttachmentIndex, EndpointIndex, ToolIndex},
+};
+
+/// Evidence: the tenant's policies permit it.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    grounds: Grounds,
+    decision: Option<Rc<Decision>>,
+}
+
+/// What was permitted, by the upstream's own names. A later snapshot is asked the same.
+#[derive(Debug, Clone)]
+pub(crate) enum Grounds {
+    /// A tool, to be pinned at row 12.
+    Tool(Arc<ToolIndex>),
+    /// A prompt.
+    Prompt(Box<str>),
+    /// A resource.
+    Resource(Box<str>),
+    /// Subscriptions to resources, each by URI.
+    Subscriptions(Box<[Box<str>]>),
+    /// Completions.
+    Completion,
+    /// Tasks.
+    Tasks,
+    /// A method of the endpoint's set.
+    MethodSet(Method),
+    /// What keeps a conversation going.
+    Lifecycle,
+}
+
+impl Permit {
+    pub(crate) fn grounds(&self) -> &Grounds {
+        &self.grounds
+    }
+
+    /// What was permitted, to be asked again while the call runs.
+    pub(crate) fn into_grounds(self) -> Grounds {
+        self.grounds
+    }
+
+    /// Grants that decided.
+    pub(crate) fn policies(&self) -> &[Box<str>] {
+        self.decision.as_deref().map_or(&[], Decision::policies)
+    }
+}
+
+/// The tool a caller's name stands for at this attachment; `None` for every other call, and for names the catalogue
+/// does not know.
+pub(crate) fn named_tool<'a>(
+    attachment: &'a AttachmentIndex,
+    target: &Target<'_>,
+) -> Option<&'a Arc<ToolIndex>> {
+    let Target::Tool { name, .. } = target else { return None };
+    attachment.upstream.tools.get(original(attachment, name)?)
+}
+
+/// A name without the attachment's prefix; `None` for one that lacks it, which is therefore no name here.
+pub(crate) fn original<'a>(attachment: &AttachmentIndex, name: &'a str) -> Option<&'a str> {
+    name.strip_prefix(&*attachment.prefix)
+}
+
+/// Authorizes.
+pub(crate) fn check(
+    decisions: &Decisions,
+    place: &EndpointEvidence,
+    attachment: &AttachmentIndex,
+    principal: &Principal,
+    call: &Call<'_>,
+    _reservation: &Reservation,
+) -> Result<Permit, Refusal> {
+    let asked = Asked { place, attachment, principal };
+    // GET, DELETE and answers to the server's requests: the session they are bound to is what permits them.
+    let Some(method) = call.method() else {
+        return Ok(Permit { grounds: Grounds::Lifecycle, decision: None });
+    };
+    match method.decided_by() {
+        Decide::Lifecycle => Ok(Permit { grounds: Grounds::Lifecycle, decision: None }),
+        Decide::MethodSet => asked.method_set(method),
+        Decide::Grant(_) => match call.target() {
+            Target::Tool { .. } => asked.tool(decisions, named_tool(attachment, call.target())),
+            Target::Prompt { name, .. } => {
+                let name = original(attachment, name).ok_or(Refusal::not_granted(Action::GetPrompt))?;
+                asked.grant(&Wanted::Prompt(name), Grounds::Prompt(name.into()))
+            }
+            Target::Resource { uri } if method == Method::ResourcesRead => {
+                asked.grant(&Wanted::Resource(uri), Grounds::Resource((&**uri).into()))
+            }
+            Target::Resource { uri } => {
+                asked.grant(&Wanted::Subscription(uri), Grounds::Subscriptions([(&**uri).into()].into()))
+            }
+            Target::Listen { filter } => asked.listen(method, *filter),
+            Target::CompletePrompt { .. } | Target::CompleteResource { .. } => {
+                asked.grant(&Wanted::Completion, Grounds::Completion)
+            }
+            Target::Task { .. } | Target::Nothing => asked.grant(&Wanted::Tasks, Grounds::Tasks),
+        },
+    }
+}
+
+struct Asked<'a> {
+    place: &'a EndpointEvidence,
+    attachment: &'a AttachmentIndex,
+    principal: &'a Principal,
+}
+
+impl Asked<'_> {
+    fn tool(&self, decisions: &Decisions, tool: Option<&Arc<ToolIndex>>) -> Result<Permit, Refusal> {
+        let tool = tool.ok_or(Refusal::not_granted(Action::CallTool))?;
+        let decision = decisions.tool(self.place.tenant(), self.principal.client(), tool);
+        permit(Grounds::Tool(Arc::clone(tool)), decision, Action::CallTool)
+    }
+
+    fn grant(&self, wanted: &Wanted<'_>, grounds: Grounds) -> Result<Permit, Refusal> {
+        let client = self.principal.client();
+        let decision = decisions::decide(self.place.tenant(), client, self.attachment.upstream.id, wanted);
+        permit(grounds, Rc::new(decision), wanted.action())
+    }
+
+    /// Changes of lists are part of the method set, like the lists; changes of resources need a grant for each URI.
+    fn listen(&self, method: Method, filter: Raw<'_>) -> Result<Permit, Refusal> {
+        let uris: Vec<Box<str>> = filter
+            .get("resourceSubscriptions")
+            .map(|uris| uris.elements().map(|uri| uri.string().map(Box::from)).collect::<Option<_>>())
+            .unwrap_or(Some(Vec::new()))
+            .ok_or(Refusal::not_granted(Action::Subscribe))?;
+        let mut permit = self.method_set(method)?;
+        for uri in &uris {
+            let granted = self.grant(&Wanted::Subscription(uri), Grounds::Lifecycle)?;
+            permit.decision = granted.decision;
+        }
+        if !uris.is_empty() {
+            permit.grounds = Grounds::Subscriptions(uris.into());
+        }
+        Ok(permit)
+    }
+
+    fn method_set(&self, method: Method) -> Result<Permit, Refusal> {
+        if is_open(self.place.endpoint(), method) {
+            Ok(Permit { grounds: Grounds::MethodSet(method), decision: None })
+        } else {
+            Err(Refusal::MethodClosed)
+        }
+    }
+}
+
+/// Whether the endpoint's method set has a method.
+pub(crate) fn is_open(endpoint: &EndpointIndex, method: Method) -> bool {
+    !endpoint.closed_methods.iter().any(|closed| **closed == *method.as_str())
+}
+
+fn permit(grounds: Grounds, decision: Rc<Decision>, action: Action) -> Result<Permit, Refusal> {
+    match decision.code(action) {
+        None => Ok(Permit { grounds, decision: Some(decision) }),
+        Some(ErrorCode::PolicyError) => Err(Refusal::PolicyError { policies: decision.policies().to_vec() }),
+        Some(_) => Err(Refusal::NotGranted { action, policies: decision.policies().to_vec() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use http::{Request, request::Builder};
+use policy::{Effect, GrantedAction, NameSelector};
+use seams::Monotonic;
+
+use super::*;
+use crate::{
+    checks::{BoundSession, Cost, Verb, limit, protocol, session},
+    testing::{self, PATH, World},
+};
+
+fn ask(world: &World, request: Builder, method: &str, params: &str) -> Result<Permit, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+    let body = runtime.block_on(testing::body(&text));
+    let exchange = testing::exchange(request);
+    let call = protocol::check(&exchange, Verb::Post, protocol::parse(Verb::Post, &body).unwrap()).unwrap();
+    let (place, principal) = (world.place(), world.principal());
+    let attachment = session::attachment(&place).unwrap();
+    let reservation =
+        limit::check(&place, &principal, &BoundSession::none(), Cost::Message, Monotonic::from_nanos(1))
+            .unwrap();
+    check(&Decisions::default(), &place, attachment, &principal, &call, &reservation)
+}
+
+fn legacy(world: &World, method: &str, params: &str) -> Result<Permit, Refusal> {
+    ask(world, Request::post(PATH).header("mcp-protocol-version", "2025-11-25"), method, params)
+}
+
+fn refused_with(result: Result<Permit, Refusal>) -> &'static str {
+    result.expect_err("refused").code().slug()
+}
+
+#[test]
+fn a_granted_tool_is_permitted_by_its_grant() {
+    let world = World::new();
+    let permit = legacy(&world, "tools/call", r#"{"name":"add"}"#).unwrap();
+    assert!(matches!(permit.grounds(), Grounds::Tool(tool) if &*tool.name == "add"));
+    assert!(permit.policies()[0].starts_with("gr_"));
+}
+
+#[test]
+fn what_no_grant_names_and_what_does_not_exist_are_the_same() {
+    let ungranted = World::with(|body| {
+        if let Some(tool) = testing::tool(body) {
+            tool.slices.clear();
+        }
+    });
+    assert_eq!(refused_with(legacy(&ungranted, "tools/call", r#"{"name":"add"}"#)), "tool_not_granted");
+    let world = World::new();
+    for name in ["sub", "ADD", "add ", ""] {
+        let params = format!(r#"{{"name":"{name}"}}"#);
+        assert_eq!(refused_with(legacy(&world, "tools/call", &params)), "tool_not_granted", "{name}");
+    }
+}
+
+#[test]
+fn a_prefix_belongs_to_the_name() {
+    let world = World::with(|body| {
+        if let Some(endpoint) = testing::endpoint_of(body) {
+            endpoint.attachments[0].prefix = "calc_".to_owned();
+        }
+    });
+    assert!(legacy(&world, "tools/call", r#"{"name":"calc_add"}"#).is_ok());
+    assert_eq!(refused_with(legacy(&world, "tools/call", r#"{"name":"add"}"#)), "tool_not_granted");
+    assert_eq!(refused_with(legacy(&world, "prompts/get", r#"{"name":"p"}"#)), "prompt_not_granted");
+}
+
+#[test]
+fn prompts_resources_completions_and_tasks_need_grants() {
+    let mut world = World::new();
+    let requests = [
+        ("prompts/get", r#"{"name":"p"}"#, "prompt_not_granted"),
+        ("resources/read", r#"{"uri":"file:///a/x"}"#, "resource_not_granted"),
+        ("resources/subscribe", r#"{"uri":"file:///a/x"}"#, "resource_not_granted"),
+        (
+            "completion/complete",
+            r#"{"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"a","value":"b"}}"#,
+            "action_not_granted",
+        ),
+        ("tasks/get", r#"{"taskId":"t"}"#, "action_not_granted"),
+        ("tasks/list", "{}", "action_not_granted"),
+    ];
+    for (method, params, code) in requests {
+        assert_eq!(refused_with(legacy(&world, method, params)), code, "{method}");
+    }
+    let upstream = world.upstream();
+    let uris = || vec!["file:///a/*".to_owned()];
+    for action in [
+        GrantedAction::GetPrompt { upstream, prompts: NameSelector::Names(vec!["p".to_owned()]) },
+        GrantedAction::ReadResource { upstream, uris: uris() },
+        GrantedAction::Subscribe { upstream, uris: uris() },
+        GrantedAction::Complete { upstream },
+        GrantedAction::UseTasks { upstream },
+    ] {
+        world.grant(Effect::Permit, action);
+    }
+    for (method, params, _) in requests {
+        assert!(legacy(&world, method, params).is_ok(), "{method}");
+    }
+    assert_eq!(refused_with(legacy(&world, "prompts/get", r#"{"name":"q"}"#)), "prompt_not_granted");
+    let outside = r#"{"uri":"file:///b/x"}"#;
+    assert_eq!(refused_with(legacy(&world, "resources/read", outside)), "resource_not_granted");
+}
+
+#[test]
+fn a_forbid_wins_and_is_named() {
+    let mut world = World::new();
+    let upstream = world.upstream();
+    world.grant(Effect::Permit, GrantedAction::Complete { upstream });
+    world.grant(Effect::Forbid, GrantedAction::Complete { upstream });
+    let params = r#"{"ref":{"type":"ref/resource","uri":"file:///a"},"argument":{"name":"a","value":"b"}}"#;
+    let refusal = legacy(&world, "completion/complete", params).unwrap_err();
+    assert_eq!(refusal.code().slug(), "action_not_granted");
+    assert_eq!(refusal.policies().len(), 1);
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_refuses() {
+    let world = World::with(|body| {
+        if let wire::v1::resource::Body::Policy(policy) = body {
+            policy.text = "permit(principal, action, resource) when { oops };".to_owned();
+        }
+    });
+    assert_eq!(refused_with(legacy(&world, "tools/call", r#"{"name":"add"}"#)), "policy_error");
+}
+
+#[test]
+fn the_rest_is_decided_by_the_method_set() {
+    let world = World::with(|body| {
+        if let Some(endpoint) = testing::endpoint_of(body) {
+            endpoint.closed_methods = vec!["logging/setLevel".to_owned()];
+        }
+    });
+    assert!(legacy(&world, "tools/list", "{}").is_ok());
+    assert!(legacy(&world, "ping", "{}").is_ok());
+    assert_eq!(refused_with(legacy(&world, "logging/setLevel", r#"{"level":"info"}"#)), "method_closed");
+}
+
+#[test]
+fn listening_to_resources_needs_a_grant_for_each() {
+    let listen = |world: &World, uris: &str| {
+        let request = Request::post(PATH)
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "subscriptions/listen");
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+        let params = format!(
+            r#"{{"notifications":{{"toolsListChanged":true,"resourceSubscriptions":{uris}}},{meta}}}"#
+        );
+        ask(world, request, "subscriptions/listen", &params)
+    };
+    let mut world = World::new();
+    let upstream = world.upstream();
+    assert!(listen(&world, "[]").is_ok());
+    assert_eq!(refused_with(listen(&world, r#"["file:///a/x"]"#)), "resource_not_granted");
+    world.grant(Effect::Permit, GrantedAction::Subscribe { upstream, uris: vec!["file:///a/*".to_owned()] });
+    let permit = listen(&world, r#"["file:///a/x"]"#).unwrap();
+    assert!(matches!(permit.grounds(), Grounds::Subscriptions(uris) if uris.len() == 1));
+    assert_eq!(refused_with(listen(&world, r#"["file:///a/x","file:///b/x"]"#)), "resource_not_granted");
+    assert_eq!(refused_with(listen(&world, "[1]")), "resource_not_granted");
+}

@@ -1,0 +1,258 @@
+//! Row 1, edge: nothing is read before it is bounded.
+//!
+//! Header count and bytes, no encoded bodies, no credentials in the query string; and the bounded, timed read of the
+//! body, which runs only once the caller is known. hyper bounds what it buffers (a little above these limits) and
+//! rejects ambiguous framing (RFC 9112 section 6.3) before a request gets here.
+
+use std::net::IpAddr;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header, request::Parts, uri::Authority};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use crate::{config::Bounds, refuse::Refusal};
+
+/// Query parameters by which credentials are sent elsewhere (RFC 6750 section 2.3 and common practice).
+const CREDENTIAL_PARAMETERS: [&str; 9] =
+    ["access_token", "api_key", "api-key", "apikey", "auth", "authorization", "bearer", "key", "token"];
+
+/// Evidence: a request head within bounds, and where it came from.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    head: Parts,
+    address: IpAddr,
+}
+
+impl Exchange {
+    pub(crate) fn head(&self) -> &Parts {
+        &self.head
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The caller's address; IPv4 also where it arrived mapped into IPv6.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The one host the request names (RFC 9112 section 3.2): in its target, or in `Host`. None, several, or two that
+    /// differ are refused: an intermediary and this gateway could read them differently.
+    pub(crate) fn host(&self) -> Result<&str, Refusal> {
+        let mut values = self.head.headers.get_all(header::HOST).iter();
+        let named =
+            values.next().map(|value| value.to_str().map_err(|_| Refusal::HostRefused)).transpose()?;
+        let target = self.head.uri.authority().map(Authority::as_str);
+        let host = match (target, named) {
+            (Some(target), Some(named)) if !target.eq_ignore_ascii_case(named) => None,
+            (target, named) => target.or(named),
+        };
+        host.filter(|host| values.next().is_none() && !host.is_empty() && host.bytes().all(is_host_byte))
+            .ok_or(Refusal::HostRefused)
+    }
+
+    /// The caller's headers, for forwarding.
+    pub(crate) fn into_headers(self) -> HeaderMap {
+        self.head.headers
+    }
+}
+
+/// Checks the head.
+pub(crate) fn check(head: Parts, address: IpAddr, bounds: &Bounds) -> Result<Exchange, Refusal> {
+    let target = head.uri.path().len() + head.uri.query().map_or(0, str::len);
+    let mut bytes = target;
+    for (name, value) in &head.headers {
+        bytes += name.as_str().len() + value.len();
+    }
+    if head.headers.len() > bounds.headers || bytes > bounds.header_bytes {
+        return Err(Refusal::HeadersTooLarge);
+    }
+    if head.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::ContentEncoding);
+    }
+    if head.uri.query().is_some_and(carries_credential) {
+        return Err(Refusal::QueryToken);
+    }
+    Ok(Exchange { head, address: address.to_canonical() })
+}
+
+/// Names, IPv4 and bracketed IPv6 addresses, a port; no user information, no percent-encoding.
+const fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
+}
+
+fn carries_credential(query: &str) -> bool {
+    query.contains("pck_")
+        || url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
+            CREDENTIAL_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+                || value.contains("pck_")
+        })
+}
+
+/// Evidence: a body that was read whole, within its cap and its time.
+#[derive(Debug)]
+pub(crate) struct ReadBody(Bytes);
+
+impl ReadBody {
+    /// Of a request that carries none.
+    pub(crate) fn empty() -> Self {
+        Self(Bytes::new())
+    }
+
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+/// Of a body over the cap so much is read and dropped: a caller that is still sending when the connection closes never sees
+/// why it was refused.
+const DISCARDED: u64 = 4 * 1024 * 1024;
+
+/// Reads a body whole. The cap holds for chunked bodies too: nothing over it is kept.
+pub(crate) async fn read<B>(body: B, limit: usize, bounds: &Bounds) -> Result<ReadBody, Refusal>
+where
+    B: Body<Data = Bytes>,
+{
+    // An announced length far over the cap is refused without reading anything of it.
+    if body.size_hint().lower() > limit as u64 + DISCARDED {
+        return Err(Refusal::RequestTooLarge);
+    }
+    tokio::time::timeout(bounds.body_timeout, collect(body, limit))
+        .await
+        .unwrap_or(Err(Refusal::RequestTimeout))
+}
+
+async fn collect<B>(body: B, limit: usize) -> Result<ReadBody, Refusal>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = std::pin::pin!(body);
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    let mut total = 0_usize;
+    while let Some(frame) = body.frame().await {
+        // Trailers carry nothing that MCP knows; they are dropped.
+        let Ok(data) = frame.map_err(|_| Refusal::BodyBroken)?.into_data() else { continue };
+        total += data.len();
+        if total > limit {
+            drop((first, rest, data));
+            return discard(body).await;
+        }
+        // Most bodies arrive in one piece, which is then used as it is.
+        match first.take() {
+            None if rest.is_empty() => first = Some(data),
+            None => rest.extend_from_slice(&data),
+            Some(head) => {
+                rest.reserve(head.len() + data.len());
+                rest.extend_from_slice(&head);
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(ReadBody(first.unwrap_or_else(|| rest.freeze())))
+}
+
+async fn discard<B>(mut body: std::pin::Pin<&mut B>) -> Result<ReadBody, Refusal>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut dropped = 0_u64;
+    while let Some(Ok(frame)) = body.frame().await {
+        dropped += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if dropped > DISCARDED {
+            break;
+        }
+    }
+    Err(Refusal::RequestTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, net::Ipv6Addr, time::Duration};
+
+    use futures_util::stream;
+    use http::Request;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    fn head(request: http::request::Builder) -> Parts {
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn checked(request: http::request::Builder) -> Result<Exchange, Refusal> {
+        check(head(request), IpAddr::from([198, 51, 100, 7]), &Bounds::default())
+    }
+
+    #[test]
+    fn a_plain_request_passes_with_a_canonical_address() {
+        let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc633, 0x6407));
+        let exchange = check(head(Request::post("/a/b/mcp")), mapped, &Bounds::default()).unwrap();
+        assert_eq!(exchange.address(), IpAddr::from([198, 51, 100, 7]));
+    }
+
+    #[test]
+    fn too_many_or_too_long_headers_are_refused() {
+        let many = (0..97).fold(Request::post("/"), |request, i| request.header(format!("x-{i}"), "v"));
+        assert!(matches!(checked(many), Err(Refusal::HeadersTooLarge)));
+        let long = Request::post("/").header("x-long", "v".repeat(32 * 1024));
+        assert!(matches!(checked(long), Err(Refusal::HeadersTooLarge)));
+    }
+
+    #[test]
+    fn an_encoded_body_is_refused_whatever_the_encoding() {
+        for encoding in ["gzip", "identity", ""] {
+            let refused = checked(Request::post("/").header("content-encoding", encoding));
+            assert!(matches!(refused, Err(Refusal::ContentEncoding)), "{encoding}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_the_query_are_refused_by_name_and_by_shape() {
+        for query in ["access_token=x", "a=1&API_KEY=x", "toke%6E=x", "x=pck_abc", "x=pck%5Fabc"] {
+            let refused = checked(Request::post(format!("/a/b/mcp?{query}")));
+            assert!(matches!(refused, Err(Refusal::QueryToken)), "{query}");
+        }
+        assert!(checked(Request::post("/a/b/mcp?session=1")).is_ok());
+    }
+
+    fn chunks(parts: &[&'static str]) -> impl Body<Data = Bytes, Error = Infallible> + use<> {
+        let frames: Vec<_> =
+            parts.iter().map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes())))).collect();
+        StreamBody::new(stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_whole_up_to_the_cap() {
+        let bounds = Bounds::default();
+        let whole = read(chunks(&["ab", "cd", "ef"]), 6, &bounds).await.unwrap();
+        assert_eq!(whole.bytes(), "abcdef");
+        let empty = read(chunks(&[]), 6, &bounds).await.unwrap();
+        assert!(empty.bytes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_cap_holds_for_announced_and_for_chunked_bodies() {
+        let bounds = Bounds::default();
+        let announced = read(Full::new(Bytes::from_static(b"abcdefg")), 6, &bounds).await;
+        assert!(matches!(announced, Err(Refusal::RequestTooLarge)));
+        let chunked = read(chunks(&["abc", "def", "g"]), 6, &bounds).await;
+        assert!(matches!(chunked, Err(Refusal::RequestTooLarge)));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_given_up() {
+        let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let bounds = Bounds { body_timeout: Duration::from_millis(5), ..Bounds::default() };
+        assert!(matches!(read(never, 6, &bounds).await, Err(Refusal::RequestTimeout)));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_refused() {
+        let broken = StreamBody::new(stream::iter([Err::<Frame<Bytes>, _>(std::io::Error::other("gone"))]));
+        assert!(matches!(read(broken, 6, &Bounds::default()).await, Err(Refusal::BodyBroken)));
+    }
+}

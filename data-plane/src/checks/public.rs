@@ -1,0 +1,46 @@
+//! Public answers: the complete list of what an anonymous caller can get from the gateway listener. It has one entry,
+//! the CORS preflight, which a browser sends without credentials.
+
+use http::{HeaderValue, Method, Response, StatusCode, header};
+
+use super::{Counted, Exchange, Reached};
+
+const METHODS: &str = "POST, GET, DELETE";
+const HEADERS: &str = "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, \
+     Mcp-Method, Mcp-Name, X-Request-Id, traceparent, tracestate";
+/// How long a browser may keep the answer, in seconds. A removed origin is refused at once all the same: every request
+/// is checked.
+const MAX_AGE: &str = "600";
+
+/// The answer to a preflight (Fetch standard, "CORS-preflight fetch"); `None` for everything else. It says nothing about
+/// the endpoint but that this origin is accepted, which row 4 has already told.
+pub(crate) fn answer(exchange: &Exchange, reached: &Reached, counted: &Counted<'_>) -> Option<Response<()>> {
+    let asked = exchange.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if exchange.head().method != Method::OPTIONS || asked.is_none() {
+        return None;
+    }
+    reached.origin()?;
+    counted.charge();
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(exchange));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
+    headers.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+    Some(response)
+}
+
+/// The fixed list, and of what the browser asks for every `Mcp-Param-…`: those names come from tools' schemas.
+fn allowed_headers(exchange: &Exchange) -> HeaderValue {
+    let asked =
+        exchange.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|value| value.to_str().ok());
+    let mut list = String::from(HEADERS);
+    for name in asked.unwrap_or_default().split(',').map(str::trim) {
+        if name.get(..10).is_some_and(|prefix| prefix.eq_ignore_ascii_case("mcp-param-")) {
+            list.push_str(", ");
+            list.push_str(name);
+        }
+    }
+    HeaderValue::try_from(list).unwrap_or_else(|_| HeaderValue::from_static(HEADERS))
+}

@@ -1,0 +1,110 @@
+//! What a proxy is told when it starts. Everything else comes from the control plane.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use limits::Rate;
+use secrecy::SecretString;
+
+/// Configuration of one proxy process.
+#[derive(Debug)]
+pub struct Config {
+    /// Where callers connect. Without `tls` it must be a loopback address.
+    pub listen: SocketAddr,
+    /// Where health checks and metrics are served: plain HTTP, for the machine or the cluster only.
+    pub admin_listen: SocketAddr,
+    /// Threads that serve calls, at least 1; one for each core is right.
+    pub workers: usize,
+    /// Certificate of the gateway listener.
+    pub tls: Option<Tls>,
+    /// Where identity and audit spool are kept; survives restarts.
+    pub state_dir: PathBuf,
+    /// `Host` values under which callers reach the gateway, lower case, with port where it is not the default. Endpoints
+    /// may have more of their own.
+    pub gateway_hosts: Vec<String>,
+    /// How to reach the control plane.
+    pub control: crate::control::Config,
+    /// Whether each call gets a span: only of use where spans are exported.
+    pub trace_calls: bool,
+    /// Bounds.
+    pub bounds: Bounds,
+}
+
+/// A server certificate.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Leaf first, PEM.
+    pub certificate_chain_pem: Vec<u8>,
+    /// Private key of the leaf, PEM.
+    pub private_key_pem: SecretString,
+}
+
+/// Bounds on what a caller may make the proxy hold or wait for.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Bytes of all header names and values of a request together, its target included.
+    pub header_bytes: usize,
+    /// From a connection's last response, or its start, to the last byte of the next request's head.
+    pub header_timeout: Duration,
+    /// From a head's last byte to the body's last byte.
+    pub body_timeout: Duration,
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Open connections of one worker; more are closed at once.
+    pub connections: usize,
+    /// Failed authentications and anonymous answers of one address.
+    pub address: Rate,
+    /// How long a drain may take before what still runs is cut.
+    pub drain_timeout: Duration,
+    /// A draining worker closes its socket when no connection has come for so long,
+    pub drain_quiet: Duration,
+    /// or, where they keep coming, after so long.
+    pub drain_accept: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            headers: 96,
+            header_bytes: 32 * 1024,
+            header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            connections: 16 * 1024,
+            address: Rate { per_minute: 300, burst: 300 },
+            drain_timeout: Duration::from_secs(30),
+            drain_quiet: Duration::from_millis(500),
+            drain_accept: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Callers would send their keys over plain HTTP.
+    #[error(
+        "without TLS the gateway listens on loopback addresses only; give it a certificate or listen on 127.0.0.1"
+    )]
+    PlainHttp,
+    /// Nobody would serve calls.
+    #[error("at least one worker is needed")]
+    NoWorkers,
+}
+
+impl Config {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.tls.is_none() && !self.listen.ip().to_canonical().is_loopback() {
+            return Err(ConfigError::PlainHttp);
+        }
+        if self.workers == 0 {
+            return Err(ConfigError::NoWorkers);
+        }
+        Ok(())
+    }
+}

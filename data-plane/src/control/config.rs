@@ -1,0 +1,270 @@
+//! The driver of the configuration stream: carries out what `wire::stream::client` says.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use seams::Monotonic;
+use telemetry::metric;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinHandle},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use wire::{
+    MAX_MESSAGE,
+    stream::{
+        Context,
+        client::{Client, HangupReason, Input, Output, Refused, Ticket},
+        server::QUEUE,
+    },
+    v1::{self, config_client::ConfigClient},
+};
+
+use super::Shared;
+use crate::snapshot::{decode::DecodeError, store::Snapshots};
+
+type Opened = (Streaming<v1::ControlMessage>, mpsc::Sender<v1::ProxyMessage>);
+
+/// A change to be made; they are made one after the other, in order.
+#[derive(Debug)]
+enum Change {
+    Apply(Ticket, v1::Replace),
+    Remove(Ticket),
+}
+
+pub(super) struct Driver {
+    shared: Shared,
+    machine: Client,
+    snapshots: Arc<Snapshots>,
+    ready: watch::Sender<bool>,
+    connected: watch::Sender<bool>,
+    connecting: Option<BoxFuture<'static, Result<Opened, Status>>>,
+    inbound: Option<Streaming<v1::ControlMessage>>,
+    outbound: Option<mpsc::Sender<v1::ProxyMessage>>,
+    changes: VecDeque<Change>,
+    changing: Option<JoinHandle<Input>>,
+    heard: Monotonic,
+    /// The last attempt failed and was logged: the next failures are not.
+    failing: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        shared: Shared,
+        boot: [u8; 16],
+        build: String,
+        snapshots: Arc<Snapshots>,
+        ready: watch::Sender<bool>,
+        connected: watch::Sender<bool>,
+    ) -> Self {
+        Self {
+            machine: Client::new(boot, build, snapshots.versions()),
+            heard: shared.clock.monotonic(),
+            shared,
+            snapshots,
+            ready,
+            connected,
+            connecting: None,
+            inbound: None,
+            outbound: None,
+            changes: VecDeque::new(),
+            changing: None,
+            failing: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let stopping = self.shared.tasks.token();
+        let mut channel = self.shared.channel.clone();
+        let identified = tokio::select! {
+            () = stopping.cancelled() => return,
+            identified = channel.wait_for(Option::is_some) => identified.is_ok(),
+        };
+        if !identified {
+            return;
+        }
+        channel.mark_unchanged();
+        let mut input = Input::Tick;
+        loop {
+            self.step(input);
+            self.change_next();
+            let tick = self.machine.wake_at().since(self.shared.clock.monotonic());
+            input = tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = channel.changed() => match changed {
+                    Ok(()) => Input::IdentityRenewed,
+                    Err(_) => return,
+                },
+                opened = some(&mut self.connecting) => self.opened(opened),
+                message = received(&mut self.inbound) => self.message(message),
+                changed = some(&mut self.changing) => self.changed(changed),
+                () = tokio::time::sleep(tick) => Input::Tick,
+            };
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut outputs = Vec::new();
+        let (clock, entropy) = (self.shared.clock.clone(), self.shared.entropy.clone());
+        let context = Context { now: clock.monotonic(), wall: clock.now(), entropy: &*entropy };
+        self.machine.handle(context, input, &mut outputs);
+        let mut overrun = false;
+        for output in outputs {
+            match output {
+                Output::Connect => self.connect(),
+                Output::Send(message) => {
+                    overrun |=
+                        self.outbound.as_ref().is_some_and(|outbound| outbound.try_send(message).is_err());
+                }
+                Output::Apply(ticket, replace) => self.changes.push_back(Change::Apply(ticket, replace)),
+                Output::Remove(ticket) => self.changes.push_back(Change::Remove(ticket)),
+                Output::Ready => {
+                    tracing::info!(tenants = self.snapshots.load().len(), "whole configuration applied");
+                    self.ready.send_replace(true);
+                }
+                Output::Hangup(reason) => self.hang_up(reason),
+            }
+        }
+        self.note_state();
+        if overrun {
+            // The queue holds all that the machine gives out unasked: the connection does not move.
+            self.step(Input::Disconnected);
+        }
+    }
+
+    fn note_state(&mut self) {
+        let connected = self.machine.is_connected();
+        if connected {
+            self.failing = false;
+        }
+        self.connected.send_if_modified(|current| std::mem::replace(current, connected) != connected);
+        metrics::gauge!(metric::CONTROL_CONNECTED).set(if connected { 1.0 } else { 0.0 });
+        let age = self.shared.clock.monotonic().since(self.heard);
+        metrics::gauge!(metric::CONFIG_AGE).set(age.as_secs_f64());
+    }
+
+    fn connect(&mut self) {
+        let channel = self.shared.channel.borrow().clone();
+        self.connecting = Some(Box::pin(async move {
+            let channel = channel.ok_or_else(|| Status::unavailable("no certificate"))?;
+            let (outbound, queued) = mpsc::channel(QUEUE);
+            let mut client = ConfigClient::new(channel)
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE);
+            let inbound = client.stream(ReceiverStream::new(queued)).await?.into_inner();
+            Ok((inbound, outbound))
+        }));
+    }
+
+    fn hang_up(&mut self, reason: HangupReason) {
+        (self.connecting, self.inbound, self.outbound) = (None, None, None);
+        match reason {
+            HangupReason::IdentityRenewed => tracing::debug!("connecting anew with the new certificate"),
+            HangupReason::Silent => tracing::warn!("control plane is silent; connecting anew"),
+            HangupReason::ProtocolViolation => tracing::error!("control plane sent a message out of place"),
+            HangupReason::Lost => {}
+        }
+    }
+
+    fn opened(&mut self, opened: Result<Opened, Status>) -> Input {
+        self.connecting = None;
+        match opened {
+            Ok((inbound, outbound)) => {
+                (self.inbound, self.outbound) = (Some(inbound), Some(outbound));
+                Input::Connected
+            }
+            Err(status) => self.lost(&status),
+        }
+    }
+
+    fn lost(&mut self, status: &Status) -> Input {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(
+                grpc.code = ?status.code(),
+                reason = status.message(),
+                "configuration stream ended; serving what was applied"
+            );
+        }
+        Input::Disconnected
+    }
+
+    fn message(&mut self, message: Result<Option<v1::ControlMessage>, Status>) -> Input {
+        match message {
+            Ok(Some(message)) => {
+                self.heard = self.shared.clock.monotonic();
+                Input::Received(message)
+            }
+            Ok(None) => self.lost(&Status::unavailable("closed by the control plane")),
+            Err(status) => self.lost(&status),
+        }
+    }
+
+    /// Decoding and indexing a large tenant takes long enough to keep it off the threads that serve streams.
+    fn change_next(&mut self) {
+        if self.changing.is_some() {
+            return;
+        }
+        let Some(change) = self.changes.pop_front() else { return };
+        let (snapshots, clock) = (self.snapshots.clone(), self.shared.clock.clone());
+        self.changing = Some(self.shared.tasks.runtime().spawn_blocking(move || match change {
+            Change::Remove(ticket) => {
+                snapshots.remove(ticket.tenant);
+                tracing::info!(portcullis.tenant.id = %ticket.tenant, "tenant removed");
+                Input::Removed(ticket)
+            }
+            Change::Apply(ticket, replace) => {
+                let started = clock.monotonic();
+                let applied = snapshots.apply(&replace);
+                metrics::histogram!(metric::SNAPSHOT_APPLY)
+                    .record(clock.monotonic().since(started).as_secs_f64());
+                match applied {
+                    Ok(applied) => {
+                        metrics::counter!(metric::SNAPSHOTS_APPLIED, "result" => "applied").increment(1);
+                        Input::Applied(ticket, applied.version)
+                    }
+                    Err(error) => refused(ticket, replace.rev, &error),
+                }
+            }
+        }));
+    }
+
+    fn changed(&mut self, changed: Result<Input, JoinError>) -> Input {
+        self.changing = None;
+        changed.unwrap_or_else(|error| {
+            // Applying catches panics itself; what gets here is the runtime going down.
+            tracing::error!(error.cause = %error, "applying did not end");
+            Input::Disconnected
+        })
+    }
+}
+
+fn refused(ticket: Ticket, rev: u64, error: &DecodeError) -> Input {
+    let code = error.code();
+    metrics::counter!(metric::SNAPSHOTS_APPLIED, "result" => code.slug()).increment(1);
+    tracing::error!(
+        portcullis.tenant.id = %ticket.tenant,
+        portcullis.config.rev = rev,
+        error.code = code.slug(),
+        detail = %error,
+        "snapshot refused; the former one stays"
+    );
+    Input::Rejected(ticket, Refused { code, detail: error.to_string() })
+}
+
+/// Resolves when there is something and it is done.
+async fn some<F: Future + Unpin>(pending: &mut Option<F>) -> F::Output {
+    match pending {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn received(
+    inbound: &mut Option<Streaming<v1::ControlMessage>>,
+) -> Result<Option<v1::ControlMessage>, Status> {
+    match inbound {
+        Some(inbound) => inbound.message().await,
+        None => std::future::pending().await,
+    }
+}

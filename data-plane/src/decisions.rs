@@ -1,0 +1,107 @@
+//! The bridge to the decision point: one principal, one thing it wants, at one revision of its tenant's policies.
+//!
+//! Calls, list filters and running streams ask the same question here, so what is listed is what may be called.
+//! Decisions about tools need no arguments and are kept per worker for (revision, client, tool).
+
+use std::{cell::RefCell, rc::Rc};
+
+use ids::{ClientId, TenantId, ToolId, UpstreamId};
+use policy::{Action, Decision, Resource};
+use wire::v1::GrantedAction;
+
+use crate::snapshot::index::{ClientIndex, Map, TenantIndex, ToolIndex};
+
+/// Decisions one worker keeps. Beyond it all are forgotten and made again.
+const KEPT: usize = 32 * 1024;
+
+/// What somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted<'a> {
+    /// A prompt, by the upstream's own name.
+    Prompt(&'a str),
+    /// To read a resource, by URI.
+    Resource(&'a str),
+    /// To be told about a resource, by URI.
+    Subscription(&'a str),
+    /// Completions of the upstream.
+    Completion,
+    /// Tasks at the upstream.
+    Tasks,
+}
+
+impl Wanted<'_> {
+    pub(crate) const fn action(&self) -> Action {
+        match self {
+            Self::Prompt(_) => Action::GetPrompt,
+            Self::Resource(_) => Action::ReadResource,
+            Self::Subscription(_) => Action::Subscribe,
+            Self::Completion => Action::Complete,
+            Self::Tasks => Action::UseTasks,
+        }
+    }
+
+    const fn granted(&self) -> GrantedAction {
+        match self {
+            Self::Prompt(_) => GrantedAction::GetPrompt,
+            Self::Resource(_) => GrantedAction::ReadResource,
+            Self::Subscription(_) => GrantedAction::Subscribe,
+            Self::Completion => GrantedAction::Complete,
+            Self::Tasks => GrantedAction::UseTasks,
+        }
+    }
+
+    fn facts(&self, upstream: UpstreamId) -> Resource {
+        match self {
+            Self::Prompt(name) => Resource::prompt(upstream, name),
+            Self::Resource(uri) | Self::Subscription(uri) => Resource::resource(upstream, uri),
+            Self::Completion | Self::Tasks => Resource::upstream(upstream),
+        }
+    }
+}
+
+/// Decides about something that is no tool.
+pub(crate) fn decide(
+    tenant: &TenantIndex,
+    client: &ClientIndex,
+    upstream: UpstreamId,
+    wanted: &Wanted<'_>,
+) -> Decision {
+    // Without a slice no grant gives it to anyone, and nothing needs to be asked.
+    let Some(slices) = tenant.method_slices(wanted.granted(), upstream) else {
+        return Decision::Deny { policies: Vec::new() };
+    };
+    tenant.policies.decide(slices, client.principal(), wanted.action(), &wanted.facts(upstream))
+}
+
+/// Decides about a tool.
+pub(crate) fn decide_tool(tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Decision {
+    tenant.policies.decide(&tool.slices, client.principal(), Action::CallTool, tool.resource())
+}
+
+struct Kept {
+    rev: u64,
+    decision: Rc<Decision>,
+}
+
+/// One worker's decisions about tools.
+#[derive(Default)]
+pub(crate) struct Decisions(RefCell<Map<(TenantId, ClientId, ToolId), Kept>>);
+
+impl Decisions {
+    /// Decides about a tool, or says again what was decided at this revision.
+    pub(crate) fn tool(&self, tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Rc<Decision> {
+        let mut kept = self.0.borrow_mut();
+        let key = (tenant.id, client.id, tool.id);
+        if let Some(known) = kept.get(&key)
+            && known.rev == tenant.rev
+        {
+            return Rc::clone(&known.decision);
+        }
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        let decision = Rc::new(decide_tool(tenant, client, tool));
+        kept.insert(key, Kept { rev: tenant.rev, decision: Rc::clone(&decision) });
+        decision
+    }
+}

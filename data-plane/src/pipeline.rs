@@ -1,0 +1,147 @@
+//! The enforcement point: every check a request passes, one line each, in order, with its reason.
+//!
+//! Each check takes the evidence that earlier ones returned and returns its own, which nothing else can make; so most
+//! wrong orders do not compile. [`upstream::forward`] is the only way out, and takes an [`Admitted`], which is made here
+//! and nowhere else.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version, header};
+use tracing::Instrument as _;
+use wire::v1::ToolClass;
+
+use crate::{
+    admitted::{Admitted, Evidence},
+    checks::{
+        Cost, ReadBody, Verb, address_limit, authenticate, authorize, edge, endpoint, limit, network,
+        protocol, public, session, tool_pin,
+    },
+    drain::Phase,
+    refuse::Refusal,
+    trail::Trail,
+    upstream::{self, Body},
+    worker::{Peer, Worker},
+};
+
+/// Serves one request, whatever it is.
+pub(crate) async fn handle<B>(worker: &Rc<Worker>, peer: Peer, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let version = request.version();
+    let mut trail = Trail::begin(worker, peer, request.headers());
+    // Boxed, because hyper keeps room for this future as long as the connection is open, also while a stream idles on it.
+    let mut response = match Box::pin(enforce(worker, &mut trail, request)).await {
+        Ok(Ok(response)) => trail.answered(response),
+        Ok(Err(failed)) => trail.failed(failed),
+        Err(refusal) => trail.refused(&refusal),
+    };
+    // While draining, each response ends its connection, so that the next request goes to another proxy.
+    if worker.shared.drain.phase() > Phase::Serving && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Every check, in order. `Err`: refused by one of them. `Ok(Err)`: forwarded, and failed behind.
+async fn enforce<B>(
+    worker: &Rc<Worker>,
+    trail: &mut Trail,
+    request: Request<B>,
+) -> Result<Result<Response<Body>, upstream::Failed>, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let shared = &*worker.shared;
+    let (head, body) = request.into_parts();
+
+    // 0 · Without configuration every endpoint would look unknown.
+    shared.ready.check()?;
+
+    // 1 · Nothing is read before it is bounded.
+    let exchange = edge::check(head, trail.address(), &shared.bounds)?;
+
+    // 2 · Nothing has a meaning before the endpoint, and hence the tenant, is known.
+    let place = worker.with_fleet(|fleet| endpoint::check(&exchange, fleet, &shared.hosts))?;
+    trail.at(&place);
+
+    // 4 · Stops DNS rebinding before any secret is looked at.
+    let reached = network::check(&exchange, &place)?;
+    trail.reached_from(reached.origin());
+
+    // 5 · Protects the credential check from guessing.
+    let counted = address_limit::check(&shared.addresses, &exchange, trail.started())?;
+
+    // · The complete list of what an anonymous caller can get.
+    if let Some(answer) = public::answer(&exchange, &reached, &counted) {
+        return Ok(Ok(answer.map(|()| Body::empty())));
+    }
+
+    // 6 · Whoever is not known learns nothing more, and fails at the cost of its address.
+    let principal = authenticate::check(&exchange, &place, &counted, shared.clock.now())
+        .inspect_err(|_| counted.charge())?;
+    trail.by(&principal);
+    trail.with(&exchange.head().method);
+
+    // 7 · The body is read and parsed only for someone known.
+    let verb = protocol::verb(&exchange, &principal)?;
+    let body = match verb {
+        Verb::Post => edge::read(body, place.endpoint().max_request_bytes, &shared.bounds).await?,
+        Verb::Get | Verb::Delete => ReadBody::empty(),
+    };
+    trail.read(&body);
+    let message = protocol::parse(verb, &body)?;
+    trail.parsed(message.as_ref(), &body);
+    let call = protocol::check(&exchange, verb, message)?;
+    trail.called(&call);
+
+    // 8 · What the caller carries back must be its own.
+    let attachment = session::attachment(&place)?;
+    let tool = authorize::named_tool(attachment, call.target());
+    trail.towards(attachment, tool);
+    let session = session::check(&exchange, &place, attachment, &principal, &call)?;
+    trail.about_task(session.opened().task.as_deref());
+
+    // 10 · Before authorize, so that probing is limited too.
+    let cost = Cost::of(&call, tool.map(AsRef::as_ref));
+    let reservation = limit::check(&place, &principal, &session, cost, trail.started())?;
+
+    // 11 · Most refusals end here, cheaply.
+    let permit = authorize::check(&worker.decisions, &place, attachment, &principal, &call, &reservation)?;
+    trail.decided_by(permit.policies());
+
+    // 12 · Only an approved definition may be called.
+    let pinned = tool_pin::check(&exchange, &call, &permit, |tool| {
+        shared.watched.is_quarantined(attachment.upstream.id, tool)
+    })?;
+
+    // A stream that would be ended at once is not begun: another proxy will keep it.
+    if shared.drain.phase() > Phase::Serving && call.keeps_open() {
+        return Err(Refusal::Draining);
+    }
+
+    // → · Recorded first, then forwarded. A destructive call waits until its record is on disk.
+    let strict = pinned.tool().is_some_and(|tool| tool.class == ToolClass::Destructive);
+    let span = trail.span();
+    let facts = trail.facts();
+    let evidence = Evidence {
+        exchange,
+        place: &place,
+        attachment,
+        principal: &principal,
+        call: &call,
+        body: &body,
+        session,
+        reservation,
+        permit,
+        pinned,
+    };
+    let admitted = Admitted::new(worker, evidence);
+    let facts = facts.ok_or(Refusal::AuditUnavailable)?;
+    let intent = shared.recorder.intent(facts, strict).await.map_err(|_| Refusal::AuditUnavailable)?;
+    Ok(upstream::forward(&worker.pool, admitted, intent).instrument(span).await)
+}
+
+#[cfg(test)]
+mod tests;

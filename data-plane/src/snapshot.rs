@@ -1,0 +1,15 @@
+//! The configuration this proxy enforces: decoded exactly, indexed, swapped in one tenant at a time.
+//!
+//! [`store::Snapshots`] is the only place it is changed. A request reads one [`store::Fleet`] and one
+//! [`index::TenantIndex`] of it and keeps those two for its life, so it never sees half of a change.
+
+mod build;
+pub mod decode;
+pub mod index;
+mod secrets;
+pub mod store;
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+//! From a checked snapshot to its index.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use crypto::digest::sha256;
+use ids::{Id, Kind, TenantId, UpstreamId, Uuid};
+use ipnet::IpNet;
+use limits::Rate;
+use prost::Message as _;
+use seams::{Monotonic, Timestamp};
+use wire::v1::{self, LimitSubject, resource::Body};
+
+use super::{
+    decode::DecodeError,
+    index::{
+        AttachmentIndex, Buckets, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex,
+        PROTOCOL_FACTOR, SubjectLimit, TenantIndex, TenantKeys, ToolIndex, UpstreamIndex,
+    },
+};
+
+/// For clients of a tenant that configured nothing: `conservative`.
+const DEFAULT_RATE: Rate = Rate::per_minute(60);
+const DEFAULT_CONCURRENCY: u32 = 32;
+
+/// Tools by upstream and name.
+type Catalogue = Map<UpstreamId, Map<Box<str>, Arc<ToolIndex>>>;
+
+/// The resources of a snapshot by kind.
+#[derive(Default)]
+struct Parts {
+    tenant: v1::Tenant,
+    endpoints: Vec<(String, v1::Endpoint)>,
+    upstreams: Vec<(String, v1::Upstream)>,
+    clients: Vec<(String, v1::Client)>,
+    keys: Vec<(String, v1::ApiKey)>,
+    tools: Vec<(String, v1::Tool)>,
+    policies: Vec<v1::Policy>,
+    limits: Vec<(String, v1::Limit)>,
+    methods: Vec<v1::MethodSlice>,
+}
+
+/// A resource that cannot be indexed, while it is being built.
+struct At<'a>(&'a str);
+
+impl At<'_> {
+    fn fault(&self, field: &'static str) -> DecodeError {
+        DecodeError::Index { resource: self.0.to_owned(), field }
+    }
+
+    fn id<K: Kind>(&self, bytes: &[u8], field: &'static str) -> Result<Id<K>, DecodeError> {
+        Uuid::from_slice(bytes).map(Id::from_uuid).map_err(|_| self.fault(field))
+    }
+
+    fn network(&self, text: &str, field: &'static str) -> Result<IpNet, DecodeError> {
+        text.parse().map_err(|_| self.fault(field))
+    }
+
+    fn networks(&self, texts: &[String], field: &'static str) -> Result<Box<[IpNet]>, DecodeError> {
+        texts.iter().map(|text| self.network(text, field)).collect()
+    }
+
+    fn digest(&self, bytes: &[u8], field: &'static str) -> Result<[u8; 32], DecodeError> {
+        bytes.try_into().map_err(|_| self.fault(field))
+    }
+}
+
+/// The index of `snapshot`. `previous` is the tenant's index so far: what its limits have counted goes on.
+pub(super) fn build(
+    tenant: TenantId,
+    snapshot: v1::TenantSnapshot,
+    digest: [u8; 32],
+    keys: &[v1::TenantKey],
+    previous: Option<&TenantIndex>,
+    now: Monotonic,
+) -> Result<TenantIndex, DecodeError> {
+    let rev = snapshot.rev;
+    let parts = sort(snapshot);
+    let crypto = TenantKeys::derive(keys)?;
+    let policies = policy::PolicyIndex::new(parts.policies.into_iter().map(|each| (each.id, each.text)));
+    let limits = Limits::new(&parts.limits, previous, now)?;
+    let clients = clients(parts.clients, &limits)?;
+    let api_keys = api_keys(parts.keys, &clients)?;
+    let mut tools = tools(parts.tools, &policies, &limits)?;
+    let mut upstreams = Map::default();
+    for (id, upstream) in parts.upstreams {
+        let index = self::upstream(&At(&id), tenant, upstream, &crypto, &mut tools)?;
+        upstreams.insert(index.id, Arc::new(index));
+    }
+    let mut endpoints = Map::default();
+    for (id, endpoint) in parts.endpoints {
+        let index = self::endpoint(&At(&id), endpoint, &upstreams)?;
+        endpoints.insert(index.slug.clone(), Arc::new(index));
+    }
+    let at = At("methods");
+    let methods = parts.methods.into_iter().map(|each| {
+        let upstream = at.id(&each.upstream_id, "upstream_id")?;
+        let action = each.action();
+        Ok(MethodSliceIndex { action, upstream, slices: slices(&at, each.slices, &policies)? })
+    });
+    let methods = methods.collect::<Result<_, DecodeError>>()?;
+    let at = At("tenant");
+    let egress = parts
+        .tenant
+        .egress
+        .iter()
+        .map(|rule| egress::Rule::new(&rule.network, rule.port).map_err(|_| at.fault("egress")));
+    let egress = egress.collect::<Result<Vec<_>, DecodeError>>()?;
+    Ok(TenantIndex {
+        id: tenant,
+        slug: parts.tenant.slug.into(),
+        rev,
+        digest,
+        suspended: parts.tenant.suspended,
+        egress: egress::Rules::new(egress),
+        endpoints,
+        upstreams,
+        clients,
+        keys: api_keys,
+        policies,
+        methods,
+        limit: limits.tenant,
+        crypto,
+    })
+}
+
+fn sort(snapshot: v1::TenantSnapshot) -> Parts {
+    let mut parts = Parts::default();
+    for v1::Resource { id, body } in snapshot.resources {
+        match body {
+            Some(Body::Tenant(tenant)) => parts.tenant = tenant,
+            Some(Body::Endpoint(endpoint)) => parts.endpoints.push((id, endpoint)),
+            Some(Body::Upstream(upstream)) => parts.upstreams.push((id, upstream)),
+            Some(Body::Client(client)) => parts.clients.push((id, client)),
+            Some(Body::ApiKey(key)) => parts.keys.push((id, key)),
+            Some(Body::Tool(tool)) => parts.tools.push((id, tool)),
+            Some(Body::Policy(policy)) => parts.policies.push(policy),
+            Some(Body::Limit(limit)) => parts.limits.push((id, limit)),
+            Some(Body::Methods(methods)) => parts.methods = methods.slices,
+            // Exact decoding has refused an empty body.
+            None => {}
+        }
+    }
+    parts
+}
+
+fn endpoint(
+    at: &At<'_>,
+    endpoint: v1::Endpoint,
+    upstreams: &Map<UpstreamId, Arc<UpstreamIndex>>,
+) -> Result<EndpointIndex, DecodeError> {
+    let attachments = endpoint.attachments.iter().map(|attachment| {
+        let upstream = at.id(&attachment.upstream_id, "attachments.upstream_id")?;
+        Ok(AttachmentIndex {
+            id: at.id(&attachment.id, "attachments.id")?,
+            upstream: upstreams.get(&upstream).cloned().ok_or_else(|| at.fault("attachments.upstream_id"))?,
+            prefix: attachment.prefix.as_str().into(),
+        })
+    });
+    Ok(EndpointIndex {
+        id: at.id(&endpoint.id, "id")?,
+        hosts: boxed(&endpoint.hosts),
+        origins: boxed(&endpoint.origins),
+        allow: at.networks(&endpoint.allow, "allow")?,
+        deny: at.networks(&endpoint.deny, "deny")?,
+        closed_methods: boxed(&endpoint.closed_methods),
+        unknown_tools: endpoint.unknown_tools(),
+        max_request_bytes: endpoint.max_request_bytes as usize,
+        max_response_bytes: endpoint.max_response_bytes as usize,
+        attachments: attachments.collect::<Result<_, DecodeError>>()?,
+        enabled: endpoint.enabled,
+        slug: endpoint.slug.as_str().into(),
+    })
+}
+
+fn upstream(
+    at: &At<'_>,
+    tenant: TenantId,
+    upstream: v1::Upstream,
+    keys: &TenantKeys,
+    tools: &mut Catalogue,
+) -> Result<UpstreamIndex, DecodeError> {
+    let id = at.id(&upstream.id, "id")?;
+    let millis = |value: u32| Duration::from_millis(u64::from(value));
+    let tls = upstream.tls.clone().unwrap_or_default();
+    Ok(UpstreamIndex {
+        id,
+        url: upstream.url.parse().map_err(|_| at.fault("url"))?,
+        connect_timeout: millis(upstream.connect_timeout_ms),
+        first_byte_timeout: millis(upstream.first_byte_timeout_ms),
+        idle_timeout: millis(upstream.idle_timeout_ms),
+        total_timeout: millis(upstream.total_timeout_ms),
+        ca_der: tls.ca_der.into(),
+        server_name: (!tls.server_name.is_empty()).then(|| tls.server_name.into()),
+        headers: keys.open_headers(tenant, &upstream.headers),
+        enabled: upstream.enabled,
+        tools: tools.remove(&id).unwrap_or_default(),
+        fingerprint: sha256(&upstream.encode_to_vec()),
+        slug: upstream.slug.as_str().into(),
+    })
+}
+
+fn tools(
+    tools: Vec<(String, v1::Tool)>,
+    policies: &policy::PolicyIndex,
+    limits: &Limits<'_>,
+) -> Result<Catalogue, DecodeError> {
+    let mut out = Catalogue::default();
+    for (resource, tool) in tools {
+        let at = At(&resource);
+        let id = at.id(&tool.id, "id")?;
+        let upstream = at.id(&tool.upstream_id, "upstream_id")?;
+        let digest = if tool.digest.is_empty() { None } else { Some(at.digest(&tool.digest, "digest")?) };
+        let (state, class) = (tool.state(), tool.class());
+        let index = ToolIndex {
+            id,
+            upstream,
+            state,
+            class,
+            digest,
+            definition: tool.definition,
+            slices: slices(&at, tool.slices, policies)?,
+            cost: tool.cost.max(1),
+            labels: boxed(&tool.labels),
+            limit: limits.tools.get(&id.uuid()).cloned(),
+            resource: OnceLock::new(),
+            mirrored: OnceLock::new(),
+            name: tool.name.as_str().into(),
+        };
+        out.entry(upstream).or_default().insert(index.name.clone(), Arc::new(index));
+    }
+    Ok(out)
+}
+
+fn slices(
+    at: &At<'_>,
+    slices: Vec<v1::Slice>,
+    policies: &policy::PolicyIndex,
+) -> Result<policy::Slices, DecodeError> {
+    let slices = slices.into_iter().map(|slice| {
+        let subject = Uuid::from_slice(&slice.subject_id).map_err(|_| at.fault("slices.subject_id"))?;
+        let refs =
+            slice.policies.iter().map(|id| policies.find(id).ok_or_else(|| at.fault("slices.policies")));
+        Ok((subject, refs.collect::<Result<Vec<_>, DecodeError>>()?))
+    });
+    Ok(policy::Slices::new(slices.collect::<Result<Vec<_>, DecodeError>>()?))
+}
+
+fn clients(
+    clients: Vec<(String, v1::Client)>,
+    limits: &Limits<'_>,
+) -> Result<Map<ids::ClientId, Arc<ClientIndex>>, DecodeError> {
+    let mut out = Map::default();
+    for (resource, client) in clients {
+        let at = At(&resource);
+        let id: ids::ClientId = at.id(&client.id, "id")?;
+        let mut endpoints = client
+            .endpoint_ids
+            .iter()
+            .map(|bytes| at.id(bytes, "endpoint_ids"))
+            .collect::<Result<Vec<_>, DecodeError>>()?;
+        endpoints.sort_unstable();
+        let roles = client.role_ids.iter().map(|bytes| at.id(bytes, "role_ids"));
+        let index = ClientIndex {
+            id,
+            enabled: client.enabled,
+            endpoints: endpoints.into(),
+            roles: roles.collect::<Result<_, DecodeError>>()?,
+            limit: limits.client(id.uuid()),
+            principal: OnceLock::new(),
+            name: client.name.as_str().into(),
+        };
+        out.insert(id, Arc::new(index));
+    }
+    Ok(out)
+}
+
+fn api_keys(
+    keys: Vec<(String, v1::ApiKey)>,
+    clients: &Map<ids::ClientId, Arc<ClientIndex>>,
+) -> Result<Map<[u8; 12], KeyIndex>, DecodeError> {
+    let mut out = Map::with_capacity_and_hasher(keys.len(), ahash::RandomState::default());
+    for (resource, key) in keys {
+        let at = At(&resource);
+        let lookup: [u8; 12] = key.lookup.as_bytes().try_into().map_err(|_| at.fault("lookup"))?;
+        let client =
+            clients.get(&at.id(&key.client_id, "client_id")?).ok_or_else(|| at.fault("client_id"))?;
+        let index = KeyIndex {
+            id: at.id(&key.id, "id")?,
+            client: client.clone(),
+            hash: at.digest(&key.hash, "hash")?,
+            data_key: at.id(&key.data_key_id, "data_key_id")?,
+            not_after: (key.not_after_micros > 0).then(|| Timestamp::from_micros(key.not_after_micros)),
+        };
+        out.insert(lookup, index);
+    }
+    Ok(out)
+}
+
+/// The limits of a snapshot by subject, with what earlier revisions have counted.
+struct Limits<'a> {
+    tenant: Option<Arc<SubjectLimit>>,
+    tools: Map<Uuid, Arc<SubjectLimit>>,
+    clients: Map<Uuid, Arc<SubjectLimit>>,
+    every_client: Option<v1::Limit>,
+    previous: Option<&'a TenantIndex>,
+    now: Monotonic,
+}
+
+impl<'a> Limits<'a> {
+    fn new(
+        limits: &[(String, v1::Limit)],
+        previous: Option<&'a TenantIndex>,
+        now: Monotonic,
+    ) -> Result<Self, DecodeError> {
+        let mut all = Self {
+            tenant: None,
+            tools: Map::default(),
+            clients: Map::default(),
+            every_client: None,
+            previous,
+            now,
+        };
+        let former_tools = former_tools(previous);
+        for (resource, limit) in limits {
+            let at = At(resource);
+            let subject = || Uuid::from_slice(&limit.subject_id).map_err(|_| at.fault("subject_id"));
+            match limit.subject() {
+                LimitSubject::Tenant => {
+                    let former = previous.and_then(|index| index.limit.as_deref());
+                    all.tenant = Some(Arc::new(subject_limit(Some(limit), former, now)));
+                }
+                LimitSubject::Tool => {
+                    let id = subject()?;
+                    let former = former_tools.get(&id).copied();
+                    all.tools.insert(id, Arc::new(subject_limit(Some(limit), former, now)));
+                }
+                LimitSubject::Client if limit.subject_id.is_empty() => all.every_client = Some(limit.clone()),
+                LimitSubject::Client => {
+                    let id = subject()?;
+                    let own = subject_limit(Some(limit), all.former_client(id), now);
+                    all.clients.insert(id, Arc::new(own));
+                }
+                LimitSubject::Unspecified => return Err(at.fault("subject")),
+            }
+        }
+        Ok(all)
+    }
+
+    fn former_client(&self, id: Uuid) -> Option<&'a SubjectLimit> {
+        Some(&self.previous?.clients.get(&ids::ClientId::from_uuid(id))?.limit)
+    }
+
+    fn client(&self, id: Uuid) -> Arc<SubjectLimit> {
+        self.clients.get(&id).cloned().unwrap_or_else(|| {
+            Arc::new(subject_limit(self.every_client.as_ref(), self.former_client(id), self.now))
+        })
+    }
+}
+
+fn former_tools(previous: Option<&TenantIndex>) -> Map<Uuid, &SubjectLimit> {
+    let upstreams = previous.into_iter().flat_map(|index| index.upstreams.values());
+    let tools = upstreams.flat_map(|upstream| upstream.tools.values());
+    tools.filter_map(|tool| Some((tool.id.uuid(), tool.limit.as_deref()?))).collect()
+}
+
+fn subject_limit(limit: Option<&v1::Limit>, former: Option<&SubjectLimit>, now: Monotonic) -> SubjectLimit {
+    let rate = limit.map_or(DEFAULT_RATE, |limit| Rate { per_minute: limit.per_minute, burst: limit.burst });
+    let protocol_rate = Rate {
+        per_minute: rate.per_minute.saturating_mul(PROTOCOL_FACTOR),
+        burst: rate.burst.saturating_mul(PROTOCOL_FACTOR),
+    };
+    let concurrency = limit.map_or(DEFAULT_CONCURRENCY, |limit| limit.concurrency);
+    let buckets = match former {
+        None => Arc::default(),
+        Some(former) if former.rate == rate => former.buckets.clone(),
+        Some(former) => Arc::new(Buckets {
+            calls: former.buckets.calls.carried_over(now.nanos(), former.rate, rate),
+            protocol: former.buckets.protocol.carried_over(now.nanos(), former.protocol_rate, protocol_rate),
+            in_flight: former.buckets.in_flight.clone(),
+        }),
+    };
+    let id = limit.and_then(|limit| Uuid::from_slice(&limit.id).ok()).map(Id::from_uuid);
+    SubjectLimit { id, rate, protocol_rate, concurrency: (concurrency > 0).then_some(concurrency), buckets }
+}
+
+fn boxed(texts: &[String]) -> Box<[Box<str>]> {
+    texts.iter().map(|text| text.as_str().into()).collect()
+}

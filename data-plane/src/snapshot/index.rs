@@ -1,0 +1,330 @@
+//! One tenant's configuration in the form in which requests use it. Immutable; every part is found by the name a request
+//! brings.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use ::mcp::{headers::ParamHeaders, raw::Raw};
+use bytes::Bytes;
+use crypto::Presented;
+use http::{HeaderName, HeaderValue};
+use ids::{
+    AttachmentId, ClientId, DataKeyId, EndpointId, KeyId, LimitId, RoleId, TenantId, ToolId, UpstreamId,
+};
+use ipnet::IpNet;
+use limits::{Bucket, Concurrency, Rate};
+use seams::Timestamp;
+use url::Url;
+use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
+
+pub use super::secrets::{CredentialUnavailable, DataKeys, TenantKeys};
+
+/// A map with a fast, keyed hash: its keys come from callers.
+pub type Map<K, V> = hashbrown::HashMap<K, V, ahash::RandomState>;
+
+/// How many times a client's call limit its other requests may be.
+pub const PROTOCOL_FACTOR: u32 = 5;
+
+/// One tenant at one revision.
+pub struct TenantIndex {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name in URLs.
+    pub slug: Box<str>,
+    /// Revision.
+    pub rev: u64,
+    /// Digest of the revision's content.
+    pub digest: [u8; 32],
+    /// Suspended tenants have no endpoints; this says why.
+    pub suspended: bool,
+    /// Private destinations an operator allowed.
+    pub egress: egress::Rules,
+    /// By slug.
+    pub endpoints: Map<Box<str>, Arc<EndpointIndex>>,
+    /// By id.
+    pub upstreams: Map<UpstreamId, Arc<UpstreamIndex>>,
+    /// By id.
+    pub clients: Map<ClientId, Arc<ClientIndex>>,
+    /// By the key's public part.
+    pub keys: Map<[u8; 12], KeyIndex>,
+    /// Parsed when first needed.
+    pub policies: policy::PolicyIndex,
+    /// For what is not a tool.
+    pub methods: Box<[MethodSliceIndex]>,
+    /// Of the tenant as a whole; `None` when it has none.
+    pub limit: Option<Arc<SubjectLimit>>,
+    /// What opens and seals for this tenant.
+    pub crypto: TenantKeys,
+}
+
+/// A hosted URL.
+#[derive(Debug)]
+pub struct EndpointIndex {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name in the URL.
+    pub slug: Box<str>,
+    /// `Host` values accepted beside the gateway's own, lower case.
+    pub hosts: Box<[Box<str>]>,
+    /// `Origin` values accepted, exactly.
+    pub origins: Box<[Box<str>]>,
+    /// Networks of callers; empty allows every address.
+    pub allow: Box<[IpNet]>,
+    /// Networks refused even if allowed.
+    pub deny: Box<[IpNet]>,
+    /// JSON-RPC methods switched off.
+    pub closed_methods: Box<[Box<str>]>,
+    /// What happens to tools nobody has reviewed.
+    pub unknown_tools: UnknownTools,
+    /// Cap of a request's body.
+    pub max_request_bytes: usize,
+    /// Cap of one message of a response.
+    pub max_response_bytes: usize,
+    /// The servers behind it.
+    pub attachments: Box<[AttachmentIndex]>,
+    /// Disabled endpoints answer like unknown ones.
+    pub enabled: bool,
+}
+
+/// An upstream as one endpoint shows it.
+#[derive(Debug)]
+pub struct AttachmentIndex {
+    /// Its id.
+    pub id: AttachmentId,
+    /// The server.
+    pub upstream: Arc<UpstreamIndex>,
+    /// Put before every exposed name.
+    pub prefix: Box<str>,
+}
+
+/// An MCP server.
+#[derive(Debug)]
+pub struct UpstreamIndex {
+    /// Its id.
+    pub id: UpstreamId,
+    /// Its name.
+    pub slug: Box<str>,
+    /// Where it is.
+    pub url: Url,
+    /// TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the response's first.
+    pub first_byte_timeout: Duration,
+    /// Between two reads of a response.
+    pub idle_timeout: Duration,
+    /// A whole call.
+    pub total_timeout: Duration,
+    /// DER certificates trusted instead of the public roots; empty means the public roots.
+    pub ca_der: Box<[Vec<u8>]>,
+    /// Server name to verify instead of the URL's host.
+    pub server_name: Option<Box<str>>,
+    /// Credentials to send. One that cannot be opened makes the upstream unusable, not the tenant.
+    pub headers: Result<Box<[(HeaderName, HeaderValue)]>, CredentialUnavailable>,
+    /// Disabled upstreams are not called.
+    pub enabled: bool,
+    /// By the upstream's own name.
+    pub tools: Map<Box<str>, Arc<ToolIndex>>,
+    /// Changes with everything above except `tools`: connections made under another one are not used again.
+    pub fingerprint: [u8; 32],
+}
+
+/// A catalogue entry.
+#[derive(Debug)]
+pub struct ToolIndex {
+    /// Its id.
+    pub id: ToolId,
+    /// Whose tool.
+    pub upstream: UpstreamId,
+    /// The upstream's own name for it.
+    pub name: Box<str>,
+    /// Whether it may be called.
+    pub state: ToolState,
+    /// What it does, by the administrator's word.
+    pub class: ToolClass,
+    /// Of the approved definition.
+    pub digest: Option<[u8; 32]>,
+    /// The approved definition's raw bytes; empty when none was ever approved.
+    pub definition: Bytes,
+    /// Policies that can bear on it.
+    pub slices: policy::Slices,
+    /// Units a call costs, at least 1.
+    pub cost: u32,
+    /// Capabilities, by the administrator's word.
+    pub labels: Box<[Box<str>]>,
+    /// Its own limit.
+    pub limit: Option<Arc<SubjectLimit>>,
+    pub(super) resource: OnceLock<policy::Resource>,
+    pub(super) mirrored: OnceLock<Option<ParamHeaders>>,
+}
+
+/// An OAuth client or machine identity.
+#[derive(Debug)]
+pub struct ClientIndex {
+    /// Its id.
+    pub id: ClientId,
+    /// Its name.
+    pub name: Box<str>,
+    /// Disabled clients are refused.
+    pub enabled: bool,
+    /// Endpoints it may use, sorted.
+    pub endpoints: Box<[EndpointId]>,
+    /// Its roles.
+    pub roles: Box<[RoleId]>,
+    /// Its own limit, or the tenant's for every client.
+    pub limit: Arc<SubjectLimit>,
+    pub(super) principal: OnceLock<policy::Principal>,
+}
+
+/// An API key.
+pub struct KeyIndex {
+    /// Its id.
+    pub id: KeyId,
+    /// Who presents it.
+    pub client: Arc<ClientIndex>,
+    /// Keyed hash of the secret part.
+    pub hash: [u8; 32],
+    /// Under which data key.
+    pub data_key: DataKeyId,
+    /// Refused from then on.
+    pub not_after: Option<Timestamp>,
+}
+
+/// Policies for one granted action at one upstream.
+#[derive(Debug)]
+pub struct MethodSliceIndex {
+    /// What is done.
+    pub action: GrantedAction,
+    /// Where.
+    pub upstream: UpstreamId,
+    /// By subject.
+    pub slices: policy::Slices,
+}
+
+/// How much a tenant, a client or a tool may.
+#[derive(Debug)]
+pub struct SubjectLimit {
+    /// The configured limit; `None` for the built-in default.
+    pub id: Option<LimitId>,
+    /// Calls, in units of cost.
+    pub rate: Rate,
+    /// Everything else, one unit each.
+    pub protocol_rate: Rate,
+    /// Calls in flight; `None` is not limited.
+    pub concurrency: Option<u32>,
+    /// What is left, kept from revision to revision.
+    pub buckets: Arc<Buckets>,
+}
+
+/// What is left of a limit.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    /// Of [`SubjectLimit::rate`].
+    pub calls: Bucket,
+    /// Of [`SubjectLimit::protocol_rate`].
+    pub protocol: Bucket,
+    /// Calls running now.
+    pub in_flight: Arc<Concurrency>,
+}
+
+impl TenantIndex {
+    /// The key with this public part.
+    #[must_use]
+    pub fn key(&self, lookup: &str) -> Option<&KeyIndex> {
+        self.keys.get::<[u8; 12]>(lookup.as_bytes().try_into().ok()?)
+    }
+
+    /// The client with this id.
+    #[must_use]
+    pub fn client(&self, id: ClientId) -> Option<&Arc<ClientIndex>> {
+        self.clients.get(&id)
+    }
+
+    /// Policies for `action` at `upstream`; `None` when no grant gives it to anyone.
+    #[must_use]
+    pub fn method_slices(&self, action: GrantedAction, upstream: UpstreamId) -> Option<&policy::Slices> {
+        let found = self.methods.iter().find(|slice| slice.action == action && slice.upstream == upstream)?;
+        Some(&found.slices)
+    }
+
+    /// Does the work of [`KeyIndex::verify`] for a key that does not exist, so that its refusal takes as long.
+    pub fn dummy_verify(&self, presented: &Presented<'_>) {
+        if let Some(keys) = self.crypto.current() {
+            keys.hasher.dummy(presented);
+        }
+    }
+}
+
+impl EndpointIndex {
+    /// Whether a caller from `address` may knock at all.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
+        !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
+    }
+}
+
+impl ToolIndex {
+    /// The tool as policies see it.
+    #[must_use]
+    pub fn resource(&self) -> &policy::Resource {
+        self.resource.get_or_init(|| {
+            let class = match self.class {
+                ToolClass::Read => policy::Class::Read,
+                ToolClass::Write => policy::Class::Write,
+                ToolClass::Destructive => policy::Class::Destructive,
+                ToolClass::Unclassified | ToolClass::Unspecified => policy::Class::Unclassified,
+            };
+            policy::Resource::tool(self.id, self.upstream, &self.name, class, self.labels.iter())
+        })
+    }
+}
+
+impl ToolIndex {
+    /// The arguments that its approved definition mirrors into headers; `None` where its annotations are not usable.
+    #[must_use]
+    pub fn mirrored(&self) -> Option<&ParamHeaders> {
+        let compile = || ParamHeaders::compile(Raw::parse(&self.definition).ok()?).ok();
+        self.mirrored.get_or_init(compile).as_ref()
+    }
+}
+
+impl ClientIndex {
+    /// Whether it may use the endpoint.
+    #[must_use]
+    pub fn may_use(&self, endpoint: EndpointId) -> bool {
+        self.endpoints.binary_search(&endpoint).is_ok()
+    }
+
+    /// The client as policies see it.
+    #[must_use]
+    pub fn principal(&self) -> &policy::Principal {
+        self.principal.get_or_init(|| policy::Principal::new(self.id, self.roles.iter().copied()))
+    }
+}
+
+impl KeyIndex {
+    /// Whether `presented` is this key. Constant time; whether the key has ended is not looked at.
+    #[must_use]
+    pub fn verify(&self, keys: &TenantKeys, presented: &Presented<'_>) -> bool {
+        keys.get(self.data_key).is_some_and(|keys| keys.hasher.verify(presented, &self.hash))
+    }
+}
+
+impl fmt::Debug for KeyIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyIndex")
+            .field("id", &self.id)
+            .field("client", &self.client.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TenantIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantIndex").field("id", &self.id).field("rev", &self.rev).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,125 @@
+//! What opens and seals for one tenant: keys derived from its data keys, and upstream credentials opened with them.
+
+use crypto::{Aad, DataKey, KeyHasher, Purpose, Sealer, SessionKey, Zeroizing};
+use http::{HeaderName, HeaderValue};
+use ids::{CredentialId, DataKeyId, TenantId, Uuid};
+use wire::v1;
+
+use super::decode::DecodeError;
+
+/// A credential for an upstream does not open, or cannot be a header: calls to the upstream are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("credential {0} cannot be used")]
+pub struct CredentialUnavailable(pub CredentialId);
+
+/// Keys derived from one data key.
+#[derive(Debug)]
+pub struct DataKeys {
+    /// The data key's id.
+    pub id: DataKeyId,
+    /// Stored hashes of API keys.
+    pub hasher: KeyHasher,
+    /// Values at rest.
+    pub sealer: Sealer,
+    /// Salted hashes in audit records.
+    pub audit_mac: AuditMacKey,
+}
+
+/// Key of the salted hashes in audit records.
+pub struct AuditMacKey(Zeroizing<[u8; 32]>);
+
+impl AuditMacKey {
+    /// HMAC-SHA-256 of the concatenated parts.
+    #[must_use]
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        crypto::digest::hmac_sha256(&self.0, parts)
+    }
+
+    /// The key, for a caller that prepares its own HMAC state.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for AuditMacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuditMacKey(…)")
+    }
+}
+
+/// All of a tenant's data keys, the current one first.
+#[derive(Debug)]
+pub struct TenantKeys {
+    keys: Box<[DataKeys]>,
+    /// For sessions and other handles given to callers: the first seals, each opens.
+    pub session: Box<[SessionKey]>,
+}
+
+impl TenantKeys {
+    /// Derives everything once, so that no request does.
+    pub(super) fn derive(keys: &[v1::TenantKey]) -> Result<Self, DecodeError> {
+        let mut ordered: Vec<_> = keys.iter().collect();
+        ordered.sort_by_key(|key| !key.current);
+        if ordered.iter().filter(|key| key.current).count() != 1 {
+            return Err(DecodeError::Keys("current"));
+        }
+        let mut derived = Vec::with_capacity(keys.len());
+        let mut session = Vec::with_capacity(keys.len());
+        for key in ordered {
+            let id = Uuid::from_slice(&key.id).map_err(|_| DecodeError::Keys("id"))?;
+            let mut material = Zeroizing::new([0; 32]);
+            if key.material.len() != material.len() {
+                return Err(DecodeError::Keys("material"));
+            }
+            material.copy_from_slice(&key.material);
+            let key = DataKey::new(DataKeyId::from_uuid(id), material);
+            session.push(key.session_key());
+            derived.push(DataKeys {
+                id: key.id,
+                hasher: key.key_hasher(),
+                sealer: key.sealer(),
+                audit_mac: AuditMacKey(Zeroizing::new(key.derive(Purpose::AuditMac))),
+            });
+        }
+        Ok(Self { keys: derived.into(), session: session.into() })
+    }
+
+    /// The key that seals and hashes anew. There always is one in an index that was applied.
+    #[must_use]
+    pub fn current(&self) -> Option<&DataKeys> {
+        self.keys.first()
+    }
+
+    /// The key with this id.
+    #[must_use]
+    pub fn get(&self, id: DataKeyId) -> Option<&DataKeys> {
+        self.keys.iter().find(|key| key.id == id)
+    }
+
+    /// An upstream's static headers, opened.
+    pub(super) fn open_headers(
+        &self,
+        tenant: TenantId,
+        sealed: &[v1::SealedHeader],
+    ) -> Result<Box<[(HeaderName, HeaderValue)]>, CredentialUnavailable> {
+        sealed.iter().map(|header| self.open_header(tenant, header)).collect()
+    }
+
+    fn open_header(
+        &self,
+        tenant: TenantId,
+        header: &v1::SealedHeader,
+    ) -> Result<(HeaderName, HeaderValue), CredentialUnavailable> {
+        let credential = Uuid::from_slice(&header.credential_id).unwrap_or_default();
+        let unavailable = CredentialUnavailable(CredentialId::from_uuid(credential));
+        let data_key = Uuid::from_slice(&header.data_key_id).map_err(|_| unavailable)?;
+        let keys = self.get(DataKeyId::from_uuid(data_key)).ok_or(unavailable)?;
+        let aad = Aad { tenant, table: "upstream_credentials", column: "sealed", row: credential.as_bytes() };
+        let opened = keys.sealer.open(&aad, &header.sealed).map_err(|_| unavailable)?;
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| unavailable)?;
+        let mut value = HeaderValue::from_bytes(&opened).map_err(|_| unavailable)?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    }
+}

@@ -1,0 +1,200 @@
+//! All tenants this proxy serves, replaced one whole tenant at a time.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use ids::TenantId;
+use parking_lot::Mutex;
+use seams::Clock;
+use tokio::sync::watch;
+use wire::{stream::Version, v1};
+
+use super::{
+    build::build,
+    decode::{DecodeError, decode},
+    index::{EndpointIndex, Map, TenantIndex},
+};
+
+/// A change copies one shard and not the whole map: with 10,000 tenants, some forty entries.
+const SHARDS: usize = 256;
+
+type Shard<K> = Arc<Map<K, Arc<TenantIndex>>>;
+
+/// Every tenant at one moment.
+#[derive(Clone)]
+pub struct Fleet {
+    by_slug: Box<[Shard<Box<str>>]>,
+    by_id: Box<[Shard<TenantId>]>,
+    hasher: ahash::RandomState,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        Self {
+            by_slug: (0..SHARDS).map(|_| Shard::default()).collect(),
+            by_id: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: ahash::RandomState::new(),
+        }
+    }
+
+    /// The endpoint `/{tenant}/{endpoint}/mcp` stands for.
+    #[must_use]
+    pub fn endpoint(&self, tenant: &str, endpoint: &str) -> Option<(&Arc<TenantIndex>, &Arc<EndpointIndex>)> {
+        let tenant = self.by_slug[self.slug_shard(tenant)].get(tenant)?;
+        Some((tenant, tenant.endpoints.get(endpoint)?))
+    }
+
+    /// The tenant with this id.
+    #[must_use]
+    pub fn tenant(&self, id: TenantId) -> Option<&Arc<TenantIndex>> {
+        self.by_id[id_shard(id)].get(&id)
+    }
+
+    /// Every tenant, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantIndex>> {
+        self.by_id.iter().flat_map(|shard| shard.values())
+    }
+
+    /// How many tenants.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.iter().map(|shard| shard.len()).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.iter().all(|shard| shard.is_empty())
+    }
+
+    fn slug_shard(&self, slug: &str) -> usize {
+        self.hasher.hash_one(slug) as usize % SHARDS
+    }
+
+    fn insert(&mut self, index: TenantIndex) -> Result<(), DecodeError> {
+        let shard = self.slug_shard(&index.slug);
+        if self.by_slug[shard].get(&index.slug).is_some_and(|holder| holder.id != index.id) {
+            return Err(DecodeError::SlugTaken);
+        }
+        self.remove(index.id);
+        let index = Arc::new(index);
+        Arc::make_mut(&mut self.by_slug[shard]).insert(index.slug.clone(), index.clone());
+        Arc::make_mut(&mut self.by_id[id_shard(index.id)]).insert(index.id, index);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: TenantId) {
+        if let Some(former) = self.tenant(id).cloned() {
+            let shard = self.slug_shard(&former.slug);
+            Arc::make_mut(&mut self.by_slug[shard]).remove(&former.slug);
+            Arc::make_mut(&mut self.by_id[id_shard(id)]).remove(&id);
+        }
+    }
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").field("tenants", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The last byte of an id is random.
+fn id_shard(id: TenantId) -> usize {
+    usize::from(id.uuid().as_bytes()[15]) % SHARDS
+}
+
+/// What was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub version: Version,
+}
+
+/// The configuration in force, shared by all workers.
+#[derive(Debug)]
+pub struct Snapshots {
+    fleet: Arc<ArcSwap<Fleet>>,
+    /// Held while a change is made: there is one source of changes, so nobody waits long.
+    writing: Mutex<()>,
+    changes: watch::Sender<u64>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Snapshots {
+    /// No tenants yet.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            fleet: Arc::new(ArcSwap::from_pointee(Fleet::new())),
+            writing: Mutex::new(()),
+            changes: watch::Sender::new(0),
+            clock,
+        }
+    }
+
+    /// Everything as it is now.
+    #[must_use]
+    pub fn load(&self) -> Arc<Fleet> {
+        self.fleet.load_full()
+    }
+
+    /// For a worker's `arc_swap::Cache`.
+    #[must_use]
+    pub fn shared(&self) -> Arc<ArcSwap<Fleet>> {
+        self.fleet.clone()
+    }
+
+    /// Counts changes.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What is enforced, by tenant.
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<TenantId, Version> {
+        let version = |index: &Arc<TenantIndex>| (index.id, Version { rev: index.rev, digest: index.digest });
+        self.load().tenants().map(version).collect()
+    }
+
+    /// Decodes, checks, indexes and swaps in one tenant. On any error, a panic included, what was enforced before goes on.
+    ///
+    /// # Errors
+    /// Why it was refused; its code and text go into the `Nack`.
+    pub fn apply(&self, replace: &v1::Replace) -> Result<Applied, DecodeError> {
+        let _writing = self.writing.lock();
+        catch_unwind(AssertUnwindSafe(|| self.replace(replace))).unwrap_or(Err(DecodeError::Panicked))
+    }
+
+    fn replace(&self, replace: &v1::Replace) -> Result<Applied, DecodeError> {
+        let (tenant, snapshot) = decode(replace)?;
+        let digest = replace.digest.as_slice().try_into().map_err(|_| DecodeError::Digest)?;
+        let current = self.load();
+        let previous = current.tenant(tenant).map(AsRef::as_ref);
+        let index = build(tenant, snapshot, digest, &replace.keys, previous, self.clock.monotonic())?;
+        let version = Version { rev: index.rev, digest };
+        let mut next = Fleet::clone(&current);
+        next.insert(index)?;
+        self.swap(next);
+        Ok(Applied { tenant, version })
+    }
+
+    /// Takes a tenant out.
+    pub fn remove(&self, tenant: TenantId) {
+        let _writing = self.writing.lock();
+        let mut next = Fleet::clone(&self.load());
+        next.remove(tenant);
+        self.swap(next);
+    }
+
+    fn swap(&self, next: Fleet) {
+        self.fleet.store(Arc::new(next));
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

@@ -1,0 +1,30 @@
+//! The way out: connections to MCP servers, and the one function that uses them, [`forward`].
+
+mod aside;
+mod body;
+mod connect;
+mod error;
+mod exchange;
+mod forward;
+mod headers;
+mod origin;
+mod pool;
+mod reply;
+mod resolve;
+mod tls;
+mod watched;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use body::Body;
+pub(crate) use connect::connect;
+pub(crate) use error::{Fault, UpstreamError, Waiting};
+pub(crate) use forward::{Dispatch, Failed, Outgoing, Session, forward};
+pub(crate) use headers::finish;
+pub(crate) use origin::Origin;
+pub(crate) use pool::{Parts, Pool};
+pub(crate) use resolve::{Resolver, SystemResolver};
+pub(crate) use watched::{Noticed, Watched};

@@ -1,0 +1,64 @@
+//! Messages to an upstream beside a call: that it was cancelled, that a question of its is not passed on. Best effort,
+//! in the caller's session, on another connection.
+
+use std::{rc::Rc, sync::Arc};
+
+use ::mcp::Revision;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use super::{
+    exchange::{self, Outgoing},
+    forward::Session,
+    headers,
+    pool::Pool,
+};
+use crate::snapshot::index::{TenantIndex, UpstreamIndex};
+
+/// Answers to such messages are read up to here, so that the connection can be used again.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Sends messages in one caller's session.
+#[derive(Debug, Clone)]
+pub(super) struct Aside {
+    pub(super) pool: Rc<Pool>,
+    pub(super) tenant: Arc<TenantIndex>,
+    pub(super) upstream: Arc<UpstreamIndex>,
+    pub(super) session: Option<Session>,
+    pub(super) revision: Revision,
+}
+
+impl Aside {
+    /// Sends one message. Does not wait for it.
+    pub(super) fn post(&self, message: Vec<u8>) {
+        let aside = self.clone();
+        (self.pool.parts.spawn)(Box::pin(async move {
+            let Some(headers) = aside.headers() else { return };
+            let sticky = aside.session.as_ref().and_then(|session| session.address);
+            let outgoing = Outgoing { method: Method::POST, headers, body: Bytes::from(message), sticky };
+            let sending = exchange::exchange(&aside.pool, &aside.upstream, &aside.tenant.egress, outgoing);
+            let sent = match Box::pin(sending).await {
+                Ok((response, lease)) => {
+                    exchange::collect(response, lease, MAX_ANSWER, &aside.upstream).await.map(drop)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
+                tracing::debug!(%error, upstream.id = %aside.upstream.id, "upstream not told");
+            }
+        }));
+    }
+
+    fn headers(&self) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(::mcp::headers::PROTOCOL_VERSION, HeaderValue::from_static(self.revision.as_str()));
+        if let Some(session) = &self.session {
+            headers
+                .insert(::mcp::headers::SESSION_ID, HeaderValue::from_str(&session.upstream_session).ok()?);
+        }
+        headers::finish(&mut headers, &self.upstream).ok()?;
+        Some(headers)
+    }
+}

@@ -1,0 +1,4 @@
+mod calls;
+mod guard;
+mod streams;
+mod tls;

@@ -1,0 +1,280 @@
+//! What runs ends when it is no longer allowed: with the key's end, with a drain, and when a new snapshot would refuse it.
+//!
+//! Each forwarded call carries one future, [`Cut`], that resolves with the reason. It asks again only when its own
+//! tenant's revision has moved; a stream that is still allowed goes on, so that a reload cuts nothing by itself. One task
+//! per worker follows the changes and wakes those concerned, so that a call pays for being watched with nothing but a
+//! place in a list.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use errors::ErrorCode;
+use ids::{TenantId, UpstreamId};
+use seams::Timestamp;
+use tokio::time::Sleep;
+
+use crate::{
+    checks::{Grounds, Principal},
+    decisions::{self, Wanted},
+    drain::Phase,
+    snapshot::{
+        index::{ClientIndex, EndpointIndex, Map, TenantIndex, ToolIndex},
+        store::Fleet,
+    },
+    worker::Worker,
+};
+
+/// Longest sleep towards a key's end: the clock may be set meanwhile.
+const STEP: Duration = Duration::from_secs(30);
+
+/// One worker's running calls, by tenant.
+#[derive(Default)]
+pub(crate) struct Watchers(RefCell<Map<TenantId, Rc<Group>>>);
+
+/// The running calls of one tenant.
+#[derive(Default)]
+struct Group {
+    /// Moves whenever the members have to ask again.
+    turn: Cell<u64>,
+    /// The revision at the last turn.
+    rev: Cell<Option<u64>>,
+    places: RefCell<Places>,
+}
+
+/// Who waits, each in a place of its own.
+#[derive(Default)]
+struct Places {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Watchers {
+    /// The group of a tenant that is at `rev`.
+    fn group(&self, tenant: TenantId, rev: u64) -> Rc<Group> {
+        let mut groups = self.0.borrow_mut();
+        let new = || Rc::new(Group { rev: Cell::new(Some(rev)), ..Group::default() });
+        Rc::clone(groups.entry(tenant).or_insert_with(new))
+    }
+
+    /// Wakes the calls of every tenant whose revision moved; with `everyone`, all.
+    fn advance(&self, fleet: &Fleet, everyone: bool) {
+        let mut woken = Vec::new();
+        self.0.borrow_mut().retain(|tenant, group| {
+            let rev = fleet.tenant(*tenant).map(|tenant| tenant.rev);
+            if everyone || rev != group.rev.get() {
+                group.rev.set(rev);
+                group.turn.set(group.turn.get() + 1);
+                woken.append(&mut group.places.borrow_mut().wakers.iter().flatten().cloned().collect());
+            }
+            Rc::strong_count(group) > 1
+        });
+        // Outside the borrows: waking may run anything.
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Follows snapshots and phases for as long as the worker runs.
+pub(crate) async fn follow(worker: Rc<Worker>) {
+    let mut changes = worker.shared.snapshots.changed();
+    let mut phases = worker.shared.drain.changes();
+    loop {
+        let everyone = tokio::select! {
+            changed = changes.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+            changed = phases.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+        };
+        worker.with_fleet(|fleet| worker.watchers.advance(fleet, everyone));
+    }
+}
+
+/// What a running call depends on.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// The tenant as it was when the call was admitted.
+    pub(crate) tenant: Arc<TenantIndex>,
+    pub(crate) endpoint: Arc<EndpointIndex>,
+    pub(crate) upstream: UpstreamId,
+    pub(crate) principal: Principal,
+    pub(crate) grounds: Grounds,
+    /// Whether the caller keeps it open as long as it likes: such a stream ends as soon as a drain begins.
+    pub(crate) keeps_open: bool,
+}
+
+/// Resolves when a call must end, with the reason.
+pub(crate) struct Cut {
+    worker: Rc<Worker>,
+    standing: Standing,
+    group: Rc<Group>,
+    place: Option<usize>,
+    /// The group's turn at which was asked last; `None` before the first time.
+    turn: Option<u64>,
+    /// The revision that was asked last.
+    rev: u64,
+    /// The key's end, by the revision that was asked last.
+    not_after: Option<Timestamp>,
+    /// Towards it.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Cut {
+    pub(crate) fn new(worker: Rc<Worker>, standing: Standing) -> Self {
+        let group = worker.watchers.group(standing.tenant.id, standing.tenant.rev);
+        let rev = standing.tenant.rev;
+        let not_after = standing.principal.not_after();
+        Self { worker, standing, group, place: None, turn: None, rev, not_after, sleep: None }
+    }
+
+    /// The reason to end, if the state of now has one.
+    fn asked_again(&mut self) -> Option<ErrorCode> {
+        let phase = self.worker.shared.drain.phase();
+        if phase == Phase::Ending || (phase == Phase::Draining && self.standing.keeps_open) {
+            return Some(ErrorCode::Draining);
+        }
+        let standing = &self.standing;
+        let asked = self.worker.with_fleet(|fleet| {
+            let tenant = fleet.tenant(standing.tenant.id).ok_or(ErrorCode::EndpointNotFound)?;
+            if tenant.rev == self.rev {
+                Ok(None)
+            } else {
+                standing.still(tenant).map(|end| Some((tenant.rev, end)))
+            }
+        });
+        match asked {
+            Ok(None) => None,
+            Ok(Some((rev, not_after))) => {
+                (self.rev, self.not_after, self.sleep) = (rev, not_after, None);
+                None
+            }
+            Err(code) => Some(code),
+        }
+    }
+
+    fn key_has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(end) = self.not_after else { return false };
+        loop {
+            let left = end.since(self.worker.shared.clock.now());
+            if left.is_zero() {
+                return true;
+            }
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(left.min(STEP))));
+            if sleep.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.sleep = None;
+        }
+    }
+
+    fn wait(&mut self, waker: &Waker) {
+        let mut places = self.group.places.borrow_mut();
+        let place = *self.place.get_or_insert_with(|| {
+            places.free.pop().unwrap_or_else(|| {
+                places.wakers.push(None);
+                places.wakers.len() - 1
+            })
+        });
+        if let Some(held) = places.wakers.get_mut(place)
+            && !held.as_ref().is_some_and(|held| held.will_wake(waker))
+        {
+            *held = Some(waker.clone());
+        }
+    }
+}
+
+impl Future for Cut {
+    type Output = ErrorCode;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ErrorCode> {
+        let this = self.get_mut();
+        // The first time as well: the configuration may have changed since the call was admitted.
+        let turn = this.group.turn.get();
+        if this.turn != Some(turn) {
+            this.turn = Some(turn);
+            if let Some(code) = this.asked_again() {
+                return Poll::Ready(code);
+            }
+        }
+        if this.key_has_ended(cx) {
+            return Poll::Ready(ErrorCode::CredentialInvalid);
+        }
+        this.wait(cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        let mut places = self.group.places.borrow_mut();
+        if let Some(held) = places.wakers.get_mut(place) {
+            *held = None;
+        }
+        places.free.push(place);
+    }
+}
+
+impl Standing {
+    /// Whether this revision still allows the call, and until when its key lasts.
+    fn still(&self, tenant: &TenantIndex) -> Result<Option<Timestamp>, ErrorCode> {
+        let endpoint = tenant.endpoints.get(&self.endpoint.slug).filter(|now| now.id == self.endpoint.id);
+        let endpoint =
+            endpoint.filter(|now| now.enabled && !tenant.suspended).ok_or(ErrorCode::EndpointNotFound)?;
+        let attached = endpoint.attachments.iter().find(|attachment| attachment.upstream.enabled);
+        let upstream = attached.map(|attachment| &attachment.upstream).filter(|now| now.id == self.upstream);
+        let upstream = upstream.ok_or(ErrorCode::NoUpstream)?;
+        let key = tenant.keys.get(self.principal.lookup()).filter(|key| key.id == self.principal.key());
+        let key = key.filter(|key| key.client.enabled).ok_or(ErrorCode::CredentialInvalid)?;
+        if !key.client.may_use(endpoint.id) {
+            return Err(ErrorCode::ClientNotAllowed);
+        }
+        self.grounds_hold(tenant, endpoint, &key.client, |name| upstream.tools.get(name).map(AsRef::as_ref))?;
+        Ok(key.not_after)
+    }
+
+    fn grounds_hold<'t>(
+        &self,
+        tenant: &TenantIndex,
+        endpoint: &EndpointIndex,
+        client: &ClientIndex,
+        tool: impl FnOnce(&str) -> Option<&'t ToolIndex>,
+    ) -> Result<(), ErrorCode> {
+        let permitted = |wanted: Wanted<'_>| {
+            let decision = decisions::decide(tenant, client, self.upstream, &wanted);
+            decision.code(wanted.action()).map_or(Ok(()), Err)
+        };
+        match &self.grounds {
+            Grounds::Tool(called) => {
+                let tool =
+                    tool(&called.name).filter(|now| now.id == called.id).ok_or(ErrorCode::ToolNotGranted)?;
+                let decision = decisions::decide_tool(tenant, client, tool);
+                decision.code(policy::Action::CallTool).map_or(Ok(()), Err)
+            }
+            Grounds::Prompt(name) => permitted(Wanted::Prompt(name)),
+            Grounds::Resource(uri) => permitted(Wanted::Resource(uri)),
+            Grounds::Subscriptions(uris) => {
+                uris.iter().try_for_each(|uri| permitted(Wanted::Subscription(uri)))
+            }
+            Grounds::Completion => permitted(Wanted::Completion),
+            Grounds::Tasks => permitted(Wanted::Tasks),
+            Grounds::MethodSet(method) => {
+                let closed = endpoint.closed_methods.iter().any(|closed| **closed == *method.as_str());
+                if closed { Err(ErrorCode::MethodClosed) } else { Ok(()) }
+            }
+            Grounds::Lifecycle => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

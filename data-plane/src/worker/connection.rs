@@ -1,0 +1,254 @@
+//! One caller's connection: HTTP/1.1 or HTTP/2 over it, and what its worker may want of it meanwhile.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use seams::Monotonic;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{Peer, Worker};
+use crate::{pipeline, tasks, upstream::Body};
+
+/// Bytes hyper buffers of a request's head before it gives up; above the bound that row 1 enforces, so that the refusal
+/// is ours.
+const HEAD_BUFFER: usize = 64 * 1024;
+/// Header lines hyper parses before it gives up; above the bound that row 1 enforces.
+const HEAD_LINES: usize = 192;
+/// HTTP/2 requests at once on one connection.
+const STREAMS: u32 = 128;
+/// How often the other end of an HTTP/2 connection is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// One caller's connection, as its worker sees it.
+pub(super) struct Connection {
+    /// Responses that are being made or sent.
+    busy: Cell<u32>,
+    /// Since when nothing is, in the worker's coarse time.
+    idle_since: Cell<Monotonic>,
+    wish: Cell<Wish>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What a worker wants of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wish {
+    Stay,
+    /// Go after what it is doing.
+    Leave,
+    /// Go now: its next request does not come, or comes too slowly.
+    Close,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(registered: Registered, stream: TcpStream, address: SocketAddr) {
+    let worker = Rc::clone(&registered.worker);
+    let _counted = worker.meters.connection();
+    let Some(acceptor) = worker.shared.tls.clone() else {
+        return http1(&worker, TokioIo::new(stream), Peer { address, tls: false }, &registered.connection).await;
+    };
+    let stream =
+        match tokio::time::timeout(worker.shared.bounds.handshake_timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!("TLS handshake timed out"),
+        };
+    let peer = Peer { address, tls: true };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        http2(&worker, TokioIo::new(stream), peer, &registered.connection).await;
+    } else {
+        http1(&worker, TokioIo::new(stream), peer, &registered.connection).await;
+    }
+}
+
+async fn http1<S>(worker: &Rc<Worker>, io: TokioIo<S>, peer: Peer, connection: &Rc<Connection>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (own, mine) = (Rc::clone(worker), Rc::clone(connection));
+    let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), peer, request));
+    // No time-out of hyper's: it costs a timer for every request. The worker looks at all connections now and then.
+    let serving = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_BUFFER)
+        .max_headers(HEAD_LINES)
+        .serve_connection(io, service);
+    drive(connection, serving, |serving| serving.graceful_shutdown()).await;
+}
+
+async fn http2<S>(worker: &Rc<Worker>, io: TokioIo<S>, peer: Peer, connection: &Rc<Connection>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (own, mine) = (Rc::clone(worker), Rc::clone(connection));
+    let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), peer, request));
+    let serving = hyper::server::conn::http2::Builder::new(Local)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD_BUFFER as u32)
+        .keep_alive_interval(Some(PING_EVERY))
+        .serve_connection(io, service);
+    drive(connection, serving, |serving| serving.graceful_shutdown()).await;
+}
+
+/// Serves until the caller ends it, or the worker wants it to end.
+async fn drive<C>(connection: &Connection, serving: C, leave: impl Fn(Pin<&mut C>))
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    let mut serving = pin!(serving);
+    let mut told = false;
+    let ended = poll_fn(|cx| {
+        match connection.wish(cx.waker()) {
+            Wish::Close => return Poll::Ready(Ok(())),
+            Wish::Leave if !told => {
+                told = true;
+                leave(serving.as_mut());
+            }
+            Wish::Leave | Wish::Stay => {}
+        }
+        serving.as_mut().poll(cx)
+    });
+    // Broken connections are everyday life; the requests on them have been accounted for already.
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+impl Connection {
+    /// What is wanted of it now; if it may stay, `waker` is told when that changes.
+    fn wish(&self, waker: &Waker) -> Wish {
+        let wish = self.wish.get();
+        if wish < Wish::Close {
+            let mut known = self.waker.borrow_mut();
+            if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                *known = Some(waker.clone());
+            }
+        }
+        wish
+    }
+
+    pub(super) fn want(&self, wish: Wish) {
+        if wish > self.wish.get() {
+            self.wish.set(wish);
+            if let Some(waker) = self.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(super) fn is_idle_for(&self, time: Duration, now: Monotonic) -> bool {
+        self.busy.get() == 0 && now.since(self.idle_since.get()) > time
+    }
+}
+
+/// Keeps its connection busy: from a request's head to its response's last byte.
+struct Busy {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+}
+
+impl Busy {
+    fn new(worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
+        connection.busy.set(connection.busy.get() + 1);
+        Self { worker: Rc::clone(worker), connection: Rc::clone(connection) }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.connection.busy.set(self.connection.busy.get() - 1);
+        self.connection.idle_since.set(self.worker.coarse_now.get());
+    }
+}
+
+/// A response's body that keeps its connection busy until it is sent.
+struct Sending {
+    body: Body,
+    _busy: Busy,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection in its worker's list.
+pub(super) struct Registered {
+    worker: Rc<Worker>,
+    number: u64,
+    connection: Rc<Connection>,
+}
+
+impl Registered {
+    pub(super) fn new(worker: &Rc<Worker>) -> Self {
+        let number = worker.opened.get();
+        worker.opened.set(number + 1);
+        let connection = Rc::new(Connection {
+            busy: Cell::new(0),
+            idle_since: Cell::new(worker.coarse_now.get()),
+            wish: Cell::new(Wish::Stay),
+            waker: RefCell::default(),
+        });
+        worker.connections.borrow_mut().insert(number, Rc::clone(&connection));
+        Self { worker: Rc::clone(worker), number, connection }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(&self.number);
+    }
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Result<Response<Sending>, Infallible> {
+    let busy = Busy::new(&worker, &connection);
+    let response = pipeline::handle(&worker, peer, request).await;
+    Ok(response.map(|body| Sending { body, _busy: busy }))
+}
+
+/// Runs HTTP/2 streams on the worker's own runtime.
+#[derive(Debug, Clone, Copy)]
+struct Local;
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, work: F) {
+        tasks::spawn_local("http2", async move {
+            work.await;
+        });
+    }
+}
