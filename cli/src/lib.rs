@@ -1,0 +1,8 @@
+//! The one binary `portcullis`, as a library so that the tests start the same private servers as `portcullis up`.
+
+pub mod demo_server;
+pub mod files;
+pub mod private;
+pub mod rest;
+pub mod run;
+pub mod up;

@@ -1,0 +1,86 @@
+//! `portcullis`: one binary for both planes, and for running them.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use portcullis_cli::{demo_server, run, up};
+
+/// Short-lived requests on many small buffers are what this allocator is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "portcullis", version, about = "A security gateway for MCP servers")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run both planes on this machine, with private servers and a demo tenant
+    Up(Box<up::Options>),
+    /// Stop a running `up`
+    Down {
+        /// Where the state of the run is kept
+        #[arg(long, default_value = ".portcullis")]
+        dir: PathBuf,
+    },
+    /// Show what a running `up` runs
+    Status {
+        /// Where the state of the run is kept
+        #[arg(long, default_value = ".portcullis")]
+        dir: PathBuf,
+    },
+    /// Run a control plane
+    Control(Box<run::control::Options>),
+    /// Run a proxy
+    Proxy(Box<run::proxy::Options>),
+    /// Run the demo MCP server on a loopback port
+    DemoServer {
+        /// Loopback port
+        #[arg(long)]
+        port: u16,
+    },
+    /// Print the admin API's OpenAPI document
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "portcullis ends");
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a command line tool go to its terminal")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("portcullis: {error:#}");
+}
+
+#[expect(clippy::print_stdout, reason = "the document is the command's result")]
+fn execute(command: Command) -> anyhow::Result<()> {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        anyhow::bail!("a TLS provider was installed before main");
+    }
+    match command {
+        Command::Up(options) => runtime()?.block_on(up::up(*options)),
+        Command::Down { dir } => up::down(&dir),
+        Command::Status { dir } => runtime()?.block_on(up::status(&dir)),
+        Command::Control(options) => runtime()?.block_on(run::control::run(*options)),
+        Command::Proxy(options) => runtime()?.block_on(run::proxy::run(*options)),
+        Command::DemoServer { port } => Ok(runtime()?.block_on(demo_server::serve(port))?),
+        Command::Openapi => {
+            println!("{}", control_plane::http::openapi::document());
+            Ok(())
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

@@ -1,0 +1,82 @@
+//! `portcullis control`.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use control_plane::{
+    app::ControlPlane,
+    config::{Config, MasterKeyFile, PublicUrls, TlsFiles},
+    db::PoolSizes,
+};
+use crypto::Zeroizing;
+use secrecy::SecretString;
+use seams::{SystemClock, SystemEntropy};
+use url::Url;
+
+use super::{logs::LogOptions, read_secret};
+
+/// A control-plane replica. Every option can be given in the environment.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Postgres
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: SecretString,
+    /// REST API
+    #[arg(long, env = "PORTCULLIS_LISTEN", default_value = "127.0.0.1:7400")]
+    listen: SocketAddr,
+    /// Enrolment of proxies (server TLS)
+    #[arg(long, env = "PORTCULLIS_ENROL_LISTEN", default_value = "127.0.0.1:7402")]
+    enrol_listen: SocketAddr,
+    /// Control streams of proxies (mutual TLS)
+    #[arg(long, env = "PORTCULLIS_STREAMS_LISTEN", default_value = "127.0.0.1:7403")]
+    streams_listen: SocketAddr,
+    /// Health and metrics
+    #[arg(long, env = "PORTCULLIS_ADMIN_LISTEN", default_value = "127.0.0.1:7404")]
+    admin_listen: SocketAddr,
+    /// PEM certificate chain of the REST API
+    #[arg(long, env = "PORTCULLIS_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM key of the REST API
+    #[arg(long, env = "PORTCULLIS_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// File with the master key
+    #[arg(long, env = "PORTCULLIS_MASTER_KEY_FILE")]
+    master_key_file: PathBuf,
+    /// File with an operator token that is to exist
+    #[arg(long, env = "PORTCULLIS_OPERATOR_TOKEN_FILE")]
+    operator_token_file: Option<PathBuf>,
+    /// REST API's and console's origin as the outside sees it
+    #[arg(long, env = "PORTCULLIS_CONTROL_URL")]
+    control_url: Url,
+    /// Authorization servers' origin
+    #[arg(long, env = "PORTCULLIS_AUTH_URL")]
+    auth_url: Url,
+    /// Endpoints' origin
+    #[arg(long, env = "PORTCULLIS_GATEWAY_URL")]
+    gateway_url: Url,
+    #[command(flatten)]
+    logs: LogOptions,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let _telemetry = options.logs.start("portcullis-control")?;
+    let master_key = std::fs::read(&options.master_key_file).context("read the master key file")?;
+    let operator_token = options.operator_token_file.as_deref().map(read_secret).transpose()?;
+    let config = Config {
+        database_url: options.database_url,
+        pools: PoolSizes::default(),
+        api_listen: options.listen,
+        enrol_listen: options.enrol_listen,
+        grpc_listen: options.streams_listen,
+        admin_listen: options.admin_listen,
+        api_tls: options.tls_cert.zip(options.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
+        master_key: MasterKeyFile(Zeroizing::new(master_key)),
+        operator_token,
+        urls: PublicUrls { control: options.control_url, auth: options.auth_url, gateway: options.gateway_url },
+    };
+    let running = ControlPlane::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+    super::asked_to_stop().await?;
+    running.shutdown().await;
+    Ok(())
+}

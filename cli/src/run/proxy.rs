@@ -1,0 +1,91 @@
+//! `portcullis proxy`.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use data_plane::{
+    app::Proxy,
+    config::{Bounds, Config, Tls},
+    control,
+};
+use seams::{SystemClock, SystemEntropy};
+use url::Url;
+
+use super::{logs::LogOptions, read_secret};
+
+/// A proxy. Every option can be given in the environment.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Where callers connect
+    #[arg(long, env = "PORTCULLIS_LISTEN", default_value = "127.0.0.1:7420")]
+    listen: SocketAddr,
+    /// Health and metrics
+    #[arg(long, env = "PORTCULLIS_ADMIN_LISTEN", default_value = "127.0.0.1:7421")]
+    admin_listen: SocketAddr,
+    /// Threads that serve calls; one for each core when absent
+    #[arg(long, env = "PORTCULLIS_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+    /// PEM certificate chain of the gateway listener
+    #[arg(long, env = "PORTCULLIS_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM key of the gateway listener
+    #[arg(long, env = "PORTCULLIS_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Where identity and audit spool are kept; must survive restarts
+    #[arg(long, env = "PORTCULLIS_STATE_DIR")]
+    state_dir: PathBuf,
+    /// `Host` value under which callers reach the gateway; repeatable
+    #[arg(long = "gateway-host", env = "PORTCULLIS_GATEWAY_HOSTS", value_delimiter = ',')]
+    gateway_hosts: Vec<String>,
+    /// Where the control plane enrols proxies
+    #[arg(long, env = "PORTCULLIS_ENROL_URL")]
+    enrol_url: Url,
+    /// Where the control plane serves enrolled proxies
+    #[arg(long, env = "PORTCULLIS_STREAMS_URL")]
+    streams_url: Url,
+    /// File with a join token; needed until the proxy has an identity
+    #[arg(long, env = "PORTCULLIS_JOIN_TOKEN_FILE")]
+    join_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    logs: LogOptions,
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let _telemetry = options.logs.start("portcullis-proxy")?;
+    let tls = options.tls_cert.zip(options.tls_key).map(|(certificate, key)| read_tls(&certificate, &key)).transpose()?;
+    let workers = match options.workers {
+        Some(workers) => usize::from(workers),
+        None => std::thread::available_parallelism().context("count the cores")?.get(),
+    };
+    let config = Config {
+        listen: options.listen,
+        admin_listen: options.admin_listen,
+        workers,
+        tls,
+        state_dir: options.state_dir,
+        gateway_hosts: options.gateway_hosts,
+        control: control::Config {
+            enrol_url: options.enrol_url,
+            grpc_url: options.streams_url,
+            join_token: options.join_token_file.as_deref().map(read_secret).transpose()?,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        bounds: Bounds::default(),
+        trace_calls: options.logs.traces(),
+    };
+    let running = tokio::task::spawn_blocking(|| Proxy::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)))
+        .await
+        .context("start the proxy")??;
+    super::asked_to_stop().await?;
+    running.drain().await;
+    running.shutdown().await;
+    Ok(())
+}
+
+fn read_tls(certificate: &std::path::Path, key: &std::path::Path) -> anyhow::Result<Tls> {
+    Ok(Tls {
+        certificate_chain_pem: std::fs::read(certificate).context("read the certificate")?,
+        private_key_pem: read_secret(key)?,
+    })
+}
