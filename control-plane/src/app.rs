@@ -117,11 +117,18 @@ impl ControlPlane {
         let store = Store::open(&config.database_url, config.pools).await?;
         store.ensure_audit_partitions(clock.now()).await?;
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
-        let core = Core { store, clock, entropy, secrets, tasks: Tasks::new(), config: Arc::new(config), failures };
+        let core =
+            Core { store, clock, entropy, secrets, tasks: Tasks::new(), config: Arc::new(config), failures };
         bootstrap(&core).await?;
 
         let started = admin::Started::default();
-        serve::serve(admin, None, admin::routes(core.clone(), started.clone()), &core.tasks, "admin listener");
+        serve::serve(
+            admin,
+            None,
+            admin::routes(core.clone(), started.clone()),
+            &core.tasks,
+            "admin listener",
+        );
         let (routes, _) = router::routes().split_for_parts();
         serve::serve(api, api_tls, middleware::stack(routes, &core), &core.tasks, "api listener");
         let hub = Hub::start(core.clone()).await?;
@@ -153,7 +160,8 @@ async fn bootstrap(core: &Core) -> Result<(), StartError> {
         let token = key::parse(KeyKind::OperatorToken, token.expose_secret())?;
         let id = uuid::Builder::from_unix_timestamp_millis(now.millis(), &core.entropy.bytes()).into_uuid();
         let hash = core.secrets.hash_token(&token);
-        queries::ensure_operator_token(&mut tx, id, "configured", token.lookup, &hash, now.to_offset()).await?;
+        queries::ensure_operator_token(&mut tx, id, "configured", token.lookup, &hash, now.to_offset())
+            .await?;
     }
     tx.commit().await?;
     Ok(())

@@ -169,7 +169,9 @@ impl Store {
     pub async fn ensure_audit_partitions(&self, now: seams::Timestamp) -> Result<(), StoreError> {
         let mut conn = PgConnection::connect_with(&self.options).await?;
         sqlx::query!("SET ROLE portcullis_owner").execute(&mut conn).await?;
-        sqlx::query!("SELECT ensure_audit_partitions($1, 3) AS made", now.to_offset()).fetch_one(&mut conn).await?;
+        sqlx::query!("SELECT ensure_audit_partitions($1, 3) AS made", now.to_offset())
+            .fetch_one(&mut conn)
+            .await?;
         conn.close().await?;
         Ok(())
     }
@@ -182,7 +184,11 @@ impl Store {
     }
 }
 
-async fn begin(pool: &PgPool, role: Role, tenant: Option<TenantId>) -> Result<Transaction<'static, Postgres>, StoreError> {
+async fn begin(
+    pool: &PgPool,
+    role: Role,
+    tenant: Option<TenantId>,
+) -> Result<Transaction<'static, Postgres>, StoreError> {
     let mut tx = pool.begin().await?;
     transactions::become_role(&mut tx, role, tenant).await?;
     Ok(tx)

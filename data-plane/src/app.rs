@@ -169,8 +169,10 @@ impl Proxy {
         let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
         let sockets = listener::bind(config.listen, config.workers)
             .map_err(|error| StartError::Bind(config.listen, error))?;
-        let admin = listener::bind(config.admin_listen, 1)
+        let admin = listener::bind_alone(config.admin_listen)
             .map_err(|error| StartError::Bind(config.admin_listen, error))?;
+        let admin_address =
+            admin.local_addr().map_err(|error| StartError::Bind(config.admin_listen, error))?;
         let metrics = telemetry::metrics_handle();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
@@ -238,11 +240,8 @@ impl Proxy {
             resolver,
         });
         tasks.spawn("become ready", become_ready(Arc::clone(&shared), control.clone(), spool));
-        let admin_address = admin.address;
-        for listener in admin.listeners {
-            let serving = admin::serve(listener, Arc::clone(&shared), control.connected(), metrics.clone());
-            tasks.spawn("admin", admin::until(serving, tasks.token()));
-        }
+        let serving = admin::serve(admin, Arc::clone(&shared), control.connected(), metrics);
+        tasks.spawn("admin", admin::until(serving, tasks.token()));
         let workers = start_workers(&shared, sockets.listeners)?;
         tracing::info!(gateway = %sockets.address, admin = %admin_address, "proxy listens");
         Ok(Running {

@@ -26,20 +26,31 @@ pub(crate) struct Sockets {
 }
 
 /// Binds one socket for each worker. With port 0 the first takes a free port and the others join it.
+///
+/// Sharing is for our own sockets alone: a port on which another process listens is taken, though the kernel would let
+/// the same user's processes share it, and so hand calls to whichever it likes.
 pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Sockets> {
-    let first = bind_one(address)?;
+    if address.port() != 0 {
+        drop(bind_alone(address)?);
+    }
+    let first = bind_one(address, true)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
     for _ in 1..workers {
-        listeners.push(bind_one(address)?);
+        listeners.push(bind_one(address, true)?);
     }
     Ok(Sockets { address, listeners })
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds one socket that nothing joins.
+pub(crate) fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_one(address, false)
+}
+
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -87,6 +98,15 @@ mod tests {
         for listener in &sockets.listeners {
             assert_eq!(listener.local_addr().unwrap(), sockets.address);
         }
+    }
+
+    #[test]
+    fn a_port_another_proxy_listens_on_is_taken() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let error = bind(sockets.address, 2).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(sockets.listeners);
+        assert!(bind(sockets.address, 2).is_ok());
     }
 
     #[test]

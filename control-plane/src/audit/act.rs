@@ -77,7 +77,13 @@ pub async fn record(
     queries::insert(tx, &row).await
 }
 
-fn to_record(act: &Act, place: Place, tenant: TenantId, now: Timestamp, entropy: &dyn Entropy) -> AuditRecord {
+fn to_record(
+    act: &Act,
+    place: Place,
+    tenant: TenantId,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> AuditRecord {
     // Acts of a tenant are named by revision alone, whichever replica made it.
     let (boot, seq, rev) = match place {
         Place::Revision(rev) => ([0; 16], rev, rev),

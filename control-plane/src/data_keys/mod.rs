@@ -35,7 +35,11 @@ pub async fn current(tx: &mut TenantTx, core: &Core) -> Result<DataKey, StoreErr
 ///
 /// # Errors
 /// [`StoreError::Bug`] if one does not unwrap.
-pub async fn all(tx: &mut OperatorTx, core: &Core, tenant: TenantId) -> Result<Vec<(DataKey, bool)>, StoreError> {
+pub async fn all(
+    tx: &mut OperatorTx,
+    core: &Core,
+    tenant: TenantId,
+) -> Result<Vec<(DataKey, bool)>, StoreError> {
     let rows = queries::all(tx, tenant).await?;
     rows.into_iter()
         .map(|(id, wrapped, current)| {

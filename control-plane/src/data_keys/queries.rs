@@ -26,9 +26,10 @@ pub(super) async fn insert(
 
 pub(super) async fn current(tx: &mut TenantTx) -> Result<(DataKeyId, Vec<u8>), StoreError> {
     let tenant = tx.tenant().uuid();
-    let row = sqlx::query!("SELECT id, wrapped FROM tenant_data_keys WHERE tenant_id = $1 AND current", tenant)
-        .fetch_one(tx.conn())
-        .await?;
+    let row =
+        sqlx::query!("SELECT id, wrapped FROM tenant_data_keys WHERE tenant_id = $1 AND current", tenant)
+            .fetch_one(tx.conn())
+            .await?;
     Ok((DataKeyId::from_uuid(row.id), row.wrapped))
 }
 

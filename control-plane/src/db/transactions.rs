@@ -29,7 +29,11 @@ impl Role {
     }
 }
 
-pub(super) async fn become_role(conn: &mut PgConnection, role: Role, tenant: Option<TenantId>) -> Result<(), StoreError> {
+pub(super) async fn become_role(
+    conn: &mut PgConnection,
+    role: Role,
+    tenant: Option<TenantId>,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "SELECT set_config('role', $1, true) AS role, set_config('app.tenant', $2, true) AS tenant,
            set_config('statement_timeout', $3, true) AS timeout",

@@ -179,12 +179,17 @@ async fn identify(
 }
 
 /// What `found` carries, if its hash is this token's. Takes as long when nothing was found.
-fn verified<T>(core: &Core, token: &crypto::Presented<'_>, found: Option<(Vec<u8>, T)>) -> Result<T, ApiError> {
+fn verified<T>(
+    core: &Core,
+    token: &crypto::Presented<'_>,
+    found: Option<(Vec<u8>, T)>,
+) -> Result<T, ApiError> {
     let Some((hash, carried)) = found else {
         core.secrets.dummy_token(token);
         return Err(ApiError::Unauthenticated);
     };
-    let hash: [u8; 32] = hash.try_into().map_err(|_| ApiError::internal("a stored token hash is not 32 bytes"))?;
+    let hash: [u8; 32] =
+        hash.try_into().map_err(|_| ApiError::internal("a stored token hash is not 32 bytes"))?;
     if core.secrets.verify_token(token, &hash) { Ok(carried) } else { Err(ApiError::Unauthenticated) }
 }
 

@@ -64,7 +64,11 @@ impl IfMatch {
         let Some(tags) = &self.0 else { return Ok(()) };
         let body = serde_json::to_vec(present).map_err(ApiError::internal)?;
         let Etag(current) = Etag::of_json(&body);
-        if tags.iter().any(|tag| tag == "*" || *tag == current) { Ok(()) } else { Err(ApiError::PreconditionFailed) }
+        if tags.iter().any(|tag| tag == "*" || *tag == current) {
+            Ok(())
+        } else {
+            Err(ApiError::PreconditionFailed)
+        }
     }
 }
 
@@ -77,7 +81,13 @@ mod tests {
         let Etag(tag) = Etag::of_json(br#"{"a":1}"#);
         let present = serde_json::json!({"a": 1});
         let check = |tags: Option<Vec<String>>| IfMatch(tags).check(&present).is_ok();
-        assert!(check(None) && check(Some(vec!["*".into()])) && check(Some(vec!["\"x\"".into(), tag.clone()])));
-        assert!(!check(Some(vec![])) && !check(Some(vec![format!("W/{tag}")])) && !check(Some(vec!["\"x\"".into()])));
+        assert!(
+            check(None) && check(Some(vec!["*".into()])) && check(Some(vec!["\"x\"".into(), tag.clone()]))
+        );
+        assert!(
+            !check(Some(vec![]))
+                && !check(Some(vec![format!("W/{tag}")]))
+                && !check(Some(vec!["\"x\"".into()]))
+        );
     }
 }

@@ -63,7 +63,8 @@ impl RequestId {
 
 async fn request_id(State(core): State<Core>, mut request: Request, next: Next) -> Response {
     let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| {
-        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     });
     let id = given.map_or_else(
         || Id::from_parts(core.clock.now().millis(), core.entropy.bytes()).to_string(),

@@ -44,9 +44,9 @@ impl FromRequestParts<Core> for Paging {
         for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             match name.as_ref() {
                 "limit" => {
-                    limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
-                        ApiError::invalid("?/limit", format!("must be a number from 1 to {MAX_LIMIT}"))
-                    })?;
+                    limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(
+                        || ApiError::invalid("?/limit", format!("must be a number from 1 to {MAX_LIMIT}")),
+                    )?;
                 }
                 "cursor" => cursor = Some(value.into_owned()),
                 _ => filters.push((name.into_owned(), value.into_owned())),
@@ -143,7 +143,8 @@ impl Paging {
         let next_cursor = last.map(|item| seal(core, &self.context, &position(item)));
         let link = next_cursor.as_ref().map(|cursor| self.link(cursor));
         let body = serde_json::to_vec(&Page { items, next_cursor }).map_err(ApiError::internal)?;
-        let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+        let mut response =
+            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
         if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
             response.headers_mut().insert(header::LINK, link);
         }

@@ -19,7 +19,8 @@ impl<K: Kind> FromRequestParts<Core> for OfPath<Id<K>> {
 
     async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, ApiError> {
         let params = RawPathParams::from_request_parts(parts, core).await.map_err(|_| ApiError::NotFound)?;
-        let is_named = |name: &str| name.bytes().map(|b| if b == b'_' { b' ' } else { b }).eq(K::NOUN.bytes());
+        let is_named =
+            |name: &str| name.bytes().map(|b| if b == b'_' { b' ' } else { b }).eq(K::NOUN.bytes());
         let value = params.iter().find(|(name, _)| is_named(name)).map(|(_, value)| value);
         value.and_then(|value| value.parse().ok()).map(Self).ok_or(ApiError::NotFound)
     }

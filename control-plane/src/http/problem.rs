@@ -187,14 +187,23 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 /// Public text for a constraint that refused a write.
 fn explain(constraint: &str) -> &'static str {
     match constraint {
-        "tenants_slug_key" | "pools_slug_key" | "upstreams_tenant_id_slug_key" | "endpoints_tenant_id_slug_key" => {
-            "`slug` is taken"
-        }
+        "tenants_slug_key"
+        | "pools_slug_key"
+        | "upstreams_tenant_id_slug_key"
+        | "endpoints_tenant_id_slug_key" => "`slug` is taken",
         "clients_tenant_id_name_key" | "roles_tenant_id_name_key" => "`name` is taken",
-        "upstream_credentials_tenant_id_upstream_id_header_key" => "this upstream has a credential for this header",
-        "endpoint_upstreams_tenant_id_endpoint_id_upstream_id_key" => "this upstream is attached to this endpoint",
-        "endpoint_upstreams_tenant_id_endpoint_id_prefix_key" => "another upstream of this endpoint has this prefix",
-        "endpoint_upstreams_tenant_id_upstream_id_fkey" => "the upstream is attached to an endpoint; detach it first",
+        "upstream_credentials_tenant_id_upstream_id_header_key" => {
+            "this upstream has a credential for this header"
+        }
+        "endpoint_upstreams_tenant_id_endpoint_id_upstream_id_key" => {
+            "this upstream is attached to this endpoint"
+        }
+        "endpoint_upstreams_tenant_id_endpoint_id_prefix_key" => {
+            "another upstream of this endpoint has this prefix"
+        }
+        "endpoint_upstreams_tenant_id_upstream_id_fkey" => {
+            "the upstream is attached to an endpoint; detach it first"
+        }
         "limits_tenant_id_subject_client_id_tool_id_key" => "there is a limit for this subject",
         "tenants_pool_id_fkey" => "the pool has tenants",
         _ => "another resource stands in the way",
@@ -207,7 +216,8 @@ pub(super) struct Unrendered(pub(super) std::sync::Arc<ApiError>);
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code().entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.code().entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
         response.extensions_mut().insert(Unrendered(std::sync::Arc::new(self)));
         response

@@ -21,19 +21,33 @@ pub(super) struct LiveAdminToken {
     pub(super) slug: String,
 }
 
-pub(super) async fn operator_token(tx: &mut AuthTx, lookup: &str) -> Result<Option<FoundOperatorToken>, StoreError> {
+pub(super) async fn operator_token(
+    tx: &mut AuthTx,
+    lookup: &str,
+) -> Result<Option<FoundOperatorToken>, StoreError> {
     Ok(sqlx::query_as!(FoundOperatorToken, "SELECT id, hash FROM operator_tokens WHERE lookup = $1", lookup)
         .fetch_optional(tx.conn())
         .await?)
 }
 
-pub(super) async fn admin_token(tx: &mut AuthTx, lookup: &str) -> Result<Option<FoundAdminToken>, StoreError> {
-    Ok(sqlx::query_as!(FoundAdminToken, "SELECT tenant_id, id, hash FROM admin_tokens WHERE lookup = $1", lookup)
-        .fetch_optional(tx.conn())
-        .await?)
+pub(super) async fn admin_token(
+    tx: &mut AuthTx,
+    lookup: &str,
+) -> Result<Option<FoundAdminToken>, StoreError> {
+    Ok(sqlx::query_as!(
+        FoundAdminToken,
+        "SELECT tenant_id, id, hash FROM admin_tokens WHERE lookup = $1",
+        lookup
+    )
+    .fetch_optional(tx.conn())
+    .await?)
 }
 
-pub(super) async fn operator_token_is_live(tx: &mut OperatorTx, id: Uuid, now: OffsetDateTime) -> Result<bool, StoreError> {
+pub(super) async fn operator_token_is_live(
+    tx: &mut OperatorTx,
+    id: Uuid,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM operator_tokens WHERE id = $1 AND revoked_at IS NULL
            AND (not_after IS NULL OR not_after > $2)) AS "live!""#,

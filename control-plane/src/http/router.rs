@@ -6,8 +6,8 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, clients, endpoints, grants, join_tokens, keys, limits, pools, proxies, revisions,
-        roles, tenants, tools, upstreams,
+        admin_tokens, audit_records, clients, endpoints, grants, join_tokens, keys, limits, pools, proxies,
+        revisions, roles, tenants, tools, upstreams,
     },
 };
 

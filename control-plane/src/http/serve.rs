@@ -8,7 +8,10 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use rustls::{ServerConfig, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -97,7 +100,13 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 
 /// Accepts connections until shutdown, then lets requests in flight end.
-pub fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>, routes: Router, tasks: &Tasks, name: &'static str) {
+pub fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    routes: Router,
+    tasks: &Tasks,
+    name: &'static str,
+) {
     let acceptor = tls.map(TlsAcceptor::from);
     let all = tasks.clone();
     tasks.spawn(name, async move {
@@ -122,11 +131,13 @@ pub fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>, routes: Rout
                 let peer = Peer { address, tls: acceptor.is_some() };
                 match acceptor {
                     None => connection(stream, peer, routes, &tasks).await,
-                    Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(stream, peer, routes, &tasks).await,
-                        Ok(Err(error)) => tracing::debug!(error.cause = %error, "TLS handshake failed"),
-                        Err(_) => tracing::debug!("TLS handshake took too long"),
-                    },
+                    Some(acceptor) => {
+                        match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+                            Ok(Ok(stream)) => connection(stream, peer, routes, &tasks).await,
+                            Ok(Err(error)) => tracing::debug!(error.cause = %error, "TLS handshake failed"),
+                            Err(_) => tracing::debug!("TLS handshake took too long"),
+                        }
+                    }
                 }
             });
         }

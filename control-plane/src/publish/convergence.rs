@@ -91,7 +91,12 @@ pub async fn proxies(core: &Core, tenant: TenantId) -> Result<Vec<ProxyState>, S
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn wait(core: &Core, tenant: TenantId, rev: u64, within: Duration) -> Result<Convergence, StoreError> {
+pub async fn wait(
+    core: &Core,
+    tenant: TenantId,
+    rev: u64,
+    within: Duration,
+) -> Result<Convergence, StoreError> {
     let stopping = core.tasks.stopping();
     let mut time_is_up = std::pin::pin!(tokio::time::sleep(within));
     loop {

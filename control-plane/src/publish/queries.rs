@@ -7,8 +7,8 @@ use seams::Timestamp;
 use time::OffsetDateTime;
 
 use super::rows::{
-    ApiKeyRow, AttachmentRow, ClientRow, EgressRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow, TenantRow,
-    TenantRows, ToolRow, ToolState, UnknownTools, UpstreamRow,
+    ApiKeyRow, AttachmentRow, ClientRow, EgressRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow,
+    TenantRow, TenantRows, ToolRow, ToolState, UnknownTools, UpstreamRow,
 };
 use crate::db::{StoreError, TenantTx, Unreadable};
 
@@ -55,8 +55,12 @@ pub(super) async fn store_snapshot(
 /// Forgets revisions up to `oldest`.
 pub(super) async fn trim(tx: &mut TenantTx, oldest: i64) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!("DELETE FROM snapshots WHERE tenant_id = $1 AND rev <= $2", tenant, oldest).execute(tx.conn()).await?;
-    sqlx::query!("DELETE FROM outbox WHERE tenant_id = $1 AND rev <= $2", tenant, oldest).execute(tx.conn()).await?;
+    sqlx::query!("DELETE FROM snapshots WHERE tenant_id = $1 AND rev <= $2", tenant, oldest)
+        .execute(tx.conn())
+        .await?;
+    sqlx::query!("DELETE FROM outbox WHERE tenant_id = $1 AND rev <= $2", tenant, oldest)
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
@@ -90,7 +94,9 @@ async fn egress(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EgressRow>, S
     let rows = sqlx::query!("SELECT network, port FROM egress_rules WHERE tenant_id = $1", tenant.uuid())
         .fetch_all(tx.conn())
         .await?;
-    rows.into_iter().map(|row| Ok(EgressRow { network: row.network, port: unsigned(row.port, "port")? })).collect()
+    rows.into_iter()
+        .map(|row| Ok(EgressRow { network: row.network, port: unsigned(row.port, "port")? }))
+        .collect()
 }
 
 async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRow>, StoreError> {
@@ -112,7 +118,8 @@ async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRo
                 allow: row.allow,
                 deny: row.deny,
                 closed_methods: row.closed_methods,
-                unknown_tools: UnknownTools::from_name(&row.unknown_tools).ok_or(Unreadable("unknown_tools"))?,
+                unknown_tools: UnknownTools::from_name(&row.unknown_tools)
+                    .ok_or(Unreadable("unknown_tools"))?,
                 max_request_bytes: unsigned(row.max_request_bytes, "max_request_bytes")?,
                 max_response_bytes: unsigned(row.max_response_bytes, "max_response_bytes")?,
                 enabled: row.enabled,
@@ -200,17 +207,23 @@ async fn client_endpoints(
     tx: &mut TenantTx,
     tenant: TenantId,
 ) -> Result<Vec<(ids::ClientId, ids::EndpointId)>, StoreError> {
-    let rows =
-        sqlx::query!("SELECT client_id, endpoint_id FROM client_endpoints WHERE tenant_id = $1", tenant.uuid())
-            .fetch_all(tx.conn())
-            .await?;
+    let rows = sqlx::query!(
+        "SELECT client_id, endpoint_id FROM client_endpoints WHERE tenant_id = $1",
+        tenant.uuid()
+    )
+    .fetch_all(tx.conn())
+    .await?;
     Ok(rows.into_iter().map(|row| (Id::from_uuid(row.client_id), Id::from_uuid(row.endpoint_id))).collect())
 }
 
-async fn client_roles(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<(ids::ClientId, ids::RoleId)>, StoreError> {
-    let rows = sqlx::query!("SELECT client_id, role_id FROM client_roles WHERE tenant_id = $1", tenant.uuid())
-        .fetch_all(tx.conn())
-        .await?;
+async fn client_roles(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+) -> Result<Vec<(ids::ClientId, ids::RoleId)>, StoreError> {
+    let rows =
+        sqlx::query!("SELECT client_id, role_id FROM client_roles WHERE tenant_id = $1", tenant.uuid())
+            .fetch_all(tx.conn())
+            .await?;
     Ok(rows.into_iter().map(|row| (Id::from_uuid(row.client_id), Id::from_uuid(row.role_id))).collect())
 }
 
@@ -238,8 +251,9 @@ async fn api_keys(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ApiKeyRow>,
 }
 
 async fn roles(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ids::RoleId>, StoreError> {
-    let rows =
-        sqlx::query_scalar!("SELECT id FROM roles WHERE tenant_id = $1", tenant.uuid()).fetch_all(tx.conn()).await?;
+    let rows = sqlx::query_scalar!("SELECT id FROM roles WHERE tenant_id = $1", tenant.uuid())
+        .fetch_all(tx.conn())
+        .await?;
     Ok(rows.into_iter().map(Id::from_uuid).collect())
 }
 

@@ -38,7 +38,9 @@ pub(crate) fn check(
     {
         let unusable = || ProtocolError::header_mismatch("the tool's x-mcp-header annotations are not valid");
         let mirrored = tool.mirrored().ok_or_else(unusable);
-        mirrored.and_then(|mirrored| mirrored.verify(exchange.headers(), *arguments)).map_err(Refusal::Protocol)?;
+        mirrored
+            .and_then(|mirrored| mirrored.verify(exchange.headers(), *arguments))
+            .map_err(Refusal::Protocol)?;
     }
     Ok(PinnedCall { tool: Some(Arc::clone(tool)) })
 }

@@ -59,7 +59,8 @@ pub(super) async fn serve(registered: Registered, stream: TcpStream, address: So
     let worker = Rc::clone(&registered.worker);
     let _counted = worker.meters.connection();
     let Some(acceptor) = worker.shared.tls.clone() else {
-        return http1(&worker, TokioIo::new(stream), Peer { address, tls: false }, &registered.connection).await;
+        return http1(&worker, TokioIo::new(stream), Peer { address, tls: false }, &registered.connection)
+            .await;
     };
     let stream =
         match tokio::time::timeout(worker.shared.bounds.handshake_timeout, acceptor.accept(stream)).await {

@@ -9,8 +9,19 @@ fn ip(text: &str) -> IpAddr {
 #[test]
 fn public_addresses_pass() {
     for text in [
-        "1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.169.0.1",
-        "198.17.0.1", "198.20.0.1", "223.255.255.254", "2606:4700::1111", "2a00:1450:4001::1", "64:ff9b::808:808",
+        "1.1.1.1",
+        "8.8.8.8",
+        "100.63.255.255",
+        "100.128.0.1",
+        "172.15.0.1",
+        "172.32.0.1",
+        "192.169.0.1",
+        "198.17.0.1",
+        "198.20.0.1",
+        "223.255.255.254",
+        "2606:4700::1111",
+        "2a00:1450:4001::1",
+        "64:ff9b::808:808",
         "::ffff:8.8.8.8",
     ] {
         assert_eq!(classify(ip(text)), Class::Public, "{text}");
@@ -83,7 +94,8 @@ fn every_other_kind_is_named() {
 
 #[test]
 fn a_rule_allows_exactly_what_it_names() {
-    let rules = Rules::new([Rule::new("127.0.0.1/32", 9000).unwrap(), Rule::new("10.1.0.0/16", 443).unwrap()]);
+    let rules =
+        Rules::new([Rule::new("127.0.0.1/32", 9000).unwrap(), Rule::new("10.1.0.0/16", 443).unwrap()]);
     assert!(rules.check(ip("127.0.0.1"), 9000).is_ok());
     assert!(rules.check(ip("::ffff:127.0.0.1"), 9000).is_ok());
     assert!(rules.check(ip("127.0.0.1"), 9001).is_err());

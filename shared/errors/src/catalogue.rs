@@ -143,6 +143,8 @@ catalogue! {
         "No such session" "Start a new session with `initialize`.";
     StateInvalid "state_invalid" 1210 400 Caller false Info
         "Cursor, task id or state not valid here" "Use the value exactly as this endpoint returned it.";
+    ClientCapabilityMissing "client_capability_missing" 1211 400 Caller false Info
+        "A client capability was not declared" "Declare what `requiredCapabilities` names in the request's `_meta`.";
 
     // Limits.
     RateLimited "rate_limited" 1301 429 Caller true Info

@@ -17,7 +17,7 @@ use crate::revision::{Era, Revision};
 /// A message that is well-formed by its revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call<'a> {
-    /// The revision it is spoken in; for `initialize` the one it asks for.
+    /// The revision it is spoken in; for `initialize` the newest it can lead to.
     pub revision: Revision,
     /// Its method; `None` for a response to a request of the upstream.
     pub method: Option<Method>,
@@ -144,7 +144,20 @@ fn modern<'a>(
             return Err(ProtocolError::header_mismatch("Mcp-Name differs from the body"));
         }
     }
-    Ok(Call { revision, method: Some(method), target: target(method, request)? })
+    let target = target(method, request)?;
+    if matches!(target, Target::Task { .. }) && !declares_tasks(&request.params) {
+        return Err(ProtocolError::missing_capability(serde_json::json!({ "extensions": { TASKS: {} } })));
+    }
+    Ok(Call { revision, method: Some(method), target })
+}
+
+/// The extension that has `tasks/*`.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// Whether the client says that it knows tasks: without that their methods are not for it, whatever the task's id.
+fn declares_tasks(params: &Params<'_>) -> bool {
+    let capabilities = params.meta_members().client_capabilities();
+    capabilities.is_some_and(|capabilities| capabilities.path(&["extensions", TASKS]).is_some())
 }
 
 /// What `_meta` and the header must say; `_meta` first, because without it there is nothing to compare.
@@ -174,6 +187,12 @@ fn modern_revision(
         ));
     }
     Ok(revision)
+}
+
+/// Whether the request's client capabilities name an extension.
+fn declares(params: &Params<'_>, extension: &str) -> bool {
+    let capabilities = params.meta_members().client_capabilities();
+    capabilities.and_then(|declared| declared.path(&["extensions", extension])).is_some_and(Raw::is_object)
 }
 
 /// Up to 2025-11-25: the header says the revision, except for `initialize`, whose params do.
@@ -219,9 +238,12 @@ fn initialize<'a>(version: Option<&str>, params: &Params<'_>) -> Result<Call<'a>
     if version.is_some_and(|version| version != wanted) {
         return Err(ProtocolError::legacy_header("MCP-Protocol-Version differs from `protocolVersion`"));
     }
-    let revision = Revision::parse(&wanted)
-        .filter(|revision| !revision.is_modern())
-        .ok_or_else(|| ProtocolError::unsupported_initialize(&wanted))?;
+    // A client of both eras names the newest revision it has; the server answers with one that has this handshake.
+    let revision = match Revision::parse(&wanted) {
+        Some(revision) if revision.is_modern() => Revision::NEWEST_LEGACY,
+        Some(revision) => revision,
+        None => return Err(ProtocolError::unsupported_initialize(&wanted)),
+    };
     Ok(Call { revision, method: Some(Method::Initialize), target: Target::Nothing })
 }
 

@@ -2,7 +2,7 @@
 //! revision prescribes, and the data it asks for.
 
 use errors::ErrorCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::revision::Revision;
 
@@ -37,7 +37,7 @@ impl ProtocolError {
             .with_versions(modern, requested)
     }
 
-    /// `initialize` asks for a version this product does not speak after that handshake (200, because up to 2025-11-25
+    /// `initialize` asks for a version this product does not speak (200, because up to 2025-11-25
     /// clients read only that; -32602 with `supported` and `requested`, as those revisions show it).
     #[must_use]
     pub fn unsupported_initialize(requested: &str) -> Self {
@@ -79,16 +79,17 @@ impl ProtocolError {
         Self::new(ErrorCode::ParseError, -32600, 400, detail)
     }
 
-    /// The upstream needs a client capability that was not declared (400, -32021, with `requiredCapabilities`).
+    /// 2026-07-28: the method belongs to an extension that the client's capabilities do not name (400, -32021, with
+    /// `requiredCapabilities`).
     #[must_use]
-    pub fn missing_capability(required: Value) -> Self {
+    pub fn missing_extension(extension: &str) -> Self {
         let mut error = Self::new(
-            ErrorCode::InvalidParams,
+            ErrorCode::ClientCapabilityMissing,
             -32021,
             400,
-            "a client capability is needed that was not declared",
+            "`_meta` does not declare the extension that has this method",
         );
-        error.extra.push(("requiredCapabilities", required));
+        error.extra.push(("requiredCapabilities", json!({ "extensions": { extension: {} } })));
         error
     }
 

@@ -62,6 +62,9 @@ pub enum Decide {
     Lifecycle,
 }
 
+/// Tasks as of 2026-07-28 (SEP-2663).
+const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+
 /// In which supported revisions, oldest first, one direction has a method.
 type Revisions = [bool; 3];
 
@@ -195,6 +198,15 @@ impl Method {
             Direction::ServerToClient => row.to_client,
         };
         revisions[revision as usize]
+    }
+
+    /// The extension that has the method in 2026-07-28: its caller must declare it. `None` where the revision itself has it.
+    #[must_use]
+    pub const fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::TasksGet | Self::TasksUpdate | Self::TasksCancel => Some(TASKS_EXTENSION),
+            _ => None,
+        }
     }
 
     /// The member of `params` that `Mcp-Name` mirrors (2026-07-28, "Standard Request Headers"; tasks by their

@@ -84,7 +84,11 @@ pub(super) async fn insert(
 }
 
 /// Revokes; a token that is revoked already keeps its time.
-pub(super) async fn revoke(tx: &mut TenantTx, id: AdminTokenId, now: OffsetDateTime) -> Result<(), StoreError> {
+pub(super) async fn revoke(
+    tx: &mut TenantTx,
+    id: AdminTokenId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE admin_tokens SET revoked_at = coalesce(revoked_at, $3) WHERE tenant_id = $1 AND id = $2 RETURNING id",

@@ -60,7 +60,8 @@ pub async fn create(
         revoked_at: None,
     };
     let minted = key::mint(KeyKind::AdminToken, &*core.entropy);
-    let presented = key::parse(KeyKind::AdminToken, minted.text.expose_secret()).map_err(ApiError::internal)?;
+    let presented =
+        key::parse(KeyKind::AdminToken, minted.text.expose_secret()).map_err(ApiError::internal)?;
     let hash = core.secrets.hash_token(&presented);
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     queries::insert(&mut tx, &token, &minted.lookup, &hash).await?;

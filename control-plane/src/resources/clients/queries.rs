@@ -108,7 +108,9 @@ pub(super) async fn update(
 
 pub(super) async fn delete(tx: &mut TenantTx, id: ClientId) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!("DELETE FROM clients WHERE tenant_id = $1 AND id = $2", tenant, id.uuid()).execute(tx.conn()).await?;
+    sqlx::query!("DELETE FROM clients WHERE tenant_id = $1 AND id = $2", tenant, id.uuid())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
@@ -129,9 +131,10 @@ pub(super) async fn endpoints(
     )
     .fetch_all(tx.conn())
     .await?;
-    let relation = rows
-        .into_iter()
-        .map(|row| ClientEndpoint { endpoint_id: Id::from_uuid(row.endpoint_id), created_at: row.created_at });
+    let relation = rows.into_iter().map(|row| ClientEndpoint {
+        endpoint_id: Id::from_uuid(row.endpoint_id),
+        created_at: row.created_at,
+    });
     Ok(relation.collect())
 }
 
@@ -168,7 +171,11 @@ pub(super) async fn allow(
 }
 
 /// Ends the relation; `NotFound` when there is none.
-pub(super) async fn disallow(tx: &mut TenantTx, client: ClientId, endpoint: EndpointId) -> Result<(), StoreError> {
+pub(super) async fn disallow(
+    tx: &mut TenantTx,
+    client: ClientId,
+    endpoint: EndpointId,
+) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "DELETE FROM client_endpoints WHERE tenant_id = $1 AND client_id = $2 AND endpoint_id = $3

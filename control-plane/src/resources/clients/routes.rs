@@ -44,7 +44,9 @@ pub async fn create(
     queries::insert(&mut tx, id, &settings, now.to_offset()).await?;
     let client = queries::get(&mut tx, id).await?;
     let published = commit(tx, &core, &caller.act("create_client", id)).await?;
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::with(StatusCode::CREATED, &client)?).await
+    Written::new(caller.tenant, published)
+        .answer(&core, &wait, Reply::with(StatusCode::CREATED, &client)?)
+        .await
 }
 
 /// A client.

@@ -57,7 +57,9 @@ pub async fn create(
     };
     queries::insert_attachment(&mut tx, &attachment).await?;
     let published = commit(tx, &core, &caller.act("attach_upstream", attachment.id)).await?;
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::with(StatusCode::CREATED, &attachment)?).await
+    Written::new(caller.tenant, published)
+        .answer(&core, &wait, Reply::with(StatusCode::CREATED, &attachment)?)
+        .await
 }
 
 /// An attachment.

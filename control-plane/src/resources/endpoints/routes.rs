@@ -47,7 +47,9 @@ pub async fn create(
     queries::insert(&mut tx, id, slug.as_str(), &settings, now.to_offset()).await?;
     let endpoint = queries::get(&mut tx, &core.config.urls.gateway, id).await?;
     let published = commit(tx, &core, &caller.act("create_endpoint", id)).await?;
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::with(StatusCode::CREATED, &endpoint)?).await
+    Written::new(caller.tenant, published)
+        .answer(&core, &wait, Reply::with(StatusCode::CREATED, &endpoint)?)
+        .await
 }
 
 /// An endpoint.

@@ -98,7 +98,9 @@ pub async fn rotate(
     if_match.check(&old)?;
     let over = old.revoked_at.is_some() || old.not_after.is_some_and(|end| end <= now.to_offset());
     if over || old.rotated_to.is_some() {
-        return Err(ApiError::Conflict("the key was revoked, has ended or was rotated; make a new one instead"));
+        return Err(ApiError::Conflict(
+            "the key was revoked, has ended or was rotated; make a new one instead",
+        ));
     }
     let (made, secret) = mint(&mut tx, &core, client, old.name, rotation.not_after).await?;
     let deadline = now.plus(Duration::from_secs(rotation.overlap_seconds.into()));

@@ -68,7 +68,9 @@ pub(super) async fn get(tx: &mut OperatorTx, id: TenantId) -> Result<Tenant, Sto
 
 /// Locks the tenant, so that its writes wait, and reads it.
 pub(super) async fn lock(tx: &mut OperatorTx, id: TenantId) -> Result<Tenant, StoreError> {
-    sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE", id.uuid()).fetch_one(tx.conn()).await?;
+    sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE", id.uuid())
+        .fetch_one(tx.conn())
+        .await?;
     get(tx, id).await
 }
 

@@ -75,7 +75,9 @@ fn destination(text: &str, rules: &Rules) -> Result<(), String> {
         Some(Host::Ipv6(v6)) => v6.into(),
         // Where a name leads is checked by the proxy, for the address it is about to dial, at every connection.
         Some(Host::Domain(name)) if encrypted || name == "localhost" => return Ok(()),
-        Some(Host::Domain(_)) => return Err("must begin with https://: the credential would travel in the clear".to_owned()),
+        Some(Host::Domain(_)) => {
+            return Err("must begin with https://: the credential would travel in the clear".to_owned());
+        }
         None => return Err("has no host".to_owned()),
     };
     rules.check(address, port).map_err(|refused| format!("{refused}; an operator can allow this one"))?;
@@ -99,9 +101,30 @@ fn certificates(pem: &str) -> Result<(), &'static str> {
 
 /// Headers that the gateway writes itself, or that would change what the request means.
 const RESERVED_HEADERS: &[&str] = &[
-    "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "forwarded",
-    "host", "keep-alive", "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id", "origin",
-    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-forwarded-for", "x-forwarded-host",
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "origin",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
     "x-forwarded-proto",
 ];
 
@@ -139,16 +162,35 @@ mod tests {
     fn urls_lead_where_they_may() {
         let rules = Rules::new([egress::Rule::new("127.0.0.1/32", 9000).unwrap()]);
         for good in [
-            "https://mcp.example.com/mcp", "https://mcp.example.com:8443/mcp?x=1", "https://1.1.1.1/mcp",
-            "http://127.0.0.1:9000/mcp", "http://localhost:9000/mcp", "https://127.0.0.1:9000/",
+            "https://mcp.example.com/mcp",
+            "https://mcp.example.com:8443/mcp?x=1",
+            "https://1.1.1.1/mcp",
+            "http://127.0.0.1:9000/mcp",
+            "http://localhost:9000/mcp",
+            "https://127.0.0.1:9000/",
         ] {
             assert_eq!(destination(good, &rules), Ok(()), "{good}");
         }
         for bad in [
-            "http://mcp.example.com/mcp", "http://1.1.1.1/", "https://u@mcp.example.com/", "https://u:p@mcp.example.com/",
-            "https://mcp.example.com/#f", "ftp://mcp.example.com/", "http://127.0.0.1:9001/", "https://127.0.0.2:9000/",
-            "https://169.254.169.254/", "https://[::1]/", "https://[::ffff:127.0.0.1]:9001/", "https://[64:ff9b::7f00:1]/",
-            "https://2130706433/", "https://0x7f.1/", "https://10.0.0.1/", "https://[fd00::1]/", "https://0.0.0.0/", "mcp", "",
+            "http://mcp.example.com/mcp",
+            "http://1.1.1.1/",
+            "https://u@mcp.example.com/",
+            "https://u:p@mcp.example.com/",
+            "https://mcp.example.com/#f",
+            "ftp://mcp.example.com/",
+            "http://127.0.0.1:9001/",
+            "https://127.0.0.2:9000/",
+            "https://169.254.169.254/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]:9001/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://10.0.0.1/",
+            "https://[fd00::1]/",
+            "https://0.0.0.0/",
+            "mcp",
+            "",
         ] {
             assert!(destination(bad, &rules).is_err(), "{bad}");
         }

@@ -63,7 +63,9 @@ pub async fn create(
     };
     queries::insert_credential(&mut tx, &credential, &value).await?;
     let published = commit(tx, &core, &caller.act("create_credential", id)).await?;
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::with(StatusCode::CREATED, &credential)?).await
+    Written::new(caller.tenant, published)
+        .answer(&core, &wait, Reply::with(StatusCode::CREATED, &credential)?)
+        .await
 }
 
 /// Replaces a credential's value, for calls that begin from then on.

@@ -48,7 +48,9 @@ pub async fn create(
     commands::enqueue(&mut tx, id, &*core.clock, &*core.entropy).await?;
     let upstream = queries::get(&mut tx, id).await?;
     let published = commit(tx, &core, &caller.act("create_upstream", id)).await?;
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::with(StatusCode::CREATED, &upstream)?).await
+    Written::new(caller.tenant, published)
+        .answer(&core, &wait, Reply::with(StatusCode::CREATED, &upstream)?)
+        .await
 }
 
 /// An upstream.

@@ -1,0 +1,92 @@
+//! What listens where, and with what protection.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use control_plane::{
+    app::{ControlPlane, Running, StartError},
+    config::{Config, MasterKeyFile, PublicUrls, TlsFiles},
+    db::PoolSizes,
+};
+use crypto::{FileKek, Zeroizing};
+use harness::{gateway::install_tls_provider, servers::Servers};
+use reqwest::StatusCode;
+use seams::{SystemClock, SystemEntropy};
+use secrecy::SecretString;
+
+async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, StartError> {
+    install_tls_provider();
+    let any = (Ipv4Addr::LOCALHOST, 0).into();
+    let origin = || "http://127.0.0.1:1".parse().unwrap();
+    let mut config = Config {
+        database_url: SecretString::from(Servers::of_this_run().new_database().await),
+        pools: PoolSizes::default(),
+        api_listen: any,
+        enrol_listen: any,
+        grpc_listen: any,
+        admin_listen: any,
+        api_tls: None,
+        master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
+        operator_token: None,
+        urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
+    };
+    adjust(&mut config);
+    ControlPlane::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+}
+
+#[tokio::test]
+async fn plain_http_off_loopback_does_not_start() {
+    let refused = start(|config| config.api_listen = (Ipv4Addr::UNSPECIFIED, 0).into()).await;
+    assert!(matches!(refused, Err(StartError::Listen(_))));
+}
+
+#[tokio::test]
+async fn an_unusable_master_key_does_not_start() {
+    let refused =
+        start(|config| config.master_key = MasterKeyFile(Zeroizing::new(b"nonsense".to_vec()))).await;
+    assert!(matches!(refused, Err(StartError::MasterKey(_))));
+    let refused = start(|config| config.operator_token = Some("pop_short".into())).await;
+    assert!(matches!(refused, Err(StartError::OperatorToken(_))));
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_on_the_admin_listener_alone() {
+    let running = start(|_| {}).await.unwrap();
+    let status = async |address: std::net::SocketAddr, path: &str| {
+        reqwest::get(format!("http://{address}{path}")).await.unwrap().status()
+    };
+    for path in ["/livez", "/readyz", "/startupz", "/health", "/ready", "/metrics"] {
+        assert_eq!(status(running.admin_addr, path).await, StatusCode::OK, "{path}");
+        assert_eq!(status(running.api_addr, path).await, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(status(running.admin_addr, "/v1/tenants").await, StatusCode::NOT_FOUND);
+    status(running.api_addr, "/v1/tenants").await;
+    let metrics =
+        reqwest::get(format!("http://{}/metrics", running.admin_addr)).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("http_server_request_duration_seconds"), "{metrics}");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn with_a_certificate_the_api_speaks_tls_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let running = start(|config| config.api_tls = Some(files)).await.unwrap();
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+    let url = format!("https://localhost:{}/v1/openapi.json", running.api_addr.port());
+    let answer = client.get(url).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000; includeSubDomains");
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        assert_eq!(answer.headers()[name], value);
+    }
+    assert!(reqwest::get(format!("http://{}/v1/openapi.json", running.api_addr)).await.is_err());
+    running.shutdown().await;
+}

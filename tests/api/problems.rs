@@ -1,0 +1,207 @@
+//! Problem documents, request ids, and who may do what.
+
+use harness::text;
+use reqwest::{Method, StatusCode};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::{JSON, MERGE, api, get, post, send};
+
+#[tokio::test]
+async fn what_is_wrong_with_a_body_is_named() {
+    let (gateway, tenant) = api().await;
+    let path = format!("{}/endpoints", tenant.base);
+    for (body, status, code, places) in [
+        ("{", 400, "bad_request", vec![]),
+        ("{} {}", 422, "validation_failed", vec!["/slug"]),
+        ("[]", 422, "validation_failed", vec![""]),
+        (r#"{"slug":"one","name":"One"} x"#, 400, "bad_request", vec![]),
+        (r#"{"slug":"one"}"#, 422, "validation_failed", vec!["/name"]),
+        (r#"{"slug":"one","name":"One","colour":1}"#, 422, "validation_failed", vec!["/colour"]),
+        (
+            r#"{"slug":"one","name":"One","origins":["https://a.example",7]}"#,
+            422,
+            "validation_failed",
+            vec!["/origins/1"],
+        ),
+        (r#"{"slug":"admin","name":"One"}"#, 422, "validation_failed", vec!["/slug"]),
+        (r#"{"slug":"one","slug":"two","name":"One"}"#, 422, "validation_failed", vec!["/slug"]),
+        // What only the whole configuration shows: the compiler's places, in the same form.
+        (
+            r#"{"slug":"one","name":"One","origins":["https://a.example","*"]}"#,
+            422,
+            "config_rejected",
+            vec!["/origins/1"],
+        ),
+        (
+            r#"{"slug":"one","name":"One","closed_methods":["tools/call"]}"#,
+            422,
+            "config_rejected",
+            vec!["/closed_methods/0"],
+        ),
+    ] {
+        let answer = send(&gateway, Some(&tenant.admin_token), Method::POST, &path, &[JSON], body).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code(), answer.places()),
+            (status, code, places),
+            "{body}"
+        );
+    }
+    assert_eq!(
+        get(&gateway, &tenant, "/endpoints").await.body["items"],
+        json!([]),
+        "nothing of it was stored"
+    );
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_typed() {
+    let (gateway, tenant) = api().await;
+    let (path, token) = (format!("{}/clients", tenant.base), Some(&tenant.admin_token));
+    let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1024 * 1024));
+    let answer = send(&gateway, token, Method::POST, &path, &[JSON], large).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"));
+    for headers in [&[][..], &[("content-type", "text/plain")], &[MERGE]] {
+        let answer = send(&gateway, token, Method::POST, &path, headers, "{}").await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_refused")
+        );
+    }
+    let answer = send(&gateway, token, Method::PATCH, &tenant.base, &[JSON], "{}").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "operators alone change a tenant");
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_document_with_a_page() {
+    let (gateway, tenant) = api().await;
+    let clients = format!("{}/clients", tenant.base);
+    let refusals = [
+        (None, Method::GET, clients.as_str(), "unauthenticated"),
+        (Some(&tenant.admin_token), Method::GET, "/v1/tenants", "forbidden"),
+        (Some(&tenant.admin_token), Method::GET, "/v1/nothing", "not_found"),
+        (Some(&tenant.admin_token), Method::GET, "/livez", "not_found"),
+        (Some(&tenant.admin_token), Method::GET, "/metrics", "not_found"),
+        (Some(&tenant.admin_token), Method::PUT, clients.as_str(), "method_not_allowed"),
+    ];
+    for (token, method, path, code) in refusals {
+        let answer = send(&gateway, token, method, path, &[], "").await;
+        assert_eq!(
+            (answer.code(), answer.header("content-type")),
+            (code, Some("application/problem+json")),
+            "{path}"
+        );
+        assert_eq!(answer.body["status"], answer.status.as_u16());
+        assert_eq!(answer.header("x-request-id"), answer.body["request_id"].as_str());
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        match code {
+            "unauthenticated" => assert_eq!(answer.header("www-authenticate"), Some("Bearer")),
+            "method_not_allowed" => assert!(answer.header("allow").unwrap().contains("POST")),
+            _ => {}
+        }
+        let page = send(&gateway, None, Method::GET, answer.body["type"].as_str().unwrap(), &[], "").await;
+        assert_eq!(page.status, StatusCode::OK);
+        assert!(String::from_utf8(page.bytes).unwrap().contains(code), "the page names its code");
+    }
+}
+
+#[tokio::test]
+async fn a_harmless_request_id_is_echoed_and_any_other_replaced() {
+    let (gateway, tenant) = api().await;
+    for (given, echoed) in
+        [("trace-1.a_B", true), ("a b", false), ("<script>", false), (&"x".repeat(65)[..], false)]
+    {
+        let headers = [("x-request-id", given)];
+        let answer = send(&gateway, Some(&tenant.admin_token), Method::GET, &tenant.base, &headers, "").await;
+        assert_eq!(answer.header("x-request-id") == Some(given), echoed, "{given}");
+        assert!(echoed || answer.header("x-request-id").unwrap().starts_with("req_"));
+    }
+}
+
+#[tokio::test]
+async fn another_tenant_is_answered_like_none() {
+    let (gateway, ours) = api().await;
+    let theirs = gateway.tenant("other").await;
+    let client = text(&post(&gateway, &theirs, "/clients", json!({"name": "theirs"})).await.body, "id");
+    let bare = |answer: &crate::Answer| {
+        let mut body = answer.body.clone();
+        body.as_object_mut().unwrap().remove("request_id");
+        (answer.status, body)
+    };
+    let nobody = "tnt_01hzy3v5d1f4m8q2w6x9c0b7ka";
+    let random =
+        send(&gateway, Some(&ours.admin_token), Method::GET, &format!("/v1/tenants/{nobody}"), &[], "").await;
+    assert_eq!(random.status, StatusCode::NOT_FOUND);
+    for path in [
+        theirs.base.clone(),
+        "/v1/tenants/other".to_owned(),
+        "/v1/tenants/no-such-tenant".to_owned(),
+        "/v1/tenants/%00".to_owned(),
+        format!("{}/clients", theirs.base),
+        format!("{}/clients/{client}", theirs.base),
+        format!("{}/clients/{client}", ours.base),
+        format!("{}/clients/cl_01hzy3v5d1f4m8q2w6x9c0b7ka", ours.base),
+        format!("{}/clients/nonsense", ours.base),
+    ] {
+        let answer = send(&gateway, Some(&ours.admin_token), Method::GET, &path, &[], "").await;
+        assert_eq!(bare(&answer), bare(&random), "{path}");
+    }
+    // By id and by slug it is the same tenant.
+    let by_slug = send(&gateway, Some(&ours.admin_token), Method::GET, "/v1/tenants/acme", &[], "").await;
+    assert_eq!(by_slug.body["id"], Value::from(ours.id.clone()));
+}
+
+#[tokio::test]
+async fn a_token_does_what_its_scopes_say_and_gives_no_more() {
+    let (gateway, tenant) = api().await;
+    let scopes = json!(["*:read", "admin_tokens:write"]);
+    let made = post(&gateway, &tenant, "/admin-tokens", json!({"name": "reader", "scopes": scopes})).await;
+    let reader = SecretString::from(text(&made.body, "token"));
+    let as_reader = async |method: Method, path: &str, body: Value| {
+        send(&gateway, Some(&reader), method, &format!("{}{path}", tenant.base), &[JSON], body.to_string())
+            .await
+    };
+    assert_eq!(as_reader(Method::GET, "/clients", Value::Null).await.status, StatusCode::OK);
+    let refused = as_reader(Method::POST, "/clients", json!({"name": "x"})).await;
+    assert_eq!(
+        (refused.code(), refused.body["detail"].as_str()),
+        ("forbidden", Some("needs scope `clients:write`"))
+    );
+    for (scopes, place) in [
+        (json!(["*"]), "/scopes/0"),
+        (json!(["clients:read", "clients:write"]), "/scopes/1"),
+        (json!([]), "/scopes"),
+        (json!(["clients:delete"]), "/scopes/0"),
+    ] {
+        let refused =
+            as_reader(Method::POST, "/admin-tokens", json!({"name": "more", "scopes": scopes})).await;
+        assert_eq!((refused.code(), refused.places()), ("validation_failed", vec![place]));
+    }
+    let less =
+        as_reader(Method::POST, "/admin-tokens", json!({"name": "less", "scopes": ["clients:read"]})).await;
+    assert_eq!(less.status, StatusCode::CREATED);
+
+    let path = format!("/admin-tokens/{}", text(&made.body, "id"));
+    assert_eq!(as_reader(Method::DELETE, &path, Value::Null).await.status, StatusCode::NO_CONTENT);
+    let after = as_reader(Method::GET, "/clients", Value::Null).await;
+    assert_eq!(after.code(), "unauthenticated", "a revoked token ends at once");
+    assert!(get(&gateway, &tenant, &path).await.body["revoked_at"].is_string());
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down() {
+    let (gateway, tenant) = api().await;
+    let wrong = SecretString::from("pat_000000000000_00000000000000000000000000000000000000");
+    let mut refused = None;
+    for _ in 0..700 {
+        let answer = send(&gateway, Some(&wrong), Method::GET, &tenant.base, &[], "").await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+            break;
+        }
+        assert_eq!(answer.code(), "unauthenticated");
+    }
+    let refused = refused.expect("700 wrong tokens in a row are not all looked at");
+    assert_eq!(refused.code(), "address_limited");
+    assert!(refused.header("retry-after").is_some());
+}

@@ -1,0 +1,28 @@
+-- wrk -s post.lua URL -- HEADERS BODY: posts the body in file BODY with the header lines in file HEADERS, over and over.
+-- Ends with one line of JSON.
+
+function init(args)
+    wrk.method = "POST"
+    for line in io.lines(args[1]) do
+        local name, value = line:match("^([^:]+):%s*(.*)$")
+        if name then wrk.headers[name] = value end
+    end
+    local file = assert(io.open(args[2], "rb"))
+    wrk.body = file:read("*a")
+    file:close()
+    -- Built once: what is measured is the proxy, not this.
+    whole = wrk.format()
+end
+
+function request()
+    return whole
+end
+
+function done(summary)
+    local errors = summary.errors
+    io.write(string.format(
+        '{"requests":%d,"seconds":%.6f,"bytes":%d,"errors":%d}\n',
+        summary.requests, summary.duration / 1e6, summary.bytes,
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout
+    ))
+end

@@ -1,0 +1,79 @@
+// The three ways to the upstream that are compared: none between, nginx, the gateway with all its checks.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { gateway } from "../peers/gateway.mjs";
+import { freePort, inRoot, serve } from "../peers/processes.mjs";
+import { provision } from "../peers/setup.mjs";
+import { parent, pin, tree } from "./machine.mjs";
+
+/** The proxy under test runs alone on the first core; the load and the upstream share the second. */
+export const PROXY_CORE = 0;
+export const LOAD_CORE = 1;
+
+/** Of the fifty tools that the upstream lists, the one that is called. */
+export const TOOL = "tool_07";
+
+const onCore = (core, command, ...args) => ["taskset", ["-c", String(core), command, ...args]];
+
+/** The upstream, its port and a function that says how many calls it has answered. */
+export async function startEcho(out) {
+  const port = await freePort();
+  const command = onCore(LOAD_CORE, inRoot("target/release/bench-echo"), String(port));
+  await serve(...command, { port, log: `${out}/echo.log` });
+  const calls = async () => Number(await (await fetch(`http://127.0.0.1:${port}/calls`)).text());
+  return { name: "direct", url: `http://127.0.0.1:${port}/mcp`, port, calls };
+}
+
+/** nginx as a plain reverse proxy: one worker, connections to the upstream kept, no access log. */
+export async function startNginx(out, upstream) {
+  const port = await freePort();
+  const prefix = `${out}/nginx`;
+  mkdirSync(`${prefix}/tmp`, { recursive: true });
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+  writeFileSync(
+    `${prefix}/nginx.conf`,
+    `daemon off;
+worker_processes 1;
+pid ${prefix}/nginx.pid;
+error_log ${prefix}/error.log;
+events { worker_connections 1024; }
+http {
+  access_log off;
+  ${temporary.map((kind) => `${kind}_temp_path ${prefix}/tmp/${kind};`).join("\n  ")}
+  # Bodies stay in memory, as they do in the gateway.
+  client_body_buffer_size 64k;
+  keepalive_requests 100000000;
+  upstream echo { server 127.0.0.1:${upstream.port}; keepalive 64; keepalive_requests 100000000; }
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://echo;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
+  }
+}
+`,
+  );
+  const paths = ["-p", prefix, "-e", `${prefix}/error.log`, "-c", `${prefix}/nginx.conf`];
+  const master = await serve(...onCore(PROXY_CORE, "nginx", ...paths), { port, log: `${out}/nginx.log` });
+  const pids = tree(master.pid);
+  return { name: "nginx", url: `http://127.0.0.1:${port}/mcp`, port, pids };
+}
+
+/**
+ * The gateway: a key, 20 grants over the 50 tools, pins, limits, audit to the spool on disk. Everything is started on the
+ * proxy's core, so that the proxy sizes itself for one core; then all but the proxy is moved to the other.
+ */
+export async function startGateway(out, upstream, { profile, up }) {
+  const wrap = ["taskset", "-c", String(PROXY_CORE)];
+  const facts = await gateway({ up, profile, dir: `${out}/run`, portBase: 7800, wrap });
+  const [proxy] = facts.proxies;
+  const others = tree(parent(proxy.pid)).filter((pid) => pid !== proxy.pid);
+  await pin([proxy.pid], PROXY_CORE);
+  if (!up) await pin(others, LOAD_CORE);
+  const tenant = `bench-${Date.now().toString(36)}`;
+  const servers = [{ slug: "echo", url: upstream.url }];
+  const { endpoints, key } = await provision(facts, { tenant, servers, roles: 20 });
+  const url = endpoints.echo;
+  return { name: "gateway", url, port: Number(new URL(url).port), pids: [proxy.pid], pid: proxy.pid, key };
+}

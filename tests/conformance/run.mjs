@@ -1,0 +1,93 @@
+// The MCP conformance suite against an upstream of our own, directly and through the gateway.
+//   node tests/conformance/run.mjs [--profile up] [--up .portcullis/up.json | --url ENDPOINT, key in MCP_KEY] [--direct]
+// Without --up or --url it starts `portcullis up` for itself and sets a tenant up in it: a client that is granted what
+// the upstream has, by name, on an endpoint that is closed to everything else. Prints a row per scenario; the last line
+// is `conformance: direct A/B, gateway C/D, lost N` (passed/failed checks over both sets). Fails when a check is lost or
+// the upstream itself scores below its baseline.
+import { mkdirSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { gateway } from "../peers/gateway.mjs";
+import { startServer } from "../peers/peers.mjs";
+import { inRoot, runToEnd } from "../peers/processes.mjs";
+import { provision } from "../peers/setup.mjs";
+import { credentialProxy } from "./credential_proxy.mjs";
+import { SETS, lost, runSet, score } from "./suite.mjs";
+
+/** What the upstream must score directly: passed checks; failed ones must be none. */
+const BASELINE = { "2025-11-25": 84, "2026-07-28": 197 };
+
+const { values: options } = parseArgs({
+  options: {
+    direct: { type: "boolean", default: false },
+    profile: { type: "string", default: "up" },
+    up: { type: "string" },
+    url: { type: "string" },
+  },
+});
+const out = inRoot("target/conformance");
+
+/** The endpoint with its key: a given one, or one made for this run. */
+async function endpoint(upstream) {
+  if (options.url) return { url: options.url, key: process.env.MCP_KEY };
+  const up = await gateway({ up: options.up, profile: options.profile, dir: `${out}/run`, portBase: 7700 });
+  const tenant = `conformance-${Date.now().toString(36)}`;
+  const { endpoints, key } = await provision(up, { tenant, servers: [{ slug: "suite", url: upstream }] });
+  return { url: endpoints.suite, key };
+}
+
+async function runBoth() {
+  mkdirSync(out, { recursive: true });
+  const upstream = await startServer("rmcp", { logs: out, profile: options.profile });
+  const direct = {};
+  for (const set of SETS) direct[set] = await runSet(upstream, set, `${out}/direct/${set}`);
+  if (options.direct) return { direct, through: null };
+
+  const { url, key } = await endpoint(upstream);
+  const proxy = await credentialProxy(url, key);
+  const through = {};
+  for (const set of SETS) through[set] = await runSet(proxy, set, `${out}/gateway/${set}`);
+  return { direct, through };
+}
+
+function report({ direct, through }) {
+  const sum = { direct: { passed: 0, failed: 0 }, gateway: { passed: 0, failed: 0 }, lost: 0 };
+  const faults = [];
+  const add = (to, { passed, failed }) => {
+    to.passed += passed;
+    to.failed += failed;
+    return `${passed}/${failed}`;
+  };
+  for (const set of SETS) {
+    console.log(`\n${set.padEnd(48)} direct  gateway`);
+    const names = new Set([...direct[set].keys(), ...(through?.[set].keys() ?? [])]);
+    const own = { passed: 0, failed: 0 };
+    for (const name of [...names].sort()) {
+      const [checks, behind] = [direct[set].get(name), through?.[set].get(name)];
+      add(own, score(checks));
+      const row = `${name.padEnd(48)} ${add(sum.direct, score(checks)).padEnd(7)}`;
+      if (!through) {
+        console.log(row);
+        continue;
+      }
+      const gone = lost(checks, behind);
+      sum.lost += gone.length;
+      const behindScore = behind ? add(sum.gateway, score(behind)) : "not run";
+      console.log(`${row} ${behindScore}${gone.length ? `  lost ${gone.length}` : ""}`);
+      for (const check of gone) {
+        const seen = behind?.find((other) => other.id === check.id && other.status !== "SUCCESS");
+        console.log(`    ${check.id}: ${seen?.errorMessage ?? seen?.status ?? "the check was not made"}`);
+      }
+    }
+    if (own.passed < BASELINE[set] || own.failed > 0) {
+      const scored = `${own.passed}/${own.failed}`;
+      faults.push(`${set}: the upstream scores ${scored} directly; its baseline is ${BASELINE[set]}/0`);
+    }
+  }
+  for (const fault of faults) console.log(`\n${fault}`);
+  const { direct: d, gateway: g } = sum;
+  const behind = through ? `, gateway ${g.passed}/${g.failed}, lost ${sum.lost}` : "";
+  console.log(`\nconformance: direct ${d.passed}/${d.failed}${behind}`);
+  return faults.length === 0 && sum.lost === 0;
+}
+
+await runToEnd(async () => report(await runBoth()));

@@ -1,0 +1,177 @@
+//! R24, R48: what is told to a proxy, and what is believed of it, follows from its certificate alone.
+
+use harness::{
+    Gateway,
+    member::{Member, enrol, request},
+};
+use ids::{ProxyId, TenantId};
+use portcullis_cli::up::demo;
+use prost::Message as _;
+use rcgen::KeyPair;
+use secrecy::SecretString;
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
+use tonic::{Code, Status};
+use wire::v1::{
+    self, audit_client::AuditClient, config_client::ConfigClient, control_message, proxy_message,
+    report_client::ReportClient,
+};
+
+async fn token(gateway: &Gateway) -> SecretString {
+    demo::join_token(&gateway.operator).await.unwrap()
+}
+
+/// Opens a configuration stream and says hello; gives what comes first.
+async fn greet(channel: tonic::transport::Channel) -> Result<Option<control_message::Body>, Status> {
+    let hello = v1::Hello { boot: vec![1; 16], schema_min: 1, schema_max: 1, ..v1::Hello::default() };
+    let hello = v1::ProxyMessage { body: Some(proxy_message::Body::Hello(hello)) };
+    let mut stream =
+        ConfigClient::new(channel).stream(futures_util::stream::iter([hello])).await?.into_inner();
+    Ok(stream.message().await?.and_then(|message| message.body))
+}
+
+#[tokio::test]
+async fn a_join_token_works_once_and_only_with_a_request_that_its_key_signed() {
+    let gateway = Gateway::with_proxies(0).await;
+    let token = token(&gateway).await;
+    let (_, mut forged) = request();
+    let last = forged.len() - 4;
+    forged[last] ^= 1;
+    assert_eq!(enrol(&gateway, &token, forged).await.unwrap_err().code(), Code::InvalidArgument);
+    enrol(&gateway, &token, request().1).await.unwrap();
+    let used = enrol(&gateway, &token, request().1).await.unwrap_err();
+    let unknown = crypto::join::mint(&[7; 32], &seams::SystemEntropy).text;
+    let unknown = enrol(&gateway, &unknown, request().1).await.unwrap_err();
+    assert_eq!((used.code(), used.message()), (unknown.code(), unknown.message()));
+    assert_eq!((used.code(), used.message()), (Code::Unauthenticated, "join_token_refused"));
+}
+
+#[tokio::test]
+async fn a_stream_needs_a_certificate_of_a_proxy_that_is_not_revoked() {
+    let gateway = Gateway::with_proxies(0).await;
+    let member = Member::join(&gateway, &token(&gateway).await).await;
+    assert!(matches!(greet(member.channel(&gateway)).await, Ok(Some(control_message::Body::Welcome(_)))));
+    assert!(greet(member.anonymous_channel(&gateway)).await.is_err(), "no certificate");
+
+    let other = Gateway::with_proxies(0).await;
+    let foreign = Member::join(&other, &token(&other).await).await;
+    let posing = Member { ca: member.ca.clone(), ..foreign };
+    assert!(greet(posing.channel(&gateway)).await.is_err(), "another installation's certificate");
+
+    gateway.operator.delete(&format!("/v1/proxies/{}", member.proxy)).await.unwrap();
+    assert_eq!(greet(member.channel(&gateway)).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(member.renew(&gateway, &member.key).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_renewal_needs_the_old_key() {
+    let gateway = Gateway::with_proxies(0).await;
+    let member = Member::join(&gateway, &token(&gateway).await).await;
+    let renewed = member.renew(&gateway, &member.key).await.unwrap();
+    assert_eq!(renewed.proxy_id, member.proxy.uuid().as_bytes());
+    let stolen = KeyPair::generate().unwrap();
+    assert_eq!(member.renew(&gateway, &stolen).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+fn record(tenant: TenantId, proxy: ProxyId, boot: [u8; 16], seq: u64) -> bytes::Bytes {
+    let record = v1::AuditRecord {
+        version: 1,
+        tenant_id: tenant.uuid().as_bytes().to_vec(),
+        proxy_id: proxy.uuid().as_bytes().to_vec(),
+        boot: boot.to_vec(),
+        seq,
+        at_micros: 1_780_000_000_000_000 + seq,
+        phase: v1::Phase::Outcome.into(),
+        decision: v1::Decision::Allowed.into(),
+        method: "tools/call".to_owned(),
+        target: "by hand".to_owned(),
+        ..v1::AuditRecord::default()
+    };
+    record.encode_to_vec().into()
+}
+
+async fn upload(
+    gateway: &Gateway,
+    member: &Member,
+    boot: [u8; 16],
+    records: Vec<bytes::Bytes>,
+) -> Result<u64, Status> {
+    let batch = v1::AuditBatch { boot: boot.to_vec(), records };
+    let mut client = AuditClient::new(member.channel(gateway));
+    let mut acks = client.upload(futures_util::stream::iter([batch])).await?.into_inner();
+    acks.message().await?.map(|ack| ack.seq).ok_or_else(|| Status::aborted("no acknowledgement"))
+}
+
+#[tokio::test]
+async fn a_proxy_records_its_own_calls_only_and_gaps_are_noticed() {
+    const BOOT: [u8; 16] = [4; 16];
+    let gateway = Gateway::with_proxies(0).await;
+    let tenant = gateway.tenant("acme").await;
+    let id: TenantId = tenant.id.parse().unwrap();
+    let member = Member::join(&gateway, &token(&gateway).await).await;
+    let other = Member::join(&gateway, &token(&gateway).await).await;
+
+    let foreign = upload(&gateway, &member, BOOT, vec![record(id, other.proxy, BOOT, 1)]).await.unwrap_err();
+    assert_eq!(foreign.code(), Code::PermissionDenied);
+    let mut altered = record(id, member.proxy, BOOT, 1).to_vec();
+    altered.extend_from_slice(&[0xa0, 0x06, 0x01]);
+    let altered = upload(&gateway, &member, BOOT, vec![altered.into()]).await.unwrap_err();
+    assert_eq!(altered.code(), Code::InvalidArgument);
+    assert_eq!(tenant.audit("phase=outcome").await.len(), 0);
+
+    let own = |seq| record(id, member.proxy, BOOT, seq);
+    assert_eq!(upload(&gateway, &member, BOOT, vec![own(1), own(2)]).await.unwrap(), 2);
+    assert_eq!(
+        upload(&gateway, &member, BOOT, vec![own(2), own(5)]).await.unwrap(),
+        5,
+        "sent again and then on"
+    );
+    assert_eq!(tenant.audit("phase=outcome").await.len(), 3);
+    let mut database = PgConnection::connect(&gateway.database_url).await.unwrap();
+    let gaps: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT from_seq, to_seq FROM audit_gaps").fetch_all(&mut database).await.unwrap();
+    assert_eq!(gaps, [(3, 4)]);
+}
+
+#[tokio::test]
+async fn a_pool_hears_and_speaks_of_its_own_tenants_only() {
+    let gateway = Gateway::with_proxies(0).await;
+    let tenant = gateway.tenant("acme").await;
+    let id: TenantId = tenant.id.parse().unwrap();
+    gateway.operator.post("/v1/pools", json!({"slug": "apart"})).await.unwrap();
+    let apart = gateway.operator.post("/v1/join-tokens", json!({"pool": "apart"})).await.unwrap();
+    let apart = Member::join(&gateway, &SecretString::from(harness::text(&apart, "token"))).await;
+    let shared = Member::join(&gateway, &token(&gateway).await).await;
+
+    let told = async |member: &Member| {
+        let hello = v1::Hello { boot: vec![1; 16], schema_min: 1, schema_max: 1, ..v1::Hello::default() };
+        let hello = v1::ProxyMessage { body: Some(proxy_message::Body::Hello(hello)) };
+        let hello = futures_util::stream::iter([hello]);
+        let open = futures_util::StreamExt::chain(hello, futures_util::stream::pending());
+        let mut stream = ConfigClient::new(member.channel(&gateway)).stream(open).await.unwrap().into_inner();
+        let mut tenants = Vec::new();
+        loop {
+            match stream.message().await.unwrap().unwrap().body.unwrap() {
+                control_message::Body::Replace(replace) => tenants.push(replace.tenant_id),
+                control_message::Body::Synced(_) => return tenants,
+                _ => {}
+            }
+        }
+    };
+    assert_eq!(told(&shared).await, [id.uuid().as_bytes().to_vec()]);
+    assert!(told(&apart).await.is_empty());
+
+    let report = v1::CatalogueReport {
+        tenant_id: id.uuid().as_bytes().to_vec(),
+        upstream_id: id.uuid().as_bytes().to_vec(),
+        complete: true,
+        ..v1::CatalogueReport::default()
+    };
+    let refused = ReportClient::new(apart.channel(&gateway)).catalogue(report.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let unknown = ReportClient::new(shared.channel(&gateway)).catalogue(report).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound, "its own tenant, which has no such upstream");
+    let records = vec![record(id, apart.proxy, [4; 16], 1)];
+    let refused = upload(&gateway, &apart, [4; 16], records).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+}

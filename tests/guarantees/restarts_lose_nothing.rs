@@ -1,0 +1,51 @@
+//! R47: a proxy drains without a failed call, and what it recorded is stored after a restart.
+
+use futures_util::future::join_all;
+use harness::{Behaviour, Gateway, Upstream, eventually, tool};
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_draining_proxy_answers_what_it_began() {
+    let mut gateway = Gateway::with_proxies(1).await;
+    let upstream = Upstream::start(vec![tool("slow", "Waits")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    tenant.grant(&endpoint, &["slow"]).await;
+    for _ in 0..4 {
+        let done = json!({"content": [{"type": "text", "text": "done"}]});
+        upstream.next(Behaviour::After(Duration::from_secs(1), done));
+    }
+    let caller = endpoint.caller();
+    let calls = async { join_all((0..4).map(|_| caller.call("slow"))).await };
+    let restart = async {
+        eventually("the calls are on their way", async || upstream.calls().len() == 4).await;
+        gateway.restart_proxy(0).await;
+    };
+    let (answers, ()) = tokio::join!(calls, restart);
+    for answer in &answers {
+        assert_eq!((answer.status, answer.tool_text().as_str()), (200, "done"), "{answer:?}");
+    }
+    let again = endpoint.caller().at(&format!("{}{}", gateway.url(0), endpoint.path));
+    assert_eq!(again.call("slow").await.tool_text(), "ok: slow", "the identity it kept serves it again");
+    eventually("every call has its outcome", async || {
+        tenant.audit("phase=outcome&method=tools/call").await.len() == 5
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_plane_restart_keeps_everything() {
+    let mut gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    tenant.grant(&endpoint, &["echo"]).await;
+    let before = tenant.admin.get(&format!("{}/grants", tenant.base)).await.unwrap();
+    gateway.stop_control().await;
+    gateway.start_control().await;
+    assert_eq!(tenant.admin.get(&format!("{}/grants", tenant.base)).await.unwrap(), before);
+    gateway.add_proxy().await;
+    let second = endpoint.caller().at(&format!("{}{}", gateway.url(1), endpoint.path));
+    assert_eq!(second.call("echo").await.tool_text(), "ok: echo", "a new proxy gets the stored snapshot");
+}

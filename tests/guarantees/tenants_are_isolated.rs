@@ -1,0 +1,246 @@
+//! Two tenants with twin data: with A's token, every id of B, in every path, query and body of every operation that the
+//! API describes, is answered exactly like an id that does not exist.
+
+use std::collections::BTreeMap;
+
+use harness::{Gateway, Tenant, Upstream, text, tool};
+use reqwest::Method;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+/// The ids of one tenant, by the name of the path parameter that takes them.
+type Ids = BTreeMap<&'static str, String>;
+
+struct Twin {
+    tenant: Tenant,
+    ids: Ids,
+}
+
+async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> Twin {
+    let tenant = gateway.tenant(slug).await;
+    let endpoint = tenant.endpoint("tools", upstream).await;
+    let grant = tenant.grant(&endpoint, &["echo"]).await;
+    let items = async |path: &str| tenant.admin.get(&format!("{}{path}", tenant.base)).await.unwrap()["items"].clone();
+    let role = text(&tenant.post("/roles", json!({"name": "readers"})).await, "id");
+    tenant.admin.put(&format!("{}/clients/{}/roles/{role}", tenant.base, endpoint.client), json!({})).await.unwrap();
+    let limit = json!({"subject": {"client": endpoint.client}, "per_minute": 60, "burst": 60, "concurrency": 0});
+    let limit = text(&tenant.post("/limits", limit).await, "id");
+    let credential = json!({"header": "X-Api-Key", "value": "secret"});
+    let credential =
+        text(&tenant.post(&format!("/upstreams/{}/credentials", endpoint.upstream), credential).await, "id");
+    let token = tenant.post("/admin-tokens", json!({"name": "second", "scopes": ["keys:read"]})).await;
+    let command = tenant.post(&format!("/upstreams/{}/discover", endpoint.upstream), json!({})).await;
+    let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
+    let ids = [
+        ("tenant", tenant.id.clone()),
+        ("upstream", endpoint.upstream.clone()),
+        ("credential", credential),
+        ("endpoint", endpoint.id.clone()),
+        ("attachment", attachment),
+        ("client", endpoint.client.clone()),
+        ("key", endpoint.key_id.clone()),
+        ("role", role),
+        ("grant", grant),
+        ("tool", text(&items("/tools").await[0], "id")),
+        ("limit", limit),
+        ("admin_token", text(&token, "id")),
+        ("command", text(&command, "id")),
+        ("rev", "1".to_owned()),
+    ];
+    Twin { tenant, ids: ids.into_iter().collect() }
+}
+
+/// A body that the operation accepts when its ids are those in `ids`.
+fn body(operation: &str, ids: &Ids) -> Value {
+    let upstream = &ids["upstream"];
+    let names = json!({"names": ["echo"]});
+    let actions = json!([{"action": "call_tool", "upstream": upstream, "tools": names}]);
+    match operation {
+        "create_admin_token" => json!({"name": "n", "scopes": ["keys:read"]}),
+        "create_upstream" => json!({"slug": "new", "name": "new", "url": "https://example.com/mcp"}),
+        "update_upstream" => json!({"total_timeout_ms": 20_000}),
+        "create_credential" => json!({"header": "X-Other", "value": "v"}),
+        "replace_credential" => json!({"value": "v"}),
+        "create_endpoint" => json!({"slug": "new", "name": "new"}),
+        "update_endpoint" => json!({"enabled": true}),
+        "attach_upstream" => json!({"upstream_id": upstream, "prefix": "x_"}),
+        "create_client" | "create_role" => json!({"name": "new"}),
+        "update_client" => json!({"enabled": true}),
+        "create_key" => json!({"name": "n"}),
+        "rotate_key" => json!({"overlap_seconds": 60}),
+        "update_role" => json!({"name": "renamed"}),
+        "create_grant" => json!({"subject": {"role": ids["role"]}, "actions": actions}),
+        "update_grant" => json!({"actions": actions}),
+        "update_tool" => json!({"class": "write"}),
+        "approve_tool" => json!({"class": "read"}),
+        "create_limit" => json!({"subject": {"tool": ids["tool"]}, "per_minute": 6, "burst": 6, "concurrency": 0}),
+        "update_limit" => json!({"per_minute": 7}),
+        "update_tenant" => json!({"name": "renamed"}),
+        "reject_tool" | "discover_upstream" | "assign_client_role" | "allow_client_endpoint" => json!({}),
+        other => panic!("say in this test what a body of `{other}` looks like"),
+    }
+}
+
+/// Operations whose body names ids, with the fields that do.
+const BODY_IDS: &[(&str, &[&str])] = &[
+    ("attach_upstream", &["upstream"]),
+    ("create_grant", &["role", "upstream"]),
+    ("update_grant", &["upstream"]),
+    ("create_limit", &["tool"]),
+];
+
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    status: u16,
+    body: Value,
+    headers: Vec<(String, String)>,
+}
+
+/// Everything an answer shows, but for what differs between any two answers, and the echoed id.
+async fn ask(gateway: &Gateway, token: &str, method: &str, path: &str, body: Option<Value>) -> Seen {
+    let http = reqwest::Client::new();
+    let method: Method = method.to_uppercase().parse().unwrap();
+    let mut request = http.request(method.clone(), format!("{}{path}", gateway.control_url)).bearer_auth(token);
+    if let Some(body) = body {
+        let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        request = request.header("content-type", media).body(body.to_string());
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let mut headers: Vec<_> = response
+        .headers()
+        .iter()
+        .filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()))
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    headers.sort();
+    // The id's length is everywhere the same, so content-length stays comparable.
+    let mut body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or(Value::Null);
+    if let Some(body) = body.as_object_mut() {
+        body.remove("request_id");
+        body.remove("instance");
+    }
+    Seen { status, body, headers }
+}
+
+fn random_like(id: &str) -> String {
+    let entropy: &dyn seams::Entropy = &seams::SystemEntropy;
+    let prefix = id.split('_').next().unwrap();
+    match prefix.parse::<u64>() {
+        Ok(_) => "999999".to_owned(),
+        Err(_) => ids::TenantId::from_parts(1, entropy.bytes()).to_string().replace("tnt", prefix),
+    }
+}
+
+fn fill(path: &str, ids: &Ids) -> String {
+    let mut filled = path.to_owned();
+    for (name, id) in ids {
+        filled = filled.replace(&format!("{{{name}}}"), id);
+    }
+    assert!(!filled.contains('{'), "say in this test which id {path} takes");
+    filled
+}
+
+#[tokio::test]
+async fn a_foreign_id_is_answered_like_one_that_does_not_exist() {
+    let gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let (a, b) = (twin(&gateway, "acme", &upstream).await, twin(&gateway, "other", &upstream).await);
+    let token = a.tenant.admin_token.expose_secret().to_owned();
+    let before = everything(&b).await;
+    let document: Value = serde_json::from_str(&control_plane::http::openapi::document()).unwrap();
+    let mut asked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        if !path.starts_with("/v1/tenants/{tenant}") {
+            continue;
+        }
+        for (method, operation) in operations.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            let has_body = operation.get("requestBody").is_some();
+            let names: Vec<_> = a.ids.keys().filter(|name| path.contains(&format!("{{{name}}}"))).copied().collect();
+            // Each id of the path in turn is B's, the others are A's own.
+            for name in names {
+                if name == "rev" {
+                    continue;
+                }
+                let (mut foreign, mut random) = (a.ids.clone(), a.ids.clone());
+                foreign.insert(name, b.ids[name].clone());
+                random.insert(name, random_like(&b.ids[name]));
+                let given = has_body.then(|| body(id, &a.ids));
+                let with_foreign = ask(&gateway, &token, method, &fill(path, &foreign), given.clone()).await;
+                let with_random = ask(&gateway, &token, method, &fill(path, &random), given).await;
+                assert_eq!(with_foreign, with_random, "{id}, path id {name}");
+                let refused = [403, 404].contains(&with_foreign.status);
+                assert!(refused, "{id}, path id {name}: {with_foreign:?}");
+                asked += 1;
+            }
+            for (_, fields) in BODY_IDS.iter().filter(|(operation, _)| *operation == id) {
+                for name in *fields {
+                    let (mut foreign, mut random) = (a.ids.clone(), a.ids.clone());
+                    foreign.insert(name, b.ids[name].clone());
+                    random.insert(name, random_like(&b.ids[name]));
+                    let path = fill(path, &a.ids);
+                    let with_foreign = ask(&gateway, &token, method, &path, Some(body(id, &foreign))).await;
+                    let with_random = ask(&gateway, &token, method, &path, Some(body(id, &random))).await;
+                    assert_eq!(with_foreign, with_random, "{id}, body id {name}");
+                    assert!([404, 409, 422].contains(&with_foreign.status), "{id}, {name}: {with_foreign:?}");
+                    asked += 1;
+                }
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let query = parameter["name"].as_str().unwrap();
+                let Some(name) = query.strip_suffix("_id").filter(|_| parameter["in"] == "query") else { continue };
+                let Some(id_of_b) = b.ids.get(name) else { continue };
+                let path = fill(path, &a.ids);
+                let with_foreign = ask(&gateway, &token, method, &format!("{path}?{query}={id_of_b}"), None).await;
+                let random = random_like(id_of_b);
+                let with_random = ask(&gateway, &token, method, &format!("{path}?{query}={random}"), None).await;
+                assert_eq!(with_foreign, with_random, "{id}, query {query}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 80, "only {asked} questions were asked");
+    assert_eq!(everything(&b).await, before, "something of B changed");
+}
+
+/// Everything B's administrator can see, but for the audit log.
+async fn everything(twin: &Twin) -> Vec<Value> {
+    let mut seen = Vec::new();
+    for path in ["", "/upstreams", "/endpoints", "/clients", "/roles", "/grants", "/tools", "/limits", "/admin-tokens", "/revisions"] {
+        seen.push(twin.tenant.admin.get(&format!("{}{path}", twin.tenant.base)).await.unwrap());
+    }
+    seen
+}
+
+#[tokio::test]
+async fn operators_resources_are_closed_to_tenants() {
+    let gateway = Gateway::start().await;
+    let tenant = gateway.tenant("acme").await;
+    let token = tenant.admin_token.expose_secret();
+    let document: Value = serde_json::from_str(&control_plane::http::openapi::document()).unwrap();
+    let mut asked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let open = operation.get("security").is_none();
+            if open {
+                continue;
+            }
+            let filled = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect::<Vec<_>>().join("/");
+            let stranger = reqwest::Client::new()
+                .request(method.to_uppercase().parse().unwrap(), format!("{}{filled}", gateway.control_url))
+                .header("content-type", "application/json")
+                .body("{}")
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(stranger.status().as_u16(), 401, "{method} {path} without a token");
+            if operation["security"][0]["token"] == json!(["operator"]) && !path.contains("{tenant}") {
+                let seen = ask(&gateway, token, method, &filled, None).await;
+                assert_eq!(seen.status, 403, "{method} {path} with a tenant's token: {seen:?}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 40, "only {asked} operations");
+}

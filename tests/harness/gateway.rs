@@ -1,0 +1,340 @@
+//! Both planes in one process, on free ports, with a database of their own.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use control_plane::{
+    app::ControlPlane,
+    config::{Config as ControlConfig, MasterKeyFile, PublicUrls},
+    db::PoolSizes,
+};
+use crypto::{FileKek, Zeroizing, key};
+use data_plane::{
+    app::{Proxy, Running as RunningProxy},
+    config::{Bounds, Config as ProxyConfig},
+    control,
+};
+use portcullis_cli::{rest::Rest, up::demo};
+use secrecy::{ExposeSecret as _, SecretString};
+use seams::{Entropy, SystemClock, SystemEntropy};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{caller::Caller, servers::Servers, upstream::Upstream};
+
+/// Installs the TLS provider, as `main` does for the binary.
+pub fn install_tls_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap());
+}
+
+/// A control plane and its proxies.
+pub struct Gateway {
+    /// Admin API.
+    pub control_url: String,
+    /// URL of the database, as the control plane uses it.
+    pub database_url: String,
+    /// An operator's client of the admin API.
+    pub operator: Rest,
+    /// The proxies.
+    pub proxies: Vec<RunningProxy>,
+    control: Option<control_plane::app::Running>,
+    settings: Settings,
+    dir: tempfile::TempDir,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("control_url", &self.control_url).finish_non_exhaustive()
+    }
+}
+
+/// What a restart of the control plane needs again.
+struct Settings {
+    master_key: Vec<u8>,
+    operator_token: SecretString,
+    enrol: SocketAddr,
+    streams: SocketAddr,
+    api: SocketAddr,
+}
+
+impl Gateway {
+    /// A control plane and one proxy.
+    pub async fn start() -> Self {
+        Self::with_proxies(1).await
+    }
+
+    /// A control plane and so many proxies.
+    pub async fn with_proxies(count: usize) -> Self {
+        install_tls_provider();
+        let entropy: &dyn Entropy = &SystemEntropy;
+        let database_url = Servers::of_this_run().new_database().await;
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let mut settings = Settings {
+            master_key: FileKek::generate_file(entropy).to_vec(),
+            operator_token: key::mint(key::KeyKind::OperatorToken, entropy).text,
+            enrol: any,
+            streams: any,
+            api: any,
+        };
+        let control = start_control(&settings, &database_url).await;
+        (settings.api, settings.enrol, settings.streams) = (control.api_addr, control.enrol_addr, control.grpc_addr);
+        let control_url = format!("http://{}", control.api_addr);
+        let operator = Rest::new(&control_url, settings.operator_token.clone(), None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut gateway =
+            Self { control_url, database_url, operator, proxies: Vec::new(), control: Some(control), settings, dir };
+        for _ in 0..count {
+            gateway.add_proxy().await;
+        }
+        gateway
+    }
+
+    /// Enrols and starts one more proxy, and waits until it is ready.
+    pub async fn add_proxy(&mut self) {
+        let token = demo::join_token(&self.operator).await.unwrap();
+        let state = self.state_dir(self.proxies.len());
+        let proxy = self.start_proxy(state, Some(token)).await;
+        self.proxies.push(proxy);
+    }
+
+    /// Where proxy `index` keeps its identity and its spool.
+    #[must_use]
+    pub fn state_dir(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("proxy-{index}"))
+    }
+
+    async fn start_proxy(&self, state_dir: PathBuf, join_token: Option<SecretString>) -> RunningProxy {
+        portcullis_cli::files::private_dir(&state_dir).unwrap();
+        let config = ProxyConfig {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            workers: 2,
+            tls: None,
+            state_dir,
+            gateway_hosts: Vec::new(),
+            control: control::Config {
+                enrol_url: https(self.settings.enrol),
+                grpc_url: https(self.settings.streams),
+                join_token,
+                build: "test".to_owned(),
+            },
+            bounds: Bounds::default(),
+            trace_calls: false,
+        };
+        let start = || Proxy::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let proxy = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
+        let url = format!("http://{}/readyz", proxy.admin_addr());
+        let http = reqwest::Client::new();
+        eventually("the proxy is ready", async || {
+            http.get(&url).send().await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
+        proxy
+    }
+
+    /// Drains proxy `index` and starts it again from the state it left.
+    pub async fn restart_proxy(&mut self, index: usize) {
+        let proxy = self.proxies.remove(index);
+        proxy.drain().await;
+        proxy.shutdown().await;
+        let proxy = self.start_proxy(self.state_dir(index), None).await;
+        self.proxies.insert(index, proxy);
+    }
+
+    /// Stops the control plane.
+    pub async fn stop_control(&mut self) {
+        if let Some(control) = self.control.take() {
+            control.shutdown().await;
+        }
+    }
+
+    /// Starts the control plane again, on the same ports.
+    pub async fn start_control(&mut self) {
+        self.control = Some(start_control(&self.settings, &self.database_url).await);
+    }
+
+    /// A new tenant with an admin token for everything.
+    pub async fn tenant(&self, slug: &str) -> Tenant {
+        let made = self.operator.post("/v1/tenants", json!({"slug": slug, "name": slug})).await.unwrap();
+        let id = text(&made, "id");
+        let base = format!("/v1/tenants/{id}");
+        let token =
+            self.operator.post(&format!("{base}/admin-tokens"), json!({"name": "test", "scopes": ["*"]})).await.unwrap();
+        let admin_token = SecretString::from(text(&token, "token"));
+        let admin = self.operator.with_token(admin_token.clone());
+        Tenant { id, slug: slug.to_owned(), base, admin, admin_token, gateway: if self.proxies.is_empty() { String::new() } else { self.url(0) }, operator: self.operator.clone() }
+    }
+
+    /// Where proxies join.
+    #[must_use]
+    pub fn enrol_addr(&self) -> SocketAddr {
+        self.settings.enrol
+    }
+
+    /// Where enrolled proxies connect.
+    #[must_use]
+    pub fn streams_addr(&self) -> SocketAddr {
+        self.settings.streams
+    }
+
+    /// The gateway listener of proxy `index`.
+    #[must_use]
+    pub fn url(&self, index: usize) -> String {
+        format!("http://{}", self.proxies[index].gateway_addr())
+    }
+}
+
+/// A tenant, as its administrator sees it.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Id.
+    pub id: String,
+    /// Slug.
+    pub slug: String,
+    /// Path of its resources.
+    pub base: String,
+    /// A client of the admin API with a token of the tenant.
+    pub admin: Rest,
+    /// That token.
+    pub admin_token: SecretString,
+    gateway: String,
+    operator: Rest,
+}
+
+/// An endpoint with one upstream and one client that may use it; nothing is granted yet.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Id.
+    pub id: String,
+    /// Its URL at the first proxy.
+    pub url: String,
+    /// Path below any proxy.
+    pub path: String,
+    /// The upstream's id.
+    pub upstream: String,
+    /// The client's id.
+    pub client: String,
+    /// Id of the client's key.
+    pub key_id: String,
+    /// The client's key.
+    pub key: SecretString,
+}
+
+impl Tenant {
+    /// POST below the tenant, which must succeed.
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        self.admin.post(&format!("{}{path}", self.base), body).await.unwrap()
+    }
+
+    /// Registers `upstream` behind a new endpoint with a client and a key, its tools discovered and approved as `read`.
+    pub async fn endpoint(&self, slug: &str, upstream: &Upstream) -> Endpoint {
+        self.allow_egress(upstream.addr().port()).await;
+        let made = self.post("/upstreams", json!({"slug": slug, "name": slug, "url": upstream.url()})).await;
+        let upstream_id = text(&made, "id");
+        let endpoint = self.post("/endpoints", json!({"slug": slug, "name": slug})).await;
+        let id = text(&endpoint, "id");
+        self.post(&format!("/endpoints/{id}/upstreams"), json!({"upstream_id": upstream_id, "prefix": ""})).await;
+        let client = text(&self.post("/clients", json!({"name": slug})).await, "id");
+        self.admin.put(&format!("{}/clients/{client}/endpoints/{id}", self.base), json!({})).await.unwrap();
+        let key = self.post(&format!("/clients/{client}/keys"), json!({"name": "first"})).await;
+        self.approve_all(&upstream_id).await;
+        let path = format!("/{}/{slug}/mcp", self.slug);
+        Endpoint {
+            id,
+            url: format!("{}{path}", self.gateway),
+            path,
+            upstream: upstream_id,
+            client,
+            key_id: text(&key, "id"),
+            key: SecretString::from(text(&key, "key")),
+        }
+    }
+
+    /// Lets the tenant's upstreams be on this loopback port.
+    pub async fn allow_egress(&self, port: u16) {
+        let mut rules = self.operator.get(&self.base).await.unwrap()["egress"].clone();
+        rules.as_array_mut().unwrap().push(json!({"network": "127.0.0.1/32", "port": port}));
+        self.operator.patch(&self.base, json!({"egress": rules})).await.unwrap();
+    }
+
+    /// Waits until a proxy has reported tools of the upstream, and approves what is pending.
+    pub async fn approve_all(&self, upstream: &str) {
+        self.post(&format!("/upstreams/{upstream}/discover"), json!({})).await;
+        let path = format!("{}/tools?upstream_id={upstream}", self.base);
+        eventually("tools are reported", async || {
+            !self.admin.get(&path).await.unwrap()["items"].as_array().unwrap().is_empty()
+        })
+        .await;
+        for tool in self.admin.get(&path).await.unwrap()["items"].as_array().unwrap() {
+            if tool["state"] == "pending" {
+                self.post(&format!("/tools/{}/approve", text(tool, "id")), json!({"class": "read"})).await;
+            }
+        }
+    }
+
+    /// Grants tools by name to a client; returns the grant's id when every proxy enforces it.
+    pub async fn grant(&self, endpoint: &Endpoint, tools: &[&str]) -> String {
+        let grant = json!({
+            "subject": {"client": endpoint.client},
+            "actions": [{"action": "call_tool", "upstream": endpoint.upstream, "tools": {"names": tools}}]
+        });
+        text(&self.post("/grants?wait=applied", grant).await, "id")
+    }
+
+    /// The tenant's audit records, newest first, that pass `filter` (a query string).
+    pub async fn audit(&self, filter: &str) -> Vec<Value> {
+        let answer = self.admin.get(&format!("{}/audit-records?{filter}", self.base)).await.unwrap();
+        answer["items"].as_array().unwrap().clone()
+    }
+}
+
+impl Endpoint {
+    /// A caller with the endpoint's key.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::new(&self.url, self.key.expose_secret())
+    }
+}
+
+/// A member that must be a string.
+#[must_use]
+pub fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_else(|| panic!("no text `{member}` in {value}")).to_owned()
+}
+
+/// Waits until `holds`; panics after a time that only a defect needs.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never happened: {what}");
+}
+
+fn https(addr: SocketAddr) -> Url {
+    format!("https://{addr}").parse().unwrap()
+}
+
+async fn start_control(settings: &Settings, database_url: &str) -> control_plane::app::Running {
+    let origin = |port: u16| -> Url { format!("http://127.0.0.1:{port}").parse().unwrap() };
+    let config = ControlConfig {
+        database_url: SecretString::from(database_url),
+        pools: PoolSizes::default(),
+        api_listen: settings.api,
+        enrol_listen: settings.enrol,
+        grpc_listen: settings.streams,
+        admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        api_tls: None,
+        master_key: MasterKeyFile(Zeroizing::new(settings.master_key.clone())),
+        operator_token: Some(settings.operator_token.clone()),
+        urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(3) },
+    };
+    ControlPlane::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.unwrap()
+}

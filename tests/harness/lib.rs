@@ -1,0 +1,11 @@
+//! What every test starts from: real servers, both planes in process, a scriptable MCP server, a caller.
+
+pub mod caller;
+pub mod gateway;
+pub mod member;
+pub mod servers;
+pub mod upstream;
+
+pub use caller::{Answer, Caller};
+pub use gateway::{Endpoint, Gateway, Tenant, eventually, text};
+pub use upstream::{Behaviour, Upstream, tool};

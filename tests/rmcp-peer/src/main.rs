@@ -1,0 +1,40 @@
+//! `portcullis-rmcp-peer URL MODE CALL [WITHHELD]`, MODE `legacy` or `modern`, CALL `{"name":…,"arguments":…}`; the key is
+//! in MCP_KEY. Prints one JSON object: what [`portcullis_rmcp_peer::visit`] saw, or `{"failed": why}`.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::{Context, bail};
+use portcullis_rmcp_peer::{Mode, Visit, visit};
+use serde_json::{Value, json};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (answer, code) = match runtime.block_on(run()) {
+        Ok(seen) => (seen, ExitCode::SUCCESS),
+        Err(error) => (json!({"failed": format!("{error:#}")}), ExitCode::FAILURE),
+    };
+    writeln!(std::io::stdout(), "{answer}")?;
+    Ok(code)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the key does not belong on a command line, which every process can read"
+)]
+async fn run() -> anyhow::Result<Value> {
+    let mut words = std::env::args().skip(1);
+    let mut next =
+        |what: &str| words.next().with_context(|| format!("no {what}; usage: URL MODE CALL [WITHHELD]"));
+    let url = next("URL")?;
+    let mode = match next("MODE")?.as_str() {
+        "legacy" => Mode::Legacy,
+        "modern" => Mode::Modern,
+        other => bail!("MODE is legacy or modern, not {other}"),
+    };
+    let call: Value = serde_json::from_str(&next("CALL")?).context("CALL is not JSON")?;
+    let withheld = words.next();
+    let tool = call["name"].as_str().context("CALL has no name")?.to_owned();
+    let arguments = call["arguments"].as_object().cloned().unwrap_or_default();
+    let key = std::env::var("MCP_KEY").ok().filter(|key| !key.is_empty());
+    visit(&Visit { url, key, mode, tool, arguments, withheld }).await
+}
