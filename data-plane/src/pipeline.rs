@@ -100,6 +100,7 @@ where
     let attachment = session::attachment(&place)?;
     let tool = authorize::named_tool(attachment, call.target());
     trail.towards(attachment, tool);
+    trail.traced(exchange.headers(), &call);
     let session = session::check(&exchange, &place, attachment, &principal, &call)?;
     trail.about_task(session.opened().task.as_deref());
 
@@ -123,7 +124,6 @@ where
 
     // → · Recorded first, then forwarded. A destructive call waits until its record is on disk.
     let strict = pinned.tool().is_some_and(|tool| tool.class == ToolClass::Destructive);
-    let span = trail.span();
     let facts = trail.facts();
     let evidence = Evidence {
         exchange,
@@ -140,7 +140,7 @@ where
     let admitted = Admitted::new(worker, evidence);
     let facts = facts.ok_or(Refusal::AuditUnavailable)?;
     let intent = shared.recorder.intent(facts, strict).await.map_err(|_| Refusal::AuditUnavailable)?;
-    Ok(upstream::forward(&worker.pool, admitted, intent).instrument(span).await)
+    Ok(upstream::forward(&worker.pool, admitted, intent).instrument(trail.span()).await)
 }
 
 #[cfg(test)]

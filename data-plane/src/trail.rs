@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use ids::{CallId, ToolId, UpstreamId};
 use seams::Monotonic;
+use telemetry::field;
 
 use crate::{
     audit::{CallFacts, End},
@@ -49,6 +50,7 @@ pub(crate) struct Trail {
     policies: Vec<String>,
     arguments: Bytes,
     bytes_in: u64,
+    span: tracing::Span,
 }
 
 impl Trail {
@@ -72,6 +74,7 @@ impl Trail {
             policies: Vec::new(),
             arguments: Bytes::new(),
             bytes_in: 0,
+            span: tracing::Span::none(),
         }
     }
 
@@ -189,12 +192,15 @@ impl Trail {
         })
     }
 
-    /// The span of the call towards the agent, by the semantic conventions for MCP. Made only where spans are exported.
-    pub(crate) fn span(&self) -> tracing::Span {
-        if !self.worker.shared.trace_calls {
-            return tracing::Span::none();
+    /// Begins the span of the call towards the agent; only where spans are exported.
+    pub(crate) fn traced(&mut self, headers: &HeaderMap, call: &Call<'_>) {
+        if self.worker.shared.trace_calls {
+            self.span = span::of(self, span::Traces::of(headers, call.message()));
         }
-        span::of(self)
+    }
+
+    pub(crate) fn span(&self) -> tracing::Span {
+        self.span.clone()
     }
 
     /// Completes a response that is going out.
@@ -241,7 +247,8 @@ impl Trail {
 
     fn render(&self, refusal: &Refusal) -> refuse::Rendered {
         let name = self.name();
-        refusal.log(&name, self.principal.is_some());
+        self.span.record(field::ERROR_TYPE, refusal.code().slug());
+        self.span.in_scope(|| refusal.log(&name, self.principal.is_some()));
         let addressee = self.id.as_deref().map_or(Addressee::Http, Addressee::Request);
         self.worker.meters.refused(refusal.code());
         self.meter(Some(refusal.code()));

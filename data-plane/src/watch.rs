@@ -63,8 +63,8 @@ impl Watchers {
         Rc::clone(groups.entry(tenant).or_insert_with(new))
     }
 
-    /// Wakes the calls of every tenant whose revision moved; with `everyone`, all.
-    fn advance(&self, fleet: &Fleet, everyone: bool) {
+    /// Who has to ask again: the calls of every tenant whose revision moved; with `everyone`, all.
+    fn advance(&self, fleet: &Fleet, everyone: bool) -> Vec<Waker> {
         let mut woken = Vec::new();
         self.0.borrow_mut().retain(|tenant, group| {
             let rev = fleet.tenant(*tenant).map(|tenant| tenant.rev);
@@ -75,8 +75,7 @@ impl Watchers {
             }
             Rc::strong_count(group) > 1
         });
-        // Outside the borrows: waking may run anything.
-        woken.into_iter().for_each(Waker::wake);
+        woken
     }
 }
 
@@ -95,7 +94,8 @@ pub(crate) async fn follow(worker: Rc<Worker>) {
                 Err(_) => return,
             },
         };
-        worker.with_fleet(|fleet| worker.watchers.advance(fleet, everyone));
+        let woken = worker.with_fleet(|fleet| worker.watchers.advance(fleet, everyone));
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 

@@ -56,6 +56,28 @@ async fn what_cannot_be_a_call_is_refused_with_its_status() {
 }
 
 #[tokio::test]
+async fn methods_and_parameters_are_closed() {
+    let gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    let caller = endpoint.caller();
+    let before = upstream.received().len();
+    for method in ["tools/destroy", "initialize", "ping", "resources/subscribe"] {
+        let answer = caller.request(method, json!({})).await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, "method_unknown"), "{method}: {answer:?}");
+        assert_eq!(answer.json()["error"]["code"], -32601);
+    }
+    // The modern revision requires what every request says of its client.
+    let (modern, mut body) = caller.modern("tools/list", json!({}));
+    body["params"]["_meta"].as_object_mut().unwrap().remove("io.modelcontextprotocol/clientCapabilities");
+    let answer = modern.send(Method::POST, body.to_string()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_params"), "{answer:?}");
+    assert_eq!(answer.json()["error"]["code"], -32602);
+    assert_eq!(upstream.received().len(), before, "nothing of it reached the upstream");
+}
+
+#[tokio::test]
 async fn strange_hosts_origins_and_addresses_are_refused() {
     let gateway = Gateway::start().await;
     let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;

@@ -49,3 +49,34 @@ async fn a_control_plane_restart_keeps_everything() {
     let second = endpoint.caller().at(&format!("{}{}", gateway.url(1), endpoint.path));
     assert_eq!(second.call("echo").await.tool_text(), "ok: echo", "a new proxy gets the stored snapshot");
 }
+
+#[tokio::test]
+async fn without_its_database_the_control_plane_says_so_and_proxies_serve_on() {
+    use sqlx::{Connection as _, Executor as _};
+    let gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    tenant.grant(&endpoint, &["echo"]).await;
+    let servers = harness::servers::Servers::of_this_run();
+    let mut admin = sqlx::PgConnection::connect(&servers.database("postgres")).await.unwrap();
+    let name = gateway.database_url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+    let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
+    admin.execute(sqlx::AssertSqlSafe(close)).await.unwrap();
+    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    admin.execute(sqlx::AssertSqlSafe(end)).await.unwrap();
+
+    let refused = tenant.admin.get(&format!("{}/grants", tenant.base)).await.unwrap_err();
+    let portcullis_cli::rest::RestError::Refused { status, problem, .. } = refused else { panic!("not answered") };
+    assert_eq!((status.as_u16(), problem["code"].as_str()), (503, Some("store_unavailable")));
+    for _ in 0..5 {
+        assert_eq!(endpoint.caller().call("echo").await.tool_text(), "ok: echo");
+    }
+    let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+    admin.execute(sqlx::AssertSqlSafe(open)).await.unwrap();
+    eventually("the calls of the outage are stored", async || {
+        let path = format!("{}/audit-records?phase=outcome&method=tools/call", tenant.base);
+        tenant.admin.get(&path).await.is_ok_and(|page| page["items"].as_array().unwrap().len() == 5)
+    })
+    .await;
+}

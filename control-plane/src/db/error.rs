@@ -80,13 +80,15 @@ impl From<sqlx::Error> for StoreError {
                     "23505" | "23503" | "23P01" => {
                         return Self::Conflict(Constraint(db.constraint().unwrap_or_default().into()));
                     }
-                    // Connection errors, lack of resources, shutdown, query cancelled by its time-out, deadlock and
-                    // serialisation failure.
-                    code if ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => {}
+                    // Connection errors, log-in refused, lack of resources, shutdown, query cancelled by its time-out,
+                    // deadlock and serialisation failure; and a database that is closed or away.
+                    code if ["08", "28", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => {}
+                    "55000" | "3D000" => {}
                     _ => return Self::Bug(Box::new(error)),
                 }
             }
             sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed

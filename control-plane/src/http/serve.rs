@@ -15,6 +15,7 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -29,6 +30,9 @@ pub struct Peer {
     /// Whether the connection is encrypted.
     pub tls: bool,
 }
+
+/// HTTP/2 in ALPN (RFC 9113 section 3.1).
+const H2: &[u8] = b"h2";
 
 /// Why a listener cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +83,7 @@ pub fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, ListenError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(ListenError::Tls)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -94,8 +98,12 @@ pub async fn bind(address: SocketAddr, encrypted: bool) -> Result<TcpListener, L
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// How long a connection may take to begin: TLS handshake, then each request's header.
+/// How long a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long an HTTP/1.1 connection may wait for the whole of a request's header, the first one and each after it.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// Connections of one listener at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
 /// How long requests in flight may take to end at shutdown.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 
@@ -109,11 +117,16 @@ pub fn serve(
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
     let all = tasks.clone();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tasks.spawn(name, async move {
         let stopping = all.stopping();
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let accepting = async {
+                let place = places.clone().acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                accepted = accepting => accepted,
                 () = stopping.cancelled() => return,
             };
             let (stream, address) = match accepted {
@@ -128,12 +141,16 @@ pub fn serve(
             let _ = stream.set_nodelay(true);
             let (routes, acceptor, tasks) = (routes.clone(), acceptor.clone(), all.clone());
             all.spawn("connection", async move {
+                let _place = place;
                 let peer = Peer { address, tls: acceptor.is_some() };
                 match acceptor {
-                    None => connection(stream, peer, routes, &tasks).await,
+                    None => connection(stream, peer, false, routes, &tasks).await,
                     Some(acceptor) => {
                         match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
-                            Ok(Ok(stream)) => connection(stream, peer, routes, &tasks).await,
+                            Ok(Ok(stream)) => {
+                                let http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+                                connection(stream, peer, http2, routes, &tasks).await;
+                            }
                             Ok(Err(error)) => tracing::debug!(error.cause = %error, "TLS handshake failed"),
                             Err(_) => tracing::debug!("TLS handshake took too long"),
                         }
@@ -144,7 +161,9 @@ pub fn serve(
     });
 }
 
-async fn connection<S>(stream: S, peer: Peer, routes: Router, tasks: &Tasks)
+/// The version is what TLS agreed on, and HTTP/1.1 without TLS: finding it out from the first bytes would wait for them
+/// without an end.
+async fn connection<S>(stream: S, peer: Peer, http2: bool, routes: Router, tasks: &Tasks)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -152,8 +171,9 @@ where
         request.extensions_mut().insert(ConnectInfo(peer));
         request
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIME).max_buf_size(64 * 1024);
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(64 * 1024);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut served = std::pin::pin!(served);

@@ -1,13 +1,14 @@
 //! The span of a call towards the agent, by the OpenTelemetry semantic conventions for MCP.
 
-use ::mcp::Method;
-use telemetry::field;
-use tracing::Span;
+use ::mcp::{Method, envelope::Message, raw::Raw};
+use http::HeaderMap;
+use telemetry::{TraceParent, field};
+use tracing::{Span, field::Empty};
 
 use super::Trail;
 
 /// A span with what is known when the call is forwarded.
-pub(super) fn of(trail: &Trail) -> Span {
+pub(super) fn of(trail: &Trail, traces: Traces) -> Span {
     let named = if trail.target.is_empty() { None } else { Some(trail.target.as_str()) };
     let (tool, prompt, uri) = match trail.method {
         Some(Method::ToolsCall) => (named, None, None),
@@ -21,7 +22,7 @@ pub(super) fn of(trail: &Trail) -> Span {
         Some(target) => format!("{} {target}", trail.method_name),
         None => trail.method_name.to_string(),
     };
-    tracing::info_span!(
+    let span = tracing::info_span!(
         "call",
         otel.name = name,
         otel.kind = "server",
@@ -40,5 +41,36 @@ pub(super) fn of(trail: &Trail) -> Span {
         { field::TENANT_ID } = trail.place.as_ref().map(|place| tracing::field::display(place.tenant().id)),
         { field::ENDPOINT_ID } = trail.place.as_ref().map(|place| tracing::field::display(place.endpoint().id)),
         { field::CLIENT_ID } = trail.principal.as_ref().map(|principal| tracing::field::display(principal.client_id())),
-    )
+        { field::ERROR_TYPE } = Empty,
+    );
+    // The context inside the message is the caller's own; the one in the headers may be an intermediary's.
+    match (traces.in_message, traces.in_header) {
+        (Some(parent), other) => {
+            telemetry::child_of(&span, parent);
+            if let Some(other) = other.filter(|other| *other != parent) {
+                telemetry::linked_to(&span, other);
+            }
+        }
+        (None, Some(parent)) => telemetry::child_of(&span, parent),
+        (None, None) => {}
+    }
+    span
+}
+
+/// The caller's trace contexts (W3C Trace Context).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Traces {
+    pub(super) in_message: Option<TraceParent>,
+    pub(super) in_header: Option<TraceParent>,
+}
+
+impl Traces {
+    pub(super) fn of(headers: &HeaderMap, message: Option<&Message<'_>>) -> Self {
+        let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let member = message.and_then(Message::params).and_then(|params| params.meta_members().traceparent());
+        Self {
+            in_message: member.and_then(Raw::string).and_then(|text| TraceParent::parse(&text).ok()),
+            in_header: header.and_then(|text| TraceParent::parse(text).ok()),
+        }
+    }
 }

@@ -7,12 +7,14 @@
 pub mod field;
 mod init;
 pub mod metric;
+mod parent;
 mod prometheus;
 mod redacted;
 pub mod trace_context;
 
 pub use init::{Guard, TelemetryConfig, TelemetryError, init};
 pub use metric::describe;
+pub use parent::{child_of, linked_to};
 pub use prometheus::{CONTENT_TYPE, MetricsHandle, metrics_handle};
 pub use redacted::Redacted;
 pub use trace_context::{TraceContextError, TraceParent};

@@ -10,6 +10,8 @@ use crate::revision::Revision;
 use crate::testing;
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+/// The same, declaring the extension.
+const TASKS: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
 
 fn headers(list: &[(&str, &str)]) -> HeaderMap {
     list.iter()
@@ -63,7 +65,7 @@ fn a_modern_call_with_all_it_needs() {
     );
     assert_eq!(call.unwrap().target, Target::Resource { uri: "file:///café".into() });
 
-    let body = request("tasks/update", &format!(r#""taskId":"t1","inputResponses":{{}},{META}"#));
+    let body = request("tasks/update", &format!(r#""taskId":"t1","inputResponses":{{}},{TASKS}"#));
     let call = classified(&body, &modern("tasks/update", &[("mcp-name", "t1")]), None).unwrap();
     assert_eq!(call.target, Target::Task { id: "t1".into() });
 
@@ -189,6 +191,26 @@ fn unknown_and_removed_methods() {
 }
 
 #[test]
+fn an_extensions_methods_need_its_declaration() {
+    for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        let headers = modern(method, &[("mcp-name", "t")]);
+        let body = request(method, &format!(r#""taskId":"t",{TASKS}"#));
+        assert!(classified(&body, &headers, None).is_ok(), "{method}");
+        // What the headers say comes first.
+        assert_eq!(refusal(&body, &modern(method, &[("mcp-name", "t2")])), (-32020, 400), "{method}");
+        for undeclared in [META.to_owned(), TASKS.replace("tasks\":{}", "tasks\":true")] {
+            let body = request(method, &format!(r#""taskId":"t",{undeclared}"#));
+            let error = classified(&body, &headers, None).unwrap_err();
+            assert_eq!((error.number(), error.status()), (-32021, 400), "{method}");
+            assert_eq!(error.code(), ErrorCode::ClientCapabilityMissing);
+            let (name, required) = &error.extra()[0];
+            assert_eq!(*name, "requiredCapabilities");
+            assert_eq!(required, &serde_json::json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}));
+        }
+    }
+}
+
+#[test]
 fn modern_clients_send_neither_responses_nor_legacy_notifications() {
     let notification = |method: &str| format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#);
     let version = ("mcp-protocol-version", "2026-07-28");
@@ -249,7 +271,11 @@ fn initialize_asks_for_a_legacy_revision() {
         assert_eq!((call.revision, call.method), (revision, Some(Method::Initialize)));
         assert!(classified(&body, &[("mcp-protocol-version", revision.as_str())], None).is_ok());
     }
-    for version in ["2024-11-05", "2025-03-26", "2026-07-28", "2099-01-01", ""] {
+    // Whoever speaks both eras asks for the newest it has; what the server has of this handshake is older.
+    let newest = body("2026-07-28");
+    let call = classified(&newest, &[], None).unwrap();
+    assert_eq!((call.revision, call.method), (Revision::NEWEST_LEGACY, Some(Method::Initialize)));
+    for version in ["2024-11-05", "2025-03-26", "2099-01-01", ""] {
         let error = classified(&body(version), &[], None).unwrap_err();
         assert_eq!((error.number(), error.status()), (-32602, 200), "{version}");
         assert_eq!(error.extra()[0].1, serde_json::json!(["2025-06-18", "2025-11-25"]));
