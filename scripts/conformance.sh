@@ -5,4 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/peers.sh install
 scripts/build-for-tests.sh portcullis portcullis-conformance-upstream
-exec target/peers/node tests/conformance/run.mjs --profile "${PROFILE:-up}" "$@"
+# One run at a time: it has fixed ports and a fixed folder for what it writes.
+exec flock -o target/conformance.lock target/peers/node tests/conformance/run.mjs --profile "${PROFILE:-up}" "$@"

@@ -33,7 +33,8 @@ case "${1:-install}" in
     test)
         scripts/peers.sh install
         scripts/build-for-tests.sh portcullis portcullis-conformance-upstream portcullis-rmcp-peer
-        exec "$root/node" tests/peers/run.mjs --profile "${PROFILE:-up}" "${@:2}"
+        # One run at a time: it has fixed ports and a fixed folder for what it writes.
+        exec flock -o "$root/.run.lock" "$root/node" tests/peers/run.mjs --profile "${PROFILE:-up}" "${@:2}"
         ;;
     *) echo "usage: peers.sh install|test" >&2; exit 2 ;;
 esac

@@ -15,10 +15,7 @@ pub fn private_dir(dir: &Path) -> io::Result<()> {
 /// Replaces `path` by `bytes`, mode 0600: a temporary file beside it, fsync, rename.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove(&temporary)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -34,6 +31,14 @@ pub fn read_or_create(path: &Path, make: impl FnOnce() -> Vec<u8>) -> io::Result
             Ok(bytes)
         }
         other => other,
+    }
+}
+
+/// Removes a file that may not be there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

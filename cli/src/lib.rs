@@ -6,3 +6,6 @@ pub mod private;
 pub mod rest;
 pub mod run;
 pub mod up;
+
+/// What the last words of a failing command begin with, on its standard error.
+pub const COMPLAINT: &str = "portcullis: ";

@@ -1,9 +1,13 @@
 //! `portcullis`: one binary for both planes, and for running them.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
-use portcullis_cli::{demo_server, run, up};
+use portcullis_cli::{COMPLAINT, demo_server, run, up};
 
 /// Short-lived requests on many small buffers are what this allocator is good at.
 #[global_allocator]
@@ -57,9 +61,9 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a command line tool go to its terminal")]
+/// The last words go to the terminal. Whether somebody still reads there does not matter.
 fn complain(error: &anyhow::Error) {
-    eprintln!("portcullis: {error:#}");
+    let _ = writeln!(io::stderr().lock(), "{COMPLAINT}{error:#}");
 }
 
 #[expect(clippy::print_stdout, reason = "the document is the command's result")]

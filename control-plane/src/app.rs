@@ -1,11 +1,16 @@
 //! The control plane, put together.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use crypto::{ExposeSecret, KekError, KeyFormatError, KeyKind, key};
 use ids::PoolId;
-use limits::AddressTable;
+use limits::{AddressTable, Decision, Rate};
 use seams::{Clock, Entropy};
+use tokio::sync::Semaphore;
 
 use crate::{
     config::Config,
@@ -15,7 +20,7 @@ use crate::{
         admin, middleware, router,
         serve::{self, ListenError},
     },
-    publish::hub::Hub,
+    publish::{convergence, hub::Hub},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
     tasks::Tasks,
@@ -39,7 +44,33 @@ pub struct Core {
     /// Configuration.
     pub config: Arc<Config>,
     /// Failed authentications by address.
-    pub failures: Arc<AddressTable>,
+    failures: Arc<AddressTable>,
+    /// Looks at proxies' progress that may run at once; see [`crate::publish::convergence`].
+    pub looks: Arc<Semaphore>,
+}
+
+/// Failed authentications that one address may have. Guessing is hopeless anyway; this bounds what it costs us.
+const FAILURES: Rate = Rate { per_minute: 600, burst: 600 };
+
+impl Core {
+    /// Whether this address may present a credential now.
+    ///
+    /// # Errors
+    /// How long it has to wait.
+    pub fn may_authenticate(&self, address: Option<IpAddr>) -> Result<(), Duration> {
+        let Some(address) = address else { return Ok(()) };
+        match self.failures.peek(address, self.clock.monotonic().nanos(), FAILURES, 1) {
+            Decision::Refuse { retry_after, .. } => Err(retry_after),
+            Decision::Admit { .. } => Ok(()),
+        }
+    }
+
+    /// This address presented a credential that is none.
+    pub fn authentication_failed(&self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            self.failures.try_take(address, self.clock.monotonic().nanos(), FAILURES, 1);
+        }
+    }
 }
 
 /// Why the control plane did not start.
@@ -117,8 +148,16 @@ impl ControlPlane {
         let store = Store::open(&config.database_url, config.pools).await?;
         store.ensure_audit_partitions(clock.now()).await?;
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
-        let core =
-            Core { store, clock, entropy, secrets, tasks: Tasks::new(), config: Arc::new(config), failures };
+        let core = Core {
+            store,
+            clock,
+            entropy,
+            secrets,
+            tasks: Tasks::new(),
+            config: Arc::new(config),
+            failures,
+            looks: Arc::new(Semaphore::new(convergence::LOOKS)),
+        };
         bootstrap(&core).await?;
 
         let started = admin::Started::default();

@@ -8,6 +8,7 @@
 
 mod error;
 mod transactions;
+mod turns;
 
 use std::{str::FromStr, time::Duration};
 
@@ -22,6 +23,7 @@ use sqlx::{
 
 use transactions::Role;
 pub use transactions::{AuditReadTx, AuditTx, AuthTx, INSTALLATION, OperatorTx, TenantTx, Wakes};
+use turns::Turns;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -29,8 +31,10 @@ static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 const REVISIONS: &str = "portcullis_revisions";
 /// Held while roles and migrations are brought up to date.
 const SETUP_LOCK: i64 = 0x706f_7274_6375_6c6c;
-/// How long a request waits for a free connection.
+/// How long a request waits for a free connection, and a connection that is not of a pool for Postgres.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long closing waits for connections in use.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Postgres, as the control plane uses it. One small pool for each kind of work, so that none starves another.
 #[derive(Debug, Clone)]
@@ -40,6 +44,8 @@ pub struct Store {
     ops: PgPool,
     auth: PgPool,
     audit: PgPool,
+    audit_read: PgPool,
+    turns: Turns,
 }
 
 /// How many connections each kind of work may hold.
@@ -51,7 +57,7 @@ pub struct PoolSizes {
     pub ops: u32,
     /// Looking up credentials.
     pub auth: u32,
-    /// Audit records, in and out.
+    /// Audit records: as many for storing them as for searching them, so that no search holds up a record.
     pub audit: u32,
 }
 
@@ -76,8 +82,9 @@ impl Store {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_lazy_with(options.clone())
         };
-        let (app, ops, auth, audit) = (pool(sizes.app), pool(sizes.ops), pool(sizes.auth), pool(sizes.audit));
-        Ok(Self { options, app, ops, auth, audit })
+        let (app, ops, auth) = (pool(sizes.app), pool(sizes.ops), pool(sizes.auth));
+        let (audit, audit_read) = (pool(sizes.audit), pool(sizes.audit));
+        Ok(Self { options, app, ops, auth, audit, audit_read, turns: Turns::default() })
     }
 
     /// A transaction in which one tenant's rows exist and no others.
@@ -85,16 +92,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
-        Ok(TenantTx { tx: begin(&self.app, Role::App, Some(tenant)).await?, tenant })
+        Ok(TenantTx { tx: begin(&self.app, Role::App, Some(tenant)).await?, tenant, turn: None })
     }
 
     /// A transaction that will change the tenant's configuration. It holds the tenant's row from its first statement, so
-    /// writes of one tenant follow each other and cannot lock each other out over other rows.
+    /// writes of one tenant follow each other and cannot lock each other out over other rows. Those that wait hold no
+    /// connection, but for one of each replica.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if the tenant is gone.
     pub async fn tenant_for_write(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
+        let turn = self.turns.take(tenant).await?;
         let mut tx = self.tenant(tenant).await?;
+        tx.turn = Some(turn);
         sqlx::query_scalar!("SELECT rev FROM tenants WHERE id = $1 FOR NO KEY UPDATE", tenant.uuid())
             .fetch_one(tx.conn())
             .await?;
@@ -122,7 +132,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn audit_writer(&self, tenant: TenantId) -> Result<AuditTx, StoreError> {
-        Ok(AuditTx { tx: begin(&self.audit, Role::AuditWrite, Some(tenant)).await?, tenant })
+        Ok(AuditTx { tx: begin(&self.audit, Role::AuditWrite, Some(tenant)).await?, tenant, _turn: None })
     }
 
     /// A transaction that may read one tenant's audit records.
@@ -130,7 +140,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn audit_reader(&self, tenant: TenantId) -> Result<AuditReadTx, StoreError> {
-        Ok(AuditReadTx { tx: begin(&self.audit, Role::AuditRead, Some(tenant)).await? })
+        Ok(AuditReadTx { tx: begin(&self.audit_read, Role::AuditRead, Some(tenant)).await? })
     }
 
     /// Tells every replica to look for new revisions. Outside any transaction: `NOTIFY` inside one takes a lock that
@@ -148,7 +158,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn wakes(&self) -> Result<Wakes, StoreError> {
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(self.options.clone());
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(self.options.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(REVISIONS).await?;
         Ok(Wakes { listener })
@@ -167,7 +180,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn ensure_audit_partitions(&self, now: seams::Timestamp) -> Result<(), StoreError> {
-        let mut conn = PgConnection::connect_with(&self.options).await?;
+        let mut conn = connect(&self.options).await?;
         sqlx::query!("SET ROLE portcullis_owner").execute(&mut conn).await?;
         sqlx::query!("SELECT ensure_audit_partitions($1, 3) AS made", now.to_offset())
             .fetch_one(&mut conn)
@@ -176,10 +189,12 @@ impl Store {
         Ok(())
     }
 
-    /// Waits for connections in use and closes all.
+    /// Waits a little for connections in use and closes all.
     pub async fn close(&self) {
-        for pool in [&self.app, &self.ops, &self.auth, &self.audit] {
-            pool.close().await;
+        let pools = [&self.app, &self.ops, &self.auth, &self.audit, &self.audit_read];
+        let closing = futures_util::future::join_all(pools.map(PgPool::close));
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+            tracing::warn!("database connections were still in use at the end");
         }
     }
 }
@@ -194,6 +209,12 @@ async fn begin(
     Ok(tx)
 }
 
+/// A connection of no pool. One that nobody answers is given up, so that a wrong address at start is told soon.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(options));
+    Ok(connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
+}
+
 fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)?.application_name("portcullis-control"))
 }
@@ -204,7 +225,7 @@ fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub async fn migrate(url: &str) -> Result<(), StoreError> {
-    let mut conn = PgConnection::connect_with(&options(url)?).await?;
+    let mut conn = connect(&options(url)?).await?;
     sqlx::query!("SELECT pg_advisory_lock($1) AS locked", SETUP_LOCK).fetch_one(&mut conn).await?;
     sqlx::raw_sql(include_str!("../../migrations/roles.sql")).execute(&mut conn).await?;
     sqlx::query!("SET ROLE portcullis_owner").execute(&mut conn).await?;

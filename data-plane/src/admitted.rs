@@ -1,7 +1,7 @@
 //! A call that has passed every check: the only thing that may be forwarded. Made at one place, at the end of
 //! `pipeline.rs`, out of the evidence of all rows.
 
-use std::{any::Any, rc::Rc, sync::Arc};
+use std::{any::Any, net::IpAddr, rc::Rc, sync::Arc};
 
 use ::mcp::raw::Edits;
 use bytes::Bytes;
@@ -28,6 +28,7 @@ pub(crate) struct Admitted {
     upstream: Arc<UpstreamIndex>,
     prefix: Box<str>,
     principal: Principal,
+    address: IpAddr,
     revision: ::mcp::Revision,
     outgoing: Outgoing,
     keeps_open: bool,
@@ -61,6 +62,7 @@ impl Admitted {
         let Evidence { call, attachment, .. } = evidence;
         let name = bare_name(call, attachment);
         let (session, opened) = evidence.session.into_parts();
+        let address = evidence.exchange.address();
         let body = rewritten(evidence.body.bytes(), call, name, &opened);
         let mcp_name = opened.mcp_name.clone().or_else(|| name.map(str::to_owned));
         let session = session.map(|session| Session {
@@ -74,6 +76,7 @@ impl Admitted {
             upstream: Arc::clone(&attachment.upstream),
             prefix: attachment.prefix.clone(),
             principal: evidence.principal.clone(),
+            address,
             revision: call.revision(),
             outgoing: outgoing(call),
             keeps_open: call.keeps_open(),
@@ -101,6 +104,7 @@ impl Admitted {
             endpoint: Arc::clone(&endpoint),
             upstream,
             principal: self.principal,
+            address: self.address,
             grounds: self.permit.into_grounds(),
             keeps_open: self.keeps_open,
         };

@@ -1,7 +1,7 @@
 //! The bridge to the decision point: one principal, one thing it wants, at one revision of its tenant's policies.
 //!
 //! Calls, list filters and running streams ask the same question here, so what is listed is what may be called.
-//! Decisions about tools need no arguments and are kept per worker for (revision, client, tool).
+//! Decisions about tools need no arguments and are kept per worker for (configuration, client, tool).
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -79,7 +79,8 @@ pub(crate) fn decide_tool(tenant: &TenantIndex, client: &ClientIndex, tool: &Too
 }
 
 struct Kept {
-    rev: u64,
+    /// The configuration's, and not its revision: after a restore of the control plane a number may come again.
+    digest: [u8; 32],
     decision: Rc<Decision>,
 }
 
@@ -88,12 +89,12 @@ struct Kept {
 pub(crate) struct Decisions(RefCell<Map<(TenantId, ClientId, ToolId), Kept>>);
 
 impl Decisions {
-    /// Decides about a tool, or says again what was decided at this revision.
+    /// Decides about a tool, or says again what was decided under this configuration.
     pub(crate) fn tool(&self, tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Rc<Decision> {
         let mut kept = self.0.borrow_mut();
         let key = (tenant.id, client.id, tool.id);
         if let Some(known) = kept.get(&key)
-            && known.rev == tenant.rev
+            && known.digest == tenant.digest
         {
             return Rc::clone(&known.decision);
         }
@@ -101,7 +102,7 @@ impl Decisions {
             kept.clear();
         }
         let decision = Rc::new(decide_tool(tenant, client, tool));
-        kept.insert(key, Kept { rev: tenant.rev, decision: Rc::clone(&decision) });
+        kept.insert(key, Kept { digest: tenant.digest, decision: Rc::clone(&decision) });
         decision
     }
 }

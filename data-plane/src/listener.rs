@@ -57,6 +57,36 @@ fn bind_one(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// From now on the kernel drops what would open a new connection, and still completes those that are being opened.
+///
+/// Closing a listening socket resets connections that the kernel has answered but nobody has accepted: their callers
+/// have sent a request and lose it. After this, no more of them come; when the rest are accepted, the socket can be
+/// closed. A caller that is dropped tries again within a second (RFC 6298 section 2) and then is refused, which loses
+/// nothing.
+#[cfg(target_os = "linux")]
+pub(crate) fn refuse_new(listener: &tokio::net::TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+    // Classic BPF over the TCP header (RFC 9293 section 3.1). Byte 13 holds the flags; 0x02 is SYN, 0x10 is ACK: a
+    // segment with SYN alone is dropped, every other one is kept.
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    SockRef::from(listener).attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(AND, 0, 0, 0x12),
+        SockFilter::new(JUMP_EQUAL, 0, 1, 0x02),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
+}
+
+/// Other systems offer no way to: a connection that comes in the instant of closing is reset.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn refuse_new(_listener: &tokio::net::TcpListener) -> io::Result<()> {
+    Ok(())
+}
+
 /// Why the gateway's certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -107,6 +137,30 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(sockets.listeners);
         assert!(bind(sockets.address, 2).is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn new_connections_are_dropped_and_those_that_wait_are_not() {
+        use std::time::Duration;
+
+        use tokio::net::{TcpListener, TcpStream};
+
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let listener = TcpListener::from_std(sockets.listeners.into_iter().next().unwrap()).unwrap();
+        let waiting = TcpStream::connect(sockets.address).await.unwrap();
+        refuse_new(&listener).unwrap();
+        let late =
+            tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(sockets.address)).await;
+        assert!(late.is_err(), "nobody answers");
+        let (accepted, from) = listener.accept().await.unwrap();
+        assert_eq!(from, waiting.local_addr().unwrap());
+        accepted.try_write(b"still here").unwrap();
+        waiting.readable().await.unwrap();
+        let mut read = [0; 16];
+        assert_eq!(waiting.try_read(&mut read).unwrap(), 10);
+        drop(listener);
+        assert!(TcpStream::connect(sockets.address).await.is_err());
     }
 
     #[test]

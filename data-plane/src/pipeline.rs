@@ -107,6 +107,7 @@ where
     // 10 · Before authorize, so that probing is limited too.
     let cost = Cost::of(&call, tool.map(AsRef::as_ref));
     let reservation = limit::check(&place, &principal, &session, cost, trail.started())?;
+    trail.charged();
 
     // 11 · Most refusals end here, cheaply.
     let permit = authorize::check(&worker.decisions, &place, attachment, &principal, &call, &reservation)?;
@@ -124,7 +125,7 @@ where
 
     // → · Recorded first, then forwarded. A destructive call waits until its record is on disk.
     let strict = pinned.tool().is_some_and(|tool| tool.class == ToolClass::Destructive);
-    let facts = trail.facts();
+    let facts = trail.facts(&place, &principal);
     let evidence = Evidence {
         exchange,
         place: &place,
@@ -138,8 +139,7 @@ where
         pinned,
     };
     let admitted = Admitted::new(worker, evidence);
-    let facts = facts.ok_or(Refusal::AuditUnavailable)?;
-    let intent = shared.recorder.intent(facts, strict).await.map_err(|_| Refusal::AuditUnavailable)?;
+    let intent = shared.recorder.intent(facts, strict).await.map_err(Refusal::AuditUnavailable)?;
     Ok(upstream::forward(&worker.pool, admitted, intent).instrument(trail.span()).await)
 }
 

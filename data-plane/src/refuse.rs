@@ -17,8 +17,12 @@ use errors::{ErrorCode, Level, jsonrpc, problem::Problem};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use policy::Action;
 use serde_json::json;
+use telemetry::field;
 
-use crate::upstream::{Body, UpstreamError};
+use crate::{
+    audit::spool::SpoolError,
+    upstream::{Body, UpstreamError},
+};
 
 /// Slug of the refusal, on every refused response.
 pub(crate) const REFUSAL_HEADER: HeaderName = HeaderName::from_static("portcullis-refusal");
@@ -125,7 +129,7 @@ pub(crate) enum Refusal {
     ToolQuarantined,
     // Forwarding.
     NoUpstream,
-    AuditUnavailable,
+    AuditUnavailable(SpoolError),
     Upstream(UpstreamError),
 }
 
@@ -171,7 +175,7 @@ impl Refusal {
             Self::ToolNotApproved => ErrorCode::ToolNotApproved,
             Self::ToolQuarantined => ErrorCode::ToolQuarantined,
             Self::NoUpstream => ErrorCode::NoUpstream,
-            Self::AuditUnavailable => ErrorCode::AuditUnavailable,
+            Self::AuditUnavailable(_) => ErrorCode::AuditUnavailable,
             Self::Upstream(error) => error.code(),
         }
     }
@@ -241,24 +245,27 @@ impl Refusal {
     pub(crate) fn log(&self, request_id: &str, caller_known: bool) {
         let code = self.code();
         let cause: Option<&dyn std::error::Error> = match self {
-            Self::Upstream(error) => std::error::Error::source(error),
+            Self::Upstream(error) => Some(error),
+            Self::AuditUnavailable(error) => Some(error),
             _ => None,
         };
         let slug = code.slug();
         let level = if caller_known { code.entry().level } else { Level::Debug };
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    { field::REFUSAL_CODE } = slug,
+                    { field::REQUEST_ID } = request_id,
+                    cause,
+                    "request refused"
+                )
+            };
+        }
         match level {
-            Level::Debug => {
-                tracing::debug!(error.code = slug, request.id = request_id, cause, "request refused")
-            }
-            Level::Info => {
-                tracing::info!(error.code = slug, request.id = request_id, cause, "request refused")
-            }
-            Level::Warn => {
-                tracing::warn!(error.code = slug, request.id = request_id, cause, "request refused")
-            }
-            Level::Error => {
-                tracing::error!(error.code = slug, request.id = request_id, cause, "request refused")
-            }
+            Level::Debug => line!(debug),
+            Level::Info => line!(info),
+            Level::Warn => line!(warn),
+            Level::Error => line!(error),
         }
     }
 }

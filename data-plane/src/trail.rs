@@ -50,6 +50,8 @@ pub(crate) struct Trail {
     policies: Vec<String>,
     arguments: Bytes,
     bytes_in: u64,
+    /// A limit has been charged for the request.
+    charged: bool,
     span: tracing::Span,
 }
 
@@ -74,6 +76,7 @@ impl Trail {
             policies: Vec::new(),
             arguments: Bytes::new(),
             bytes_in: 0,
+            charged: false,
             span: tracing::Span::none(),
         }
     }
@@ -160,14 +163,23 @@ impl Trail {
         }
     }
 
+    /// Row 10 is passed: how many requests come so far is bounded.
+    pub(crate) fn charged(&mut self) {
+        self.charged = true;
+    }
+
+    /// Whether a refusal gets a record of its own: as many as limits allow, and a bounded number beside.
+    fn is_recorded_alone(&self, principal: &Principal) -> bool {
+        self.charged || principal.client().limit.records_refusal(self.started)
+    }
+
     pub(crate) fn decided_by(&mut self, policies: &[Box<str>]) {
         self.policies = policies.iter().map(|policy| String::from(&**policy)).collect();
     }
 
-    /// What the call's records have in common. `None` before the caller is known.
-    pub(crate) fn facts(&mut self) -> Option<CallFacts> {
-        let (place, principal) = (self.place.as_ref()?, self.principal.as_ref()?);
-        Some(CallFacts {
+    /// What the records of a call have in common.
+    pub(crate) fn facts(&mut self, place: &EndpointEvidence, principal: &Principal) -> CallFacts {
+        CallFacts {
             tenant: Arc::clone(place.tenant()),
             call: self.call,
             client: Some(principal.client_id()),
@@ -189,7 +201,7 @@ impl Trail {
                 .to_owned(),
             bytes_in: self.bytes_in,
             started: self.started,
-        })
+        }
     }
 
     /// Begins the span of the call towards the agent; only where spans are exported.
@@ -218,11 +230,13 @@ impl Trail {
             self.decided_by(refusal.policies());
         }
         let recorder = &self.worker.shared.recorder.clone();
-        match self.facts() {
-            Some(facts) => recorder.refused(&facts, code, status, &rendered.body),
-            // Whoever could not be told who it is: counted, not recorded one by one.
-            None => {
-                if let Some(place) = &self.place {
+        match (self.place.clone(), self.principal.clone()) {
+            (Some(place), Some(principal)) if self.is_recorded_alone(&principal) => {
+                recorder.refused(&self.facts(&place, &principal), code, status, &rendered.body);
+            }
+            // Whose caller is not known, or sends too many: counted, not recorded one by one.
+            (place, _) => {
+                if let Some(place) = place {
                     let tenant = place.tenant();
                     recorder.count(tenant.id, tenant.rev, place.endpoint().id, self.peer.address.ip(), code);
                 }

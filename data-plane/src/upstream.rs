@@ -7,6 +7,7 @@ mod error;
 mod exchange;
 mod forward;
 mod headers;
+mod meters;
 mod origin;
 mod pool;
 mod reply;

@@ -1,13 +1,14 @@
 //! What runs ends when it is no longer allowed: with the key's end, with a drain, and when a new snapshot would refuse it.
 //!
 //! Each forwarded call carries one future, [`Cut`], that resolves with the reason. It asks again only when its own
-//! tenant's revision has moved; a stream that is still allowed goes on, so that a reload cuts nothing by itself. One task
+//! tenant's configuration has moved; a stream that is still allowed goes on, so that a reload cuts nothing by itself. One task
 //! per worker follows the changes and wakes those concerned, so that a call pays for being watched with nothing but a
 //! place in a list.
 
 use std::{
     cell::{Cell, RefCell},
     future::Future,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -19,6 +20,7 @@ use errors::ErrorCode;
 use ids::{TenantId, UpstreamId};
 use seams::Timestamp;
 use tokio::time::Sleep;
+use wire::v1::ToolState;
 
 use crate::{
     checks::{Grounds, Principal},
@@ -43,8 +45,8 @@ pub(crate) struct Watchers(RefCell<Map<TenantId, Rc<Group>>>);
 struct Group {
     /// Moves whenever the members have to ask again.
     turn: Cell<u64>,
-    /// The revision at the last turn.
-    rev: Cell<Option<u64>>,
+    /// The configuration's digest at the last turn.
+    seen: Cell<Option<[u8; 32]>>,
     places: RefCell<Places>,
 }
 
@@ -56,20 +58,20 @@ struct Places {
 }
 
 impl Watchers {
-    /// The group of a tenant that is at `rev`.
-    fn group(&self, tenant: TenantId, rev: u64) -> Rc<Group> {
+    /// The group of a tenant whose configuration has this digest.
+    fn group(&self, tenant: TenantId, seen: [u8; 32]) -> Rc<Group> {
         let mut groups = self.0.borrow_mut();
-        let new = || Rc::new(Group { rev: Cell::new(Some(rev)), ..Group::default() });
+        let new = || Rc::new(Group { seen: Cell::new(Some(seen)), ..Group::default() });
         Rc::clone(groups.entry(tenant).or_insert_with(new))
     }
 
-    /// Who has to ask again: the calls of every tenant whose revision moved; with `everyone`, all.
+    /// Who has to ask again: the calls of every tenant whose configuration moved; with `everyone`, all.
     fn advance(&self, fleet: &Fleet, everyone: bool) -> Vec<Waker> {
         let mut woken = Vec::new();
         self.0.borrow_mut().retain(|tenant, group| {
-            let rev = fleet.tenant(*tenant).map(|tenant| tenant.rev);
-            if everyone || rev != group.rev.get() {
-                group.rev.set(rev);
+            let now = fleet.tenant(*tenant).map(|tenant| tenant.digest);
+            if everyone || now != group.seen.get() {
+                group.seen.set(now);
                 group.turn.set(group.turn.get() + 1);
                 woken.append(&mut group.places.borrow_mut().wakers.iter().flatten().cloned().collect());
             }
@@ -107,6 +109,8 @@ pub(crate) struct Standing {
     pub(crate) endpoint: Arc<EndpointIndex>,
     pub(crate) upstream: UpstreamId,
     pub(crate) principal: Principal,
+    /// Where the caller is.
+    pub(crate) address: IpAddr,
     pub(crate) grounds: Grounds,
     /// Whether the caller keeps it open as long as it likes: such a stream ends as soon as a drain begins.
     pub(crate) keeps_open: bool,
@@ -120,9 +124,10 @@ pub(crate) struct Cut {
     place: Option<usize>,
     /// The group's turn at which was asked last; `None` before the first time.
     turn: Option<u64>,
-    /// The revision that was asked last.
-    rev: u64,
-    /// The key's end, by the revision that was asked last.
+    /// Digest of the configuration that was asked last. Its revision would not do: after a restore of the control plane
+    /// a number may come again.
+    seen: [u8; 32],
+    /// The key's end, by the configuration that was asked last.
     not_after: Option<Timestamp>,
     /// Towards it.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -130,10 +135,10 @@ pub(crate) struct Cut {
 
 impl Cut {
     pub(crate) fn new(worker: Rc<Worker>, standing: Standing) -> Self {
-        let group = worker.watchers.group(standing.tenant.id, standing.tenant.rev);
-        let rev = standing.tenant.rev;
+        let group = worker.watchers.group(standing.tenant.id, standing.tenant.digest);
+        let seen = standing.tenant.digest;
         let not_after = standing.principal.not_after();
-        Self { worker, standing, group, place: None, turn: None, rev, not_after, sleep: None }
+        Self { worker, standing, group, place: None, turn: None, seen, not_after, sleep: None }
     }
 
     /// The reason to end, if the state of now has one.
@@ -145,16 +150,16 @@ impl Cut {
         let standing = &self.standing;
         let asked = self.worker.with_fleet(|fleet| {
             let tenant = fleet.tenant(standing.tenant.id).ok_or(ErrorCode::EndpointNotFound)?;
-            if tenant.rev == self.rev {
+            if tenant.digest == self.seen {
                 Ok(None)
             } else {
-                standing.still(tenant).map(|end| Some((tenant.rev, end)))
+                standing.still(tenant).map(|end| Some((tenant.digest, end)))
             }
         });
         match asked {
             Ok(None) => None,
-            Ok(Some((rev, not_after))) => {
-                (self.rev, self.not_after, self.sleep) = (rev, not_after, None);
+            Ok(Some((seen, not_after))) => {
+                (self.seen, self.not_after, self.sleep) = (seen, not_after, None);
                 None
             }
             Err(code) => Some(code),
@@ -230,6 +235,9 @@ impl Standing {
         let endpoint = tenant.endpoints.get(&self.endpoint.slug).filter(|now| now.id == self.endpoint.id);
         let endpoint =
             endpoint.filter(|now| now.enabled && !tenant.suspended).ok_or(ErrorCode::EndpointNotFound)?;
+        if !endpoint.admits(self.address) {
+            return Err(ErrorCode::AddressRefused);
+        }
         let attached = endpoint.attachments.iter().find(|attachment| attachment.upstream.enabled);
         let upstream = attached.map(|attachment| &attachment.upstream).filter(|now| now.id == self.upstream);
         let upstream = upstream.ok_or(ErrorCode::NoUpstream)?;
@@ -257,6 +265,11 @@ impl Standing {
             Grounds::Tool(called) => {
                 let tool =
                     tool(&called.name).filter(|now| now.id == called.id).ok_or(ErrorCode::ToolNotGranted)?;
+                match tool.state {
+                    ToolState::Approved => {}
+                    ToolState::Quarantined => return Err(ErrorCode::ToolQuarantined),
+                    _ => return Err(ErrorCode::ToolNotApproved),
+                }
                 let decision = decisions::decide_tool(tenant, client, tool);
                 decision.code(policy::Action::CallTool).map_or(Ok(()), Err)
             }

@@ -17,7 +17,6 @@ use std::{
 
 use arc_swap::{ArcSwap, Cache};
 use connection::{Connection, Registered, Wish};
-use futures_util::FutureExt as _;
 use ids::CallId;
 use seams::Monotonic;
 use tokio::{
@@ -29,6 +28,7 @@ use crate::{
     app::Shared,
     decisions::Decisions,
     drain::Phase,
+    listener,
     meters::Meters,
     snapshot::{index::Map, store::Fleet},
     tasks, upstream,
@@ -38,6 +38,8 @@ use crate::{
 /// After a drain began, a connection that has been idle so long is closed. Until then it may send one more request, whose
 /// response tells it to go.
 const IDLE_GRACE: Duration = Duration::from_secs(2);
+/// After new connections are refused, one that is being opened has so long to arrive: a few round trips.
+const NEARLY_CONNECTED: Duration = Duration::from_millis(250);
 /// How often connections are looked at: that much later than allowed a silent one is closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Between the end of a drain and the worker's: time for last bytes to leave.
@@ -162,8 +164,11 @@ async fn accept(worker: &Rc<Worker>, listener: tokio::net::TcpListener) {
             () = &mut over => break,
         }
     }
-    // What the kernel holds at this very moment is still served.
-    while let Some(accepted) = listener.accept().now_or_never() {
+    // Whoever is connected already, or nearly, is still served; whoever comes now finds the next proxy.
+    if let Err(error) = listener::refuse_new(&listener) {
+        tracing::warn!(%error, "new connections may be reset while the listener closes");
+    }
+    while let Ok(accepted) = tokio::time::timeout(NEARLY_CONNECTED, listener.accept()).await {
         worker.admit(accepted).await;
     }
 }

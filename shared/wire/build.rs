@@ -12,11 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".portcullis.v1.Tool.definition")
         .bytes(".portcullis.v1.ToolDefinition.definition")
         // These hold secrets; `redacted.rs` says what of them may be shown.
-        .skip_debug([
-            ".portcullis.v1.TenantKey",
-            ".portcullis.v1.Replace",
-            ".portcullis.v1.EnrolRequest",
-        ])
+        .skip_debug([".portcullis.v1.TenantKey", ".portcullis.v1.Replace", ".portcullis.v1.EnrolRequest"])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -62,7 +62,8 @@ async fn health_and_metrics_are_on_the_admin_listener_alone() {
     status(running.api_addr, "/v1/tenants").await;
     let metrics =
         reqwest::get(format!("http://{}/metrics", running.admin_addr)).await.unwrap().text().await.unwrap();
-    let route = "http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/v1/tenants\"";
+    let route =
+        "http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/v1/tenants\"";
     assert!(metrics.contains(route), "{metrics}");
     running.shutdown().await;
 }

@@ -1,5 +1,7 @@
 //! The admin API's conventions, against a running control plane and real Postgres.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+
 mod conditions;
 mod listeners;
 mod lists;

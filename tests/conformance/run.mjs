@@ -1,7 +1,7 @@
 // The MCP conformance suite against an upstream of our own, directly and through the gateway.
 //   node tests/conformance/run.mjs [--profile up] [--up .portcullis/up.json | --url ENDPOINT, key in MCP_KEY] [--direct]
-// Without --up or --url it starts `portcullis up` for itself and sets a tenant up in it: a client that is granted what
-// the upstream has, by name, on an endpoint that is closed to everything else. Prints a row per scenario; the last line
+// Without --up or --url it starts `portcullis up` for itself and sets a tenant up in it: a client that is granted the
+// upstream's tools and prompts by name and its resources by URI, on an endpoint that is closed to everything else. Prints a row per scenario; the last line
 // is `conformance: direct A/B, gateway C/D, lost N` (passed/failed checks over both sets). Fails when a check is lost or
 // the upstream itself scores below its baseline.
 import { mkdirSync } from "node:fs";
@@ -26,12 +26,26 @@ const { values: options } = parseArgs({
 });
 const out = inRoot("target/conformance");
 
+/** What the client is granted of the upstream, beside its tools. One scenario reads a resource that does not exist. */
+const GRANTED = {
+  prompts: [
+    "test_simple_prompt",
+    "test_prompt_with_arguments",
+    "test_prompt_with_embedded_resource",
+    "test_prompt_with_image",
+    "test_input_required_result_prompt",
+  ],
+  uris: ["test://*"],
+  completion: true,
+  tasks: true,
+};
+
 /** The endpoint with its key: a given one, or one made for this run. */
 async function endpoint(upstream) {
   if (options.url) return { url: options.url, key: process.env.MCP_KEY };
   const up = await gateway({ up: options.up, profile: options.profile, dir: `${out}/run`, portBase: 7700 });
   const tenant = `conformance-${Date.now().toString(36)}`;
-  const { endpoints, key } = await provision(up, { tenant, servers: [{ slug: "suite", url: upstream }] });
+  const { endpoints, key } = await provision(up, { tenant, servers: [{ slug: "suite", url: upstream, ...GRANTED }] });
   return { url: endpoints.suite, key };
 }
 

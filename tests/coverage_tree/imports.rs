@@ -5,12 +5,29 @@ use std::collections::BTreeMap;
 use crate::tree::{self, Source};
 
 /// Rule 1: decisions are pure. Words that would bring I/O or a clock into a pure crate.
-const IMPURE: &[&str] =
-    &["tokio::", "sqlx::", "axum::", "tonic::", "redis::", "std::fs", "std::net::Tcp", "SystemTime", "Instant::now"];
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "sqlx::",
+    "axum::",
+    "tonic::",
+    "redis::",
+    "std::fs",
+    "std::net::Tcp",
+    "SystemTime",
+    "Instant::now",
+];
 
 #[test]
 fn pure_crates_have_no_io_and_no_clock() {
-    let pure = ["shared/ids", "shared/policy", "shared/limits", "shared/errors", "shared/seams", "shared/mcp", "shared/egress"];
+    let pure = [
+        "shared/ids",
+        "shared/policy",
+        "shared/limits",
+        "shared/errors",
+        "shared/seams",
+        "shared/mcp",
+        "shared/egress",
+    ];
     let offences: Vec<_> = tree::sources(&pure, &[".rs"])
         .iter()
         // The one seam to the machine's clock.
@@ -41,11 +58,12 @@ fn sql_is_only_in_queries_and_db() {
             || path == "control-plane/src/db.rs"
             || path.starts_with("control-plane/src/db/")
     };
-    let offences: Vec<_> = tree::sources(&["control-plane/src", "data-plane/src", "cli/src", "shared"], &[".rs"])
-        .iter()
-        .filter(|source| !allowed(&source.path) && !source.is_test())
-        .flat_map(|source| uses(source, &["sqlx::"]))
-        .collect();
+    let offences: Vec<_> =
+        tree::sources(&["control-plane/src", "data-plane/src", "cli/src", "shared"], &[".rs"])
+            .iter()
+            .filter(|source| !allowed(&source.path) && !source.is_test())
+            .flat_map(|source| uses(source, &["sqlx::"]))
+            .collect();
     assert!(offences.is_empty(), "{offences:#?}");
 }
 

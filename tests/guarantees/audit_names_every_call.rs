@@ -14,10 +14,16 @@ async fn a_call_has_intent_and_outcome_and_a_refusal_its_reason() {
     let answer = caller.call("echo").await;
     assert_eq!(caller.call("erase").await.code(), "tool_not_granted");
 
-    eventually("both calls are stored", async || tenant.audit("phase=outcome&method=tools/call").await.len() == 2).await;
+    eventually("both calls are stored", async || {
+        tenant.audit("phase=outcome&method=tools/call").await.len() == 2
+    })
+    .await;
     let outcomes = tenant.audit("phase=outcome&method=tools/call").await;
     let (refused, allowed) = (&outcomes[0], &outcomes[1]);
-    assert_eq!((refused["decision"].as_str(), refused["code"].as_str()), (Some("refused"), Some("tool_not_granted")));
+    assert_eq!(
+        (refused["decision"].as_str(), refused["code"].as_str()),
+        (Some("refused"), Some("tool_not_granted"))
+    );
     assert_eq!(allowed["decision"], "allowed", "{allowed}");
     for record in [refused, allowed] {
         assert_eq!(record["client_id"], endpoint.client.as_str());

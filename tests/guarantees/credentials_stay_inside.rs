@@ -13,10 +13,13 @@ async fn the_callers_key_is_stripped_and_the_upstreams_credential_is_injected() 
     tenant.grant(&endpoint, &["echo"]).await;
     let secret = "canary-5f1d0c7e-upstream";
     let credentials = format!("/upstreams/{}/credentials?wait=applied", endpoint.upstream);
-    let made = tenant.post(&credentials, json!({"header": "Authorization", "value": format!("Bearer {secret}")})).await;
+    let made = tenant
+        .post(&credentials, json!({"header": "Authorization", "value": format!("Bearer {secret}")}))
+        .await;
     assert!(!made.to_string().contains(secret), "a secret is answered as a fingerprint only");
 
-    let caller = endpoint.caller().with_header("cookie", "session=1").with_header("x-forwarded-for", "9.9.9.9");
+    let caller =
+        endpoint.caller().with_header("cookie", "session=1").with_header("x-forwarded-for", "9.9.9.9");
     assert_eq!(caller.call("echo").await.tool_text(), "ok: echo");
     let seen = upstream.calls().pop().unwrap();
     assert_eq!(seen.headers["authorization"], format!("Bearer {secret}"));
@@ -40,8 +43,12 @@ async fn neither_keys_nor_credentials_are_in_the_database() {
     let credentials = format!("/upstreams/{}/credentials", endpoint.upstream);
     tenant.post(&credentials, json!({"header": "X-Api-Key", "value": secret})).await;
     tenant.grant(&endpoint, &["echo"]).await;
-    endpoint.caller().request("tools/call", json!({"name": "echo", "arguments": {"text": "canary-argument"}})).await;
-    harness::eventually("the call is recorded", async || !tenant.audit("phase=outcome").await.is_empty()).await;
+    endpoint
+        .caller()
+        .request("tools/call", json!({"name": "echo", "arguments": {"text": "canary-argument"}}))
+        .await;
+    harness::eventually("the call is recorded", async || !tenant.audit("phase=outcome").await.is_empty())
+        .await;
 
     let mut connection = sqlx::PgConnection::connect(&gateway.database_url).await.unwrap();
     let tables = sqlx::query("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")

@@ -79,11 +79,7 @@ async fn revoked_rotated_and_disabled_keys_stop_working() {
         .await;
     let new = Caller::new(&endpoint.url, &text(&rotated, "key"));
     assert_eq!((new.call("echo").await.status, endpoint.caller().call("echo").await.status), (200, 200));
-    tenant
-        .admin
-        .delete(&format!("{}{keys}/{}?wait=applied", tenant.base, endpoint.key_id))
-        .await
-        .unwrap();
+    tenant.admin.delete(&format!("{}{keys}/{}?wait=applied", tenant.base, endpoint.key_id)).await.unwrap();
     assert_eq!((new.call("echo").await.status, endpoint.caller().call("echo").await.status), (200, 401));
 
     let client = format!("{}/clients/{}?wait=applied", tenant.base, endpoint.client);

@@ -34,13 +34,15 @@ async fn a_role_grants_classes_and_only_classified_tools() {
     let upstream = Upstream::start(vec![tool("look", "Looks"), tool("change", "Changes")]).await;
     let tenant = gateway.tenant("acme").await;
     let endpoint = tenant.endpoint("tools", &upstream).await;
-    let tools = tenant.admin.get(&format!("{}/tools?upstream_id={}", tenant.base, endpoint.upstream)).await.unwrap();
+    let tools =
+        tenant.admin.get(&format!("{}/tools?upstream_id={}", tenant.base, endpoint.upstream)).await.unwrap();
     let change = tools["items"].as_array().unwrap().iter().find(|tool| tool["name"] == "change").unwrap();
     let path = format!("{}/tools/{}?wait=applied", tenant.base, change["id"].as_str().unwrap());
     tenant.admin.patch(&path, json!({"class": "write"})).await.unwrap();
 
     let role = harness::text(&tenant.post("/roles", json!({"name": "readers"})).await, "id");
-    let action = json!({"action": "call_tool", "upstream": endpoint.upstream, "tools": {"classes": ["read"]}});
+    let action =
+        json!({"action": "call_tool", "upstream": endpoint.upstream, "tools": {"classes": ["read"]}});
     tenant.post("/grants", json!({"subject": {"role": role}, "actions": [action]})).await;
     let assign = format!("{}/clients/{}/roles/{role}?wait=applied", tenant.base, endpoint.client);
     tenant.admin.put(&assign, json!({})).await.unwrap();
@@ -61,7 +63,8 @@ async fn a_prefix_names_tools_apart_and_the_upstream_sees_its_own_name() {
     let tenant = gateway.tenant("acme").await;
     let endpoint = tenant.endpoint("tools", &upstream).await;
     tenant.grant(&endpoint, &["echo"]).await;
-    let attached = tenant.admin.get(&format!("{}/endpoints/{}/upstreams", tenant.base, endpoint.id)).await.unwrap();
+    let attached =
+        tenant.admin.get(&format!("{}/endpoints/{}/upstreams", tenant.base, endpoint.id)).await.unwrap();
     let attachment = harness::text(&attached["items"][0], "id");
     let path = format!("{}/endpoints/{}/upstreams/{attachment}", tenant.base, endpoint.id);
     tenant.admin.delete(&path).await.unwrap();

@@ -175,3 +175,123 @@ async fn a_pool_hears_and_speaks_of_its_own_tenants_only() {
     let refused = upload(&gateway, &apart, [4; 16], records).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
 }
+
+/// A configuration stream that stays open, greeted with `hello`.
+async fn stay(gateway: &Gateway, member: &Member, hello: v1::Hello) -> tonic::Streaming<v1::ControlMessage> {
+    let hello = v1::ProxyMessage { body: Some(proxy_message::Body::Hello(hello)) };
+    let hello = futures_util::stream::iter([hello]);
+    let open = futures_util::StreamExt::chain(hello, futures_util::stream::pending());
+    ConfigClient::new(member.channel(gateway)).stream(open).await.unwrap().into_inner()
+}
+
+async fn lives(gateway: &Gateway, member: &Member) {
+    harness::eventually("the proxy lives", async || {
+        let proxy = gateway.operator.get(&format!("/v1/proxies/{}", member.proxy)).await.unwrap();
+        proxy["live"] == json!(true)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_proxy_claims_to_hold_gives_it_no_tenant_and_proves_no_revision() {
+    let gateway = Gateway::with_proxies(0).await;
+    let tenant = gateway.tenant("acme").await;
+    let id: TenantId = tenant.id.parse().unwrap();
+    gateway.operator.post("/v1/pools", json!({"slug": "apart"})).await.unwrap();
+    let apart = gateway.operator.post("/v1/join-tokens", json!({"pool": "apart"})).await.unwrap();
+    let apart = Member::join(&gateway, &SecretString::from(harness::text(&apart, "token"))).await;
+    let shared = Member::join(&gateway, &token(&gateway).await).await;
+
+    let claim = |rev| v1::Hello {
+        boot: vec![1; 16],
+        schema_min: 1,
+        schema_max: 1,
+        have: vec![v1::Have { tenant_id: id.uuid().as_bytes().to_vec(), rev, digest: vec![9; 32] }],
+        ..v1::Hello::default()
+    };
+    let _streams = (stay(&gateway, &apart, claim(1)).await, stay(&gateway, &shared, claim(1_000_000)).await);
+    lives(&gateway, &apart).await;
+    lives(&gateway, &shared).await;
+    let refused = upload(&gateway, &apart, [4; 16], vec![record(id, apart.proxy, [4; 16], 1)]).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied, "another pool's tenant");
+    let report = gateway.operator.get(&format!("{}/revisions/2", tenant.base)).await.unwrap();
+    assert_eq!(report["convergence"]["applied"], 0, "a revision that was never made: {report}");
+    assert_eq!(
+        upload(&gateway, &shared, [4; 16], vec![record(id, shared.proxy, [4; 16], 1)]).await.unwrap(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_proxy_is_not_listened_to_on_streams_it_has_open() {
+    let gateway = Gateway::with_proxies(0).await;
+    let tenant = gateway.tenant("acme").await;
+    let id: TenantId = tenant.id.parse().unwrap();
+    let member = Member::join(&gateway, &token(&gateway).await).await;
+    let (batches, queued) = tokio::sync::mpsc::channel(4);
+    let batch =
+        |seq| v1::AuditBatch { boot: vec![4; 16], records: vec![record(id, member.proxy, [4; 16], seq)] };
+    let mut audit = AuditClient::new(member.channel(&gateway));
+    batches.send(batch(1)).await.unwrap();
+    let mut acks =
+        audit.upload(tokio_stream::wrappers::ReceiverStream::new(queued)).await.unwrap().into_inner();
+    assert_eq!(acks.message().await.unwrap().unwrap().seq, 1);
+    let mut commands = v1::commands_client::CommandsClient::new(member.channel(&gateway))
+        .watch(v1::WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+
+    gateway.operator.delete(&format!("/v1/proxies/{}", member.proxy)).await.unwrap();
+    batches.send(batch(2)).await.unwrap();
+    assert_eq!(acks.message().await.unwrap_err().code(), Code::Unauthenticated);
+    tenant
+        .post("/upstreams", json!({"slug": "tools", "name": "tools", "url": "https://mcp.example.com/mcp"}))
+        .await;
+    assert_eq!(commands.message().await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(tenant.audit("phase=outcome").await.len(), 1);
+}
+
+#[tokio::test]
+async fn names_of_builds_cannot_hurt() {
+    let gateway = Gateway::with_proxies(0).await;
+    let join = token(&gateway).await;
+    let join = crypto::join::parse(secrecy::ExposeSecret::expose_secret(&join)).unwrap();
+    let (_, csr_der) = request();
+    let request =
+        v1::EnrolRequest { join_token: join.token_text().to_owned(), csr_der, build: "a\0b".to_owned() };
+    let channel = harness::member::enrol_channel(&gateway);
+    v1::enrol_client::EnrolClient::new(channel).enrol(request).await.unwrap();
+
+    let member = Member::join(&gateway, &token(&gateway).await).await;
+    let hello = v1::Hello {
+        boot: vec![1; 16],
+        schema_min: 1,
+        schema_max: 1,
+        build: "\0".to_owned(),
+        ..v1::Hello::default()
+    };
+    let _stream = stay(&gateway, &member, hello).await;
+    lives(&gateway, &member).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_join_tokens_is_slowed_down() {
+    let gateway = Gateway::with_proxies(0).await;
+    let mut enrol = v1::enrol_client::EnrolClient::new(harness::member::enrol_channel(&gateway));
+    let (_, csr_der) = request();
+    let mut limited = None;
+    for guess in 0..1_500 {
+        let join_token = crypto::key::mint(crypto::KeyKind::JoinToken, &seams::SystemEntropy).text;
+        let join_token = secrecy::ExposeSecret::expose_secret(&join_token).to_owned();
+        let request = v1::EnrolRequest { join_token, csr_der: csr_der.clone(), build: String::new() };
+        let refused = enrol.enrol(request).await.unwrap_err();
+        if refused.code() == Code::ResourceExhausted {
+            limited = Some(guess);
+            break;
+        }
+        assert_eq!(refused.code(), Code::Unauthenticated);
+    }
+    let limited = limited.expect("every guess is looked up");
+    assert!(limited >= 600, "after {limited}");
+}

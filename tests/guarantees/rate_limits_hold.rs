@@ -12,7 +12,8 @@ async fn a_client_gets_its_burst_and_then_a_time_to_wait() {
     let tenant = gateway.tenant("acme").await;
     let endpoint = tenant.endpoint("tools", &upstream).await;
     tenant.grant(&endpoint, &["echo"]).await;
-    let limit = json!({"subject": {"client": endpoint.client}, "per_minute": 1, "burst": 5, "concurrency": 0});
+    let limit =
+        json!({"subject": {"client": endpoint.client}, "per_minute": 1, "burst": 5, "concurrency": 0});
     tenant.post("/limits?wait=applied", limit).await;
 
     let caller = endpoint.caller();
@@ -37,7 +38,8 @@ async fn calls_in_flight_are_limited_and_released() {
     let tenant = gateway.tenant("acme").await;
     let endpoint = tenant.endpoint("tools", &upstream).await;
     tenant.grant(&endpoint, &["slow"]).await;
-    let limit = json!({"subject": {"client": endpoint.client}, "per_minute": 600, "burst": 600, "concurrency": 2});
+    let limit =
+        json!({"subject": {"client": endpoint.client}, "per_minute": 600, "burst": 600, "concurrency": 2});
     tenant.post("/limits?wait=applied", limit).await;
     let ok = json!({"content": [{"type": "text", "text": "done"}]});
     for _ in 0..2 {

@@ -87,7 +87,11 @@ async fn strange_hosts_origins_and_addresses_are_refused() {
     let caller = endpoint.caller();
     let rebound = caller.clone().with_header("host", "evil.example");
     let refused = rebound.call("echo").await;
-    assert_eq!((refused.status, refused.code().as_str()), (404, "endpoint_not_found"), "an unknown host has no endpoints");
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (404, "endpoint_not_found"),
+        "an unknown host has no endpoints"
+    );
     let page = caller.clone().with_header("origin", "https://evil.example");
     let refused = page.call("echo").await;
     assert_eq!((refused.status, refused.code().as_str()), (403, "origin_refused"));

@@ -30,7 +30,10 @@ async fn a_session_is_sealed_and_bound_to_its_client() {
         let other = text(&tenant.post("/clients", json!({"name": format!("thief {revision}")})).await, "id");
         let relation = format!("{}/clients/{other}/endpoints/{}?wait=applied", tenant.base, endpoint.id);
         tenant.admin.put(&relation, json!({})).await.unwrap();
-        let key = text(&tenant.post(&format!("/clients/{other}/keys?wait=applied"), json!({"name": "k"})).await, "key");
+        let key = text(
+            &tenant.post(&format!("/clients/{other}/keys?wait=applied"), json!({"name": "k"})).await,
+            "key",
+        );
         let thief = Caller::new(&endpoint.url, &key)
             .with_header("mcp-protocol-version", revision)
             .with_header("mcp-session-id", &id);

@@ -20,10 +20,17 @@ async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> Twin {
     let tenant = gateway.tenant(slug).await;
     let endpoint = tenant.endpoint("tools", upstream).await;
     let grant = tenant.grant(&endpoint, &["echo"]).await;
-    let items = async |path: &str| tenant.admin.get(&format!("{}{path}", tenant.base)).await.unwrap()["items"].clone();
+    let items = async |path: &str| {
+        tenant.admin.get(&format!("{}{path}", tenant.base)).await.unwrap()["items"].clone()
+    };
     let role = text(&tenant.post("/roles", json!({"name": "readers"})).await, "id");
-    tenant.admin.put(&format!("{}/clients/{}/roles/{role}", tenant.base, endpoint.client), json!({})).await.unwrap();
-    let limit = json!({"subject": {"client": endpoint.client}, "per_minute": 60, "burst": 60, "concurrency": 0});
+    tenant
+        .admin
+        .put(&format!("{}/clients/{}/roles/{role}", tenant.base, endpoint.client), json!({}))
+        .await
+        .unwrap();
+    let limit =
+        json!({"subject": {"client": endpoint.client}, "per_minute": 60, "burst": 60, "concurrency": 0});
     let limit = text(&tenant.post("/limits", limit).await, "id");
     let credential = json!({"header": "X-Api-Key", "value": "secret"});
     let credential =
@@ -73,7 +80,9 @@ fn body(operation: &str, ids: &Ids) -> Value {
         "update_grant" => json!({"actions": actions}),
         "update_tool" => json!({"class": "write"}),
         "approve_tool" => json!({"class": "read"}),
-        "create_limit" => json!({"subject": {"tool": ids["tool"]}, "per_minute": 6, "burst": 6, "concurrency": 0}),
+        "create_limit" => {
+            json!({"subject": {"tool": ids["tool"]}, "per_minute": 6, "burst": 6, "concurrency": 0})
+        }
         "update_limit" => json!({"per_minute": 7}),
         "update_tenant" => json!({"name": "renamed"}),
         "reject_tool" | "discover_upstream" | "assign_client_role" | "allow_client_endpoint" => json!({}),
@@ -100,7 +109,8 @@ struct Seen {
 async fn ask(gateway: &Gateway, token: &str, method: &str, path: &str, body: Option<Value>) -> Seen {
     let http = reqwest::Client::new();
     let method: Method = method.to_uppercase().parse().unwrap();
-    let mut request = http.request(method.clone(), format!("{}{path}", gateway.control_url)).bearer_auth(token);
+    let mut request =
+        http.request(method.clone(), format!("{}{path}", gateway.control_url)).bearer_auth(token);
     if let Some(body) = body {
         let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         request = request.header("content-type", media).body(body.to_string());
@@ -157,7 +167,8 @@ async fn a_foreign_id_is_answered_like_one_that_does_not_exist() {
         for (method, operation) in operations.as_object().unwrap() {
             let id = operation["operationId"].as_str().unwrap();
             let has_body = operation.get("requestBody").is_some();
-            let names: Vec<_> = a.ids.keys().filter(|name| path.contains(&format!("{{{name}}}"))).copied().collect();
+            let names: Vec<_> =
+                a.ids.keys().filter(|name| path.contains(&format!("{{{name}}}"))).copied().collect();
             // Each id of the path in turn is B's, the others are A's own.
             for name in names {
                 if name == "rev" {
@@ -189,12 +200,16 @@ async fn a_foreign_id_is_answered_like_one_that_does_not_exist() {
             }
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let query = parameter["name"].as_str().unwrap();
-                let Some(name) = query.strip_suffix("_id").filter(|_| parameter["in"] == "query") else { continue };
+                let Some(name) = query.strip_suffix("_id").filter(|_| parameter["in"] == "query") else {
+                    continue;
+                };
                 let Some(id_of_b) = b.ids.get(name) else { continue };
                 let path = fill(path, &a.ids);
-                let with_foreign = ask(&gateway, &token, method, &format!("{path}?{query}={id_of_b}"), None).await;
+                let with_foreign =
+                    ask(&gateway, &token, method, &format!("{path}?{query}={id_of_b}"), None).await;
                 let random = random_like(id_of_b);
-                let with_random = ask(&gateway, &token, method, &format!("{path}?{query}={random}"), None).await;
+                let with_random =
+                    ask(&gateway, &token, method, &format!("{path}?{query}={random}"), None).await;
                 assert_eq!(with_foreign, with_random, "{id}, query {query}");
                 asked += 1;
             }
@@ -207,7 +222,18 @@ async fn a_foreign_id_is_answered_like_one_that_does_not_exist() {
 /// Everything B's administrator can see, but for the audit log.
 async fn everything(twin: &Twin) -> Vec<Value> {
     let mut seen = Vec::new();
-    for path in ["", "/upstreams", "/endpoints", "/clients", "/roles", "/grants", "/tools", "/limits", "/admin-tokens", "/revisions"] {
+    for path in [
+        "",
+        "/upstreams",
+        "/endpoints",
+        "/clients",
+        "/roles",
+        "/grants",
+        "/tools",
+        "/limits",
+        "/admin-tokens",
+        "/revisions",
+    ] {
         seen.push(twin.tenant.admin.get(&format!("{}{path}", twin.tenant.base)).await.unwrap());
     }
     seen
@@ -226,7 +252,11 @@ async fn operators_resources_are_closed_to_tenants() {
             if open {
                 continue;
             }
-            let filled = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect::<Vec<_>>().join("/");
+            let filled = path
+                .split('/')
+                .map(|part| if part.starts_with('{') { "x" } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
             let stranger = reqwest::Client::new()
                 .request(method.to_uppercase().parse().unwrap(), format!("{}{filled}", gateway.control_url))
                 .header("content-type", "application/json")

@@ -87,7 +87,10 @@ async fn an_event_stream_is_relayed_message_by_message() {
     upstream.next(Behaviour::Hang(progress.clone()));
     let mut response = caller.open(body).await;
     let first = response.chunk().await.unwrap().unwrap();
-    assert!(String::from_utf8_lossy(&first).contains("notifications/progress"), "before the stream has ended");
+    assert!(
+        String::from_utf8_lossy(&first).contains("notifications/progress"),
+        "before the stream has ended"
+    );
     drop(response);
 
     let done = json!({"content": [{"type": "text", "text": "done"}]});

@@ -30,7 +30,8 @@ impl Answer {
     #[must_use]
     pub fn json(&self) -> Value {
         let text = String::from_utf8_lossy(&self.body);
-        let last = text.lines().filter_map(|line| line.strip_prefix("data:")).rfind(|data| !data.trim().is_empty());
+        let last =
+            text.lines().filter_map(|line| line.strip_prefix("data:")).rfind(|data| !data.trim().is_empty());
         serde_json::from_str(last.unwrap_or(&text)).unwrap_or(Value::Null)
     }
     /// The stable code of a refusal, wherever it stands; empty for an answer that is none.
@@ -93,10 +94,25 @@ impl Caller {
 
     /// Sends exactly these bytes.
     pub async fn send(&self, method: reqwest::Method, body: impl Into<reqwest::Body>) -> Answer {
+        self.try_send(method, body).await.unwrap()
+    }
+
+    /// Sends exactly these bytes; an error is one of the connection.
+    pub async fn try_send(
+        &self,
+        method: reqwest::Method,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::Result<Answer> {
         let response =
-            self.http.request(method, &self.url).headers(self.headers.clone()).body(body).send().await.unwrap();
+            self.http.request(method, &self.url).headers(self.headers.clone()).body(body).send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, body: response.bytes().await.unwrap_or_default() }
+        Ok(Answer { status, headers, body: response.bytes().await? })
+    }
+
+    /// Calls a tool in the modern revision; an error is one of the connection, not a refusal.
+    pub async fn try_call(&self, tool: &str) -> reqwest::Result<Answer> {
+        let (caller, body) = self.modern("tools/call", json!({"name": tool, "arguments": {"text": "hello"}}));
+        caller.try_send(reqwest::Method::POST, body.to_string()).await
     }
 
     /// The response of a request, for reading its stream as it comes.
@@ -117,7 +133,8 @@ impl Caller {
             "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {}
         });
-        let mut caller = self.clone().with_header("mcp-protocol-version", MODERN).with_header("mcp-method", method);
+        let mut caller =
+            self.clone().with_header("mcp-protocol-version", MODERN).with_header("mcp-method", method);
         if let Some(name) = params["name"].as_str().or(params["uri"].as_str()) {
             caller = caller.with_header("mcp-name", name);
         }

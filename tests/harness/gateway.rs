@@ -19,8 +19,8 @@ use data_plane::{
     control,
 };
 use portcullis_cli::{rest::Rest, up::demo};
-use secrecy::{ExposeSecret as _, SecretString};
 use seams::{Entropy, SystemClock, SystemEntropy};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -73,21 +73,40 @@ impl Gateway {
         install_tls_provider();
         let entropy: &dyn Entropy = &SystemEntropy;
         let database_url = Servers::of_this_run().new_database().await;
+        let master_key = FileKek::generate_file(entropy).to_vec();
+        let operator_token = key::mint(key::KeyKind::OperatorToken, entropy).text;
+        Self::on(database_url, master_key, operator_token, count).await
+    }
+
+    /// Another control plane of the same installation: the same database and master key, no proxies yet.
+    pub async fn replica(&self) -> Self {
+        let Settings { master_key, operator_token, .. } = &self.settings;
+        Self::on(self.database_url.clone(), master_key.clone(), operator_token.clone(), 0).await
+    }
+
+    async fn on(
+        database_url: String,
+        master_key: Vec<u8>,
+        operator_token: SecretString,
+        count: usize,
+    ) -> Self {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let mut settings = Settings {
-            master_key: FileKek::generate_file(entropy).to_vec(),
-            operator_token: key::mint(key::KeyKind::OperatorToken, entropy).text,
-            enrol: any,
-            streams: any,
-            api: any,
-        };
+        let mut settings = Settings { master_key, operator_token, enrol: any, streams: any, api: any };
         let control = start_control(&settings, &database_url).await;
-        (settings.api, settings.enrol, settings.streams) = (control.api_addr, control.enrol_addr, control.grpc_addr);
+        (settings.api, settings.enrol, settings.streams) =
+            (control.api_addr, control.enrol_addr, control.grpc_addr);
         let control_url = format!("http://{}", control.api_addr);
         let operator = Rest::new(&control_url, settings.operator_token.clone(), None).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let mut gateway =
-            Self { control_url, database_url, operator, proxies: Vec::new(), control: Some(control), settings, dir };
+        let mut gateway = Self {
+            control_url,
+            database_url,
+            operator,
+            proxies: Vec::new(),
+            control: Some(control),
+            settings,
+            dir,
+        };
         for _ in 0..count {
             gateway.add_proxy().await;
         }
@@ -163,11 +182,22 @@ impl Gateway {
         let made = self.operator.post("/v1/tenants", json!({"slug": slug, "name": slug})).await.unwrap();
         let id = text(&made, "id");
         let base = format!("/v1/tenants/{id}");
-        let token =
-            self.operator.post(&format!("{base}/admin-tokens"), json!({"name": "test", "scopes": ["*"]})).await.unwrap();
+        let token = self
+            .operator
+            .post(&format!("{base}/admin-tokens"), json!({"name": "test", "scopes": ["*"]}))
+            .await
+            .unwrap();
         let admin_token = SecretString::from(text(&token, "token"));
         let admin = self.operator.with_token(admin_token.clone());
-        Tenant { id, slug: slug.to_owned(), base, admin, admin_token, gateway: if self.proxies.is_empty() { String::new() } else { self.url(0) }, operator: self.operator.clone() }
+        Tenant {
+            id,
+            slug: slug.to_owned(),
+            base,
+            admin,
+            admin_token,
+            gateway: if self.proxies.is_empty() { String::new() } else { self.url(0) },
+            operator: self.operator.clone(),
+        }
     }
 
     /// Where proxies join.
@@ -238,7 +268,8 @@ impl Tenant {
         let upstream_id = text(&made, "id");
         let endpoint = self.post("/endpoints", json!({"slug": slug, "name": slug})).await;
         let id = text(&endpoint, "id");
-        self.post(&format!("/endpoints/{id}/upstreams"), json!({"upstream_id": upstream_id, "prefix": ""})).await;
+        self.post(&format!("/endpoints/{id}/upstreams"), json!({"upstream_id": upstream_id, "prefix": ""}))
+            .await;
         let client = text(&self.post("/clients", json!({"name": slug})).await, "id");
         self.admin.put(&format!("{}/clients/{client}/endpoints/{id}", self.base), json!({})).await.unwrap();
         let key = self.post(&format!("/clients/{client}/keys"), json!({"name": "first"})).await;

@@ -55,8 +55,13 @@ pub async fn enrol(
     let token = join::parse(token.expose_secret()).unwrap();
     let request =
         v1::EnrolRequest { join_token: token.token_text().to_owned(), csr_der, build: "by hand".to_owned() };
-    let channel = channel(gateway.enrol_addr(), blind());
-    Ok(EnrolClient::new(channel).enrol(request).await?.into_inner())
+    Ok(EnrolClient::new(enrol_channel(gateway)).enrol(request).await?.into_inner())
+}
+
+/// A connection to the port where proxies join.
+#[must_use]
+pub fn enrol_channel(gateway: &Gateway) -> Channel {
+    channel(gateway.enrol_addr(), blind())
 }
 
 impl Member {
@@ -82,8 +87,7 @@ impl Member {
             proof,
             build: "by hand".to_owned(),
         };
-        let channel = channel(gateway.enrol_addr(), blind());
-        Ok(EnrolClient::new(channel).renew(request).await?.into_inner())
+        Ok(EnrolClient::new(enrol_channel(gateway)).renew(request).await?.into_inner())
     }
 
     /// A connection to the proxies' port that shows this identity.
@@ -127,6 +131,7 @@ fn channel(addr: SocketAddr, mut config: ClientConfig) -> Channel {
             let config = config.clone();
             async move {
                 let stream = TcpStream::connect(addr).await?;
+                stream.set_nodelay(true)?;
                 let name = ServerName::try_from(wire::CONTROL_NAME).map_err(std::io::Error::other)?;
                 tokio_rustls::TlsConnector::from(config).connect(name, stream).await.map(TokioIo::new)
             }

@@ -35,9 +35,13 @@ pub struct Servers {
 impl Servers {
     /// The run's servers. Panics outside a run, naming the command to use: no test skips itself.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "nextest hands the set-up script's result over in the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nextest hands the set-up script's result over in the environment"
+    )]
     pub fn of_this_run() -> Self {
-        let path = std::env::var(SERVERS_VARIABLE).expect("run the tests by `cargo nextest run` or `make test`");
+        let path =
+            std::env::var(SERVERS_VARIABLE).expect("run the tests by `cargo nextest run` or `make test`");
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
@@ -52,7 +56,10 @@ impl Servers {
         let entropy: &dyn seams::Entropy = &SystemEntropy;
         let name = format!("t_{}", hex::encode(entropy.bytes::<8>()));
         let mut admin = PgConnection::connect(&self.database("postgres")).await.unwrap();
-        admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))).await.unwrap();
+        admin
+            .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")))
+            .await
+            .unwrap();
         admin.close().await.unwrap();
         self.database(&name)
     }

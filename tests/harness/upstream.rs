@@ -137,10 +137,20 @@ impl Upstream {
     }
 }
 
-async fn answer(State(shared): State<Arc<Mutex<Shared>>>, http: Method, headers: HeaderMap, body: Bytes) -> Response {
-    shared.lock().received.push(Received { http: http.clone(), headers: headers.clone(), body: body.clone() });
+async fn answer(
+    State(shared): State<Arc<Mutex<Shared>>>,
+    http: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    shared.lock().received.push(Received {
+        http: http.clone(),
+        headers: headers.clone(),
+        body: body.clone(),
+    });
     if http != Method::POST {
-        let status = if http == Method::DELETE { StatusCode::NO_CONTENT } else { StatusCode::METHOD_NOT_ALLOWED };
+        let status =
+            if http == Method::DELETE { StatusCode::NO_CONTENT } else { StatusCode::METHOD_NOT_ALLOWED };
         return plain(status);
     }
     let Ok(message) = serde_json::from_slice::<Value>(&body) else { return plain(StatusCode::BAD_REQUEST) };
@@ -210,7 +220,8 @@ async fn act(behaviour: Behaviour, id: &Value, modern: bool) -> Response {
             with_type(StatusCode::OK, "text/event-stream", Body::from(text))
         }
         Behaviour::Raw { status, content_type, headers, body } => {
-            let mut response = with_type(StatusCode::from_u16(status).unwrap(), content_type, Body::from(body));
+            let mut response =
+                with_type(StatusCode::from_u16(status).unwrap(), content_type, Body::from(body));
             for (name, value) in headers {
                 response.headers_mut().insert(name, value.parse().unwrap());
             }

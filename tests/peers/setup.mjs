@@ -38,9 +38,11 @@ class Api {
 const PLENTY = { per_minute: 10_000_000, burst: 10_000_000, concurrency: 0 };
 
 /**
- * Makes a tenant with one endpoint per server of `servers` (`{slug, url, tools}`; `tools`: names of granted tools, or
- * absent for everything the server has), and one client with one key that may use them all. `roles`: into how many
- * roles, each with a grant of its own, the granted tools are dealt. Returns `{tenant, key, endpoints: {slug: url}}`.
+ * Makes a tenant with one endpoint per server of `servers`, and one client with one key that may use them all. A server
+ * is `{slug, url, tools, prompts, uris, completion, tasks}`: what of it is granted. `tools`: names, absent for each that
+ * it has; `prompts`: names; `uris`: patterns of resources to read and to subscribe to; all else absent for none.
+ * `roles`: into how many roles, each with a grant of its own, the tools are dealt. Returns
+ * `{tenant, key, endpoints: {slug: url}}`.
  */
 export async function provision(up, { tenant: slug, servers, roles = 1 }) {
   const operator = new Api(up.control_url, up.operator_token);
@@ -62,7 +64,7 @@ export async function provision(up, { tenant: slug, servers, roles = 1 }) {
     await admin.post(`${base}/endpoints/${endpoint.id}/upstreams`, { upstream_id: upstream.id, prefix: "" });
     await admin.put(`${base}/clients/${client.id}/endpoints/${endpoint.id}`);
     const names = await approveAll(admin, base, upstream.id);
-    await grant(admin, base, client.id, upstream.id, server.tools ?? names, roles, server.tools === undefined);
+    await grant(admin, base, client.id, upstream.id, { ...server, tools: server.tools ?? names }, roles);
     endpoints[server.slug] = `${up.gateway_url}/${slug}/${server.slug}/mcp`;
   }
   // The last write waits until every proxy has applied it, and with it all before.
@@ -83,20 +85,22 @@ async function approveAll(admin, base, upstream) {
   return tools.map((tool) => tool.name);
 }
 
-/** Grants `names`, dealt over `roles` roles that the client all has; with `everything`, also all that is no tool. */
-async function grant(admin, base, client, upstream, names, roles, everything) {
+/** Grants what `server` says; its tools dealt over `roles` roles that the client all has, the rest to the first. */
+async function grant(admin, base, client, upstream, server, roles) {
+  const { tools, prompts, uris, completion, tasks } = server;
+  const rest = [
+    prompts && { action: "get_prompt", upstream, prompts: { names: prompts } },
+    uris && { action: "read_resource", upstream, uris },
+    uris && { action: "subscribe", upstream, uris },
+    completion && { action: "complete", upstream },
+    tasks && { action: "use_tasks", upstream },
+  ];
   for (let index = 0; index < roles; index++) {
     const role = await admin.post(`${base}/roles`, { name: `${upstream}-${index}` });
     await admin.put(`${base}/clients/${client}/roles/${role.id}`);
-    const tools = names.filter((_, at) => at % roles === index);
-    const actions = [{ action: "call_tool", upstream, tools: { names: tools } }];
-    if (everything && index === 0) {
-      actions.push({ action: "get_prompt", upstream, prompts: "all" });
-      actions.push({ action: "read_resource", upstream, uris: ["*"] });
-      actions.push({ action: "subscribe", upstream, uris: ["*"] });
-      actions.push({ action: "complete", upstream });
-      actions.push({ action: "use_tasks", upstream });
-    }
+    const names = tools.filter((_, at) => at % roles === index);
+    const actions = [{ action: "call_tool", upstream, tools: { names } }];
+    if (index === 0) actions.push(...rest.filter(Boolean));
     await admin.post(`${base}/grants`, { subject: { role: role.id }, effect: "permit", actions });
   }
 }

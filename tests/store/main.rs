@@ -1,6 +1,9 @@
 //! What Postgres itself guarantees, whatever the code above it does.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+
 mod catalogue;
+mod pools;
 mod roles;
 mod transactions;
 

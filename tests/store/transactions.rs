@@ -122,7 +122,7 @@ async fn a_hundred_interleaved_requests_on_one_connection_never_see_each_other()
     }
     let requests = (0..100).map(|n| {
         let (slug, base, admin) = tenants[n % 2].clone();
-        tokio::task::spawn(async move {
+        async move {
             let path = format!("{base}/clients");
             let request = admin.get(&path);
             match n % 5 {
@@ -137,10 +137,8 @@ async fn a_hundred_interleaved_requests_on_one_connection_never_see_each_other()
                     assert_eq!(names, [slug]);
                 }
             }
-        })
+        }
     });
-    for ended in join_all(requests).await {
-        ended.unwrap();
-    }
+    join_all(requests).await;
     running.shutdown().await;
 }

@@ -28,6 +28,12 @@ impl Account {
         self.switch.is_some()
     }
 
+    /// The user id that servers run under.
+    #[must_use]
+    pub fn uid(self) -> u32 {
+        self.switch.map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid)
+    }
+
     /// Makes `command` run as this account.
     pub fn apply(self, command: &mut Command) {
         if let Some((uid, gid)) = self.switch {

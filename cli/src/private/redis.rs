@@ -26,6 +26,7 @@ pub struct Server {
     port: u16,
     password: SecretString,
     process: ProcessId,
+    log: PathBuf,
 }
 
 impl Server {
@@ -43,8 +44,8 @@ impl Server {
             "bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {}\ndir {}\nlogfile {}\nsave \"\"\n\
              appendonly no\ndaemonize no\n",
             password.expose_secret(),
-            dir.display(),
-            log.display()
+            quoted(dir),
+            quoted(&log)
         );
         files::write_private(&config, text.as_bytes()).map_err(io_error("write the Redis configuration"))?;
         let mut command = Command::new(&binary);
@@ -55,7 +56,7 @@ impl Server {
         let process = ProcessId::of(child.id());
         thread::spawn(move || child.wait());
         let not_ready = || PrivateError::NotReady { what: "Redis", seconds: READY_SECONDS, log: log.clone() };
-        let server = Self { port, password, process: process.ok_or_else(not_ready)? };
+        let server = Self { port, password, process: process.ok_or_else(not_ready)?, log: log.clone() };
         for _ in 0..READY_SECONDS * 50 {
             if server.answers() {
                 return Ok(server);
@@ -81,6 +82,12 @@ impl Server {
         self.process
     }
 
+    /// Where the server writes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// Stops the server.
     pub fn stop(&self) {
         stop_process(self.process, Signal::TERM, Duration::from_secs(5));
@@ -96,6 +103,11 @@ impl Server {
             && stream.read_exact(&mut reply).is_ok()
             && reply == *b"+OK\r\n+PONG\r\n"
     }
+}
+
+/// A path as one word of the configuration file.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// `redis-server`, or the program of Debian's redis-tools that becomes it under that name: the tools bring no service

@@ -1,7 +1,8 @@
-//! Bringing a run up, step by step, and taking it down again.
+//! Bringing a run up, step by step.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    ffi::OsString,
+    net::{Ipv4Addr, TcpListener, TcpStream, ToSocketAddrs as _},
     path::Path,
     time::Duration,
 };
@@ -9,242 +10,226 @@ use std::{
 use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
 use seams::{Entropy, SystemEntropy};
+use url::Url;
 
 use super::{
     Options, Ports,
     certificates::{self, LocalTls},
     demo::{self, Demo},
     places::Places,
-    processes::{Child, Processes},
+    processes::{Child, Entry, Processes, Stop},
     snippets,
     summary::{ProxyResult, UpResult, say},
 };
 use crate::{
     files,
     private::{postgres, redis},
-    rest::{Rest, http_client},
+    rest::{Rest, RestError, http_client},
 };
 
 /// How long a plane may take from its start to ready.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(120);
+const STEP: Duration = Duration::from_millis(25);
 
-/// A running `up`.
-#[derive(Debug)]
-pub(super) struct Run {
-    processes: Processes,
-    places: Places,
-    result: UpResult,
-}
-
-/// What the steps hand to each other.
-struct Plan {
+/// What is to run.
+pub(super) struct Plan {
     options: Options,
     ports: Ports,
     places: Places,
     tls: Option<LocalTls>,
 }
 
-impl Run {
-    pub(super) async fn bring_up(options: Options, places: Places) -> anyhow::Result<Self> {
-        let mut processes = Processes::take_over(places.processes())?;
+impl Plan {
+    pub(super) fn new(options: Options, places: Places) -> anyhow::Result<Self> {
         let ports = Ports(options.port_base);
         let tls = options.tls.then(|| certificates::ensure(&places)).transpose()?;
-        let plan = Plan { options, ports, places: places.clone(), tls };
-        match plan.start_all(&mut processes).await {
-            Ok(result) => {
-                files::write_private(&places.up_json(), &serde_json::to_vec_pretty(&result)?)?;
-                Ok(Self { processes, places, result })
-            }
-            Err(error) => {
-                processes.stop()?;
-                Err(error)
-            }
-        }
+        Ok(Self { options, ports, places, tls })
     }
 
-    pub(super) fn result(&self) -> &UpResult {
-        &self.result
-    }
-
-    /// The name of the first process that ends by itself.
-    pub(super) async fn first_death(&self) -> String {
-        loop {
-            if let Some(entry) = self.processes.first_dead() {
-                return entry.name.clone();
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    pub(super) fn stop(self) -> anyhow::Result<()> {
-        self.processes.stop()?;
-        std::fs::remove_file(self.places.up_json())?;
-        Ok(())
-    }
-}
-
-impl Plan {
-    async fn start_all(&self, processes: &mut Processes) -> anyhow::Result<UpResult> {
+    /// Starts everything, in the order in which it needs each other. What runs when this ends early is in `processes`.
+    pub(super) async fn start_all(&self, processes: &mut Processes) -> anyhow::Result<UpResult> {
         self.check_ports()?;
         let database_url = self.database(processes)?;
         let redis_url = self.redis(processes)?;
         let operator_token = self.operator_token()?;
-        say("Starting the control plane …")?;
+        say("Starting the control plane …");
         self.control(processes, &database_url).await?;
         let ca = self.tls.as_ref().map(|tls| tls.ca.as_path());
         let operator = Rest::new(&self.url(self.ports.api()), operator_token.clone(), ca)?;
         if !self.options.no_demo {
-            self.demo_server(processes)?;
+            self.demo_server(processes).await?;
         }
-        let mut proxies = Vec::new();
-        for index in 0..self.options.proxies {
-            say(&format!("Starting proxy {index} …"))?;
-            proxies.push(self.proxy(processes, index, &operator).await?);
-        }
+        let proxies = self.proxies(processes, &operator).await?;
         let demo = if self.options.no_demo {
             None
         } else {
-            say("Preparing the demo tenant …")?;
-            let file = self.places.secret("demo.json");
-            Some(demo::ensure(&operator, &file, self.ports.demo()).await?)
+            say("Preparing the demo tenant …");
+            let wanted = demo::Wanted {
+                file: &self.places.secret("demo.json"),
+                port: self.ports.demo(),
+                fresh: self.options.fresh,
+            };
+            let log = self.places.log("proxy-0");
+            let demo = demo::ensure(&operator, &wanted).await;
+            Some(demo.with_context(|| format!("prepare the demo tenant; the proxy's log is {}", log.display()))?)
         };
         Ok(self.result(demo, &operator_token, database_url, redis_url, proxies))
     }
 
     /// Says which port is taken before anything is started.
     fn check_ports(&self) -> anyhow::Result<()> {
-        for port in self.ports.all(self.options.proxies) {
+        let base = self.options.port_base;
+        let other = if base < 60_000 { base + 1_000 } else { 7400 };
+        for port in self.ports.used(&self.options) {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
-                format!("port {port} is taken; choose other ports with --port-base, for example --port-base 8400")
+                format!("port {port} is taken; choose other ports with --port-base, for example --port-base {other}")
             })?;
         }
         Ok(())
     }
 
     fn database(&self, processes: &mut Processes) -> anyhow::Result<String> {
-        if let Some(url) = &self.options.database_url {
-            return Ok(url.clone());
+        if let Some(url) = self.options.database_url() {
+            return Ok(url.to_owned());
         }
-        say("Starting a private Postgres …")?;
+        let data = self.places.data()?;
+        let directory = data.join("pg");
+        say(if directory.exists() { "Starting the private Postgres …" } else { "Making a private Postgres …" });
         let cluster = postgres::Cluster::start(
             &postgres::Places {
-                data: &self.places.data.join("pg"),
-                socket_dir: &self.places.data.join("sock"),
+                data: &directory,
+                socket_dir: &data.join("sock"),
                 password_file: &self.places.secret("postgres.password"),
             },
             postgres::Durability::Full,
             &SystemEntropy,
         )?;
-        processes.adopt("postgres", cluster.process(), true)?;
+        processes.adopt(Entry {
+            name: "postgres".to_owned(),
+            process: cluster.process(),
+            stop: Stop::Interrupt,
+            log: cluster.log(),
+        })?;
         Ok(cluster.url("postgres"))
     }
 
     fn redis(&self, processes: &mut Processes) -> anyhow::Result<Option<String>> {
-        if let Some(url) = &self.options.redis_url {
-            return Ok(Some(url.clone()));
+        if let Some(url) = self.options.redis_url() {
+            reachable(url)?;
+            return Ok(Some(url.to_owned()));
         }
-        if !self.options.redis && self.options.proxies < 2 {
+        if !self.options.private_redis() {
             return Ok(None);
         }
-        say("Starting a private Redis …")?;
+        say("Starting a private Redis …");
         let dir = self.places.root.join("redis");
         let password = self.places.secret("redis.password");
         let server = redis::Server::start(&dir, self.ports.redis(), &password, &SystemEntropy)?;
-        processes.adopt("redis", server.process(), false)?;
+        processes.adopt(Entry {
+            name: "redis".to_owned(),
+            process: server.process(),
+            stop: Stop::Terminate,
+            log: server.log(),
+        })?;
         Ok(Some(server.url()))
     }
 
     fn operator_token(&self) -> anyhow::Result<SecretString> {
         let entropy: &dyn Entropy = &SystemEntropy;
-        let bytes = files::read_or_create(&self.places.secret("operator.token"), || {
+        let bytes = files::read_or_create(&self.places.secret(Places::OPERATOR_TOKEN), || {
             crypto::key::mint(crypto::key::KeyKind::OperatorToken, entropy).text.expose_secret().into()
         })?;
-        files::read_or_create(&self.places.secret("master.key"), || crypto::FileKek::generate_file(entropy).to_vec())?;
+        let master_key = self.places.secret(Places::MASTER_KEY);
+        files::read_or_create(&master_key, || crypto::FileKek::generate_file(entropy).to_vec())?;
         Ok(SecretString::from(String::from_utf8(bytes).context("read the operator token")?))
     }
 
     async fn control(&self, processes: &mut Processes, database_url: &str) -> anyhow::Result<()> {
         let ports = self.ports;
-        let mut arguments = vec!["control".into()];
-        for (flag, port) in [
-            ("--listen", ports.api()),
-            ("--enrol-listen", ports.enrol()),
-            ("--streams-listen", ports.streams()),
-            ("--admin-listen", ports.control_admin()),
-        ] {
-            arguments.extend([flag.into(), format!("127.0.0.1:{port}").into()]);
-        }
-        for (flag, port) in
-            [("--control-url", ports.api()), ("--auth-url", ports.auth()), ("--gateway-url", ports.gateway(0))]
-        {
-            arguments.extend([flag.into(), self.url(port).into()]);
-        }
-        arguments.extend(["--master-key-file".into(), self.places.secret("master.key").into()]);
-        arguments.extend(["--operator-token-file".into(), self.places.secret("operator.token").into()]);
-        arguments.extend(self.tls_arguments());
-        let log = self.places.log("control");
-        let environment = vec![("DATABASE_URL", database_url.to_owned())];
-        processes.start(Child { name: "control", arguments, environment, log: log.clone() })?;
-        self.wait_ready(processes, ports.control_admin(), &log).await
+        let mut arguments = Arguments::of("control");
+        arguments.address("--listen", ports.api());
+        arguments.address("--enrol-listen", ports.enrol());
+        arguments.address("--streams-listen", ports.streams());
+        arguments.address("--admin-listen", ports.control_admin());
+        arguments.pair("--control-url", self.url(ports.api()));
+        arguments.pair("--auth-url", self.url(ports.auth()));
+        arguments.pair("--gateway-url", self.url(ports.gateway(0)));
+        arguments.pair("--master-key-file", self.places.secret(Places::MASTER_KEY));
+        arguments.pair("--operator-token-file", self.places.secret(Places::OPERATOR_TOKEN));
+        arguments.tls(self.tls.as_ref());
+        processes.start(Child {
+            name: "control",
+            stop: Stop::Terminate,
+            arguments: arguments.0,
+            environment: vec![("DATABASE_URL", database_url.to_owned())],
+            // Meant for another server than the private one.
+            without: if self.options.database_url().is_none() { &["PG"] } else { &[] },
+            log: self.places.log("control"),
+        })?;
+        self.wait_ready(processes, ports.control_admin(), &self.places.log("control")).await
     }
 
-    fn demo_server(&self, processes: &mut Processes) -> anyhow::Result<()> {
-        let arguments = vec!["demo-server".into(), "--port".into(), self.ports.demo().to_string().into()];
+    async fn demo_server(&self, processes: &mut Processes) -> anyhow::Result<()> {
+        let mut arguments = Arguments::of("demo-server");
+        arguments.pair("--port", self.ports.demo().to_string());
         let log = self.places.log("demo-server");
-        processes.start(Child { name: "demo-server", arguments, environment: Vec::new(), log })?;
-        Ok(())
+        processes.start(child("demo-server", Stop::Terminate, arguments, &log))?;
+        let address = (Ipv4Addr::LOCALHOST, self.ports.demo());
+        wait_until(processes, &log, async || tokio::net::TcpStream::connect(address).await.is_ok()).await
     }
 
-    async fn proxy(&self, processes: &mut Processes, index: u16, operator: &Rest) -> anyhow::Result<ProxyResult> {
+    async fn proxies(&self, processes: &mut Processes, operator: &Rest) -> anyhow::Result<Vec<ProxyResult>> {
+        let count = self.options.proxies;
+        say(&if count == 1 { "Starting the proxy …".to_owned() } else { format!("Starting {count} proxies …") });
+        let mut started = Vec::new();
+        for index in 0..count {
+            started.push(self.start_proxy(processes, index, operator).await?);
+        }
+        let mut proxies = Vec::new();
+        for (index, pid) in (0..).zip(started) {
+            let admin = self.ports.proxy_admin(index);
+            self.wait_ready(processes, admin, &self.places.log(&format!("proxy-{index}"))).await?;
+            let identity = data_plane::control::enrolled_as(&self.places.proxy(index))?;
+            proxies.push(ProxyResult {
+                id: identity.context("the proxy is ready without an identity")?.to_string(),
+                url: self.url(self.ports.gateway(index)),
+                admin_url: format!("http://127.0.0.1:{admin}"),
+                pid,
+            });
+            // Used up.
+            files::remove(&self.places.secret(&format!("proxy-{index}.join")))?;
+        }
+        Ok(proxies)
+    }
+
+    /// Starts a proxy that joins if it has no identity yet; returns its process number.
+    async fn start_proxy(&self, processes: &mut Processes, index: u16, operator: &Rest) -> anyhow::Result<u32> {
         let name = format!("proxy-{index}");
         let state = self.places.proxy(index);
-        files::private_dir(&state)?;
-        let log = self.places.log(&name);
-        let mut arguments = vec!["proxy".into()];
-        arguments.extend(["--listen".into(), format!("127.0.0.1:{}", self.ports.gateway(index)).into()]);
-        arguments.extend(["--admin-listen".into(), format!("127.0.0.1:{}", self.ports.proxy_admin(index)).into()]);
-        arguments.extend(["--enrol-url".into(), format!("https://127.0.0.1:{}", self.ports.enrol()).into()]);
-        arguments.extend(["--streams-url".into(), format!("https://127.0.0.1:{}", self.ports.streams()).into()]);
-        arguments.extend(["--state-dir".into(), state.clone().into()]);
-        arguments.extend(self.tls_arguments());
-        if data_plane::control::enrolled_as(&state)?.is_none() {
+        let mut arguments = Arguments::of("proxy");
+        arguments.address("--listen", self.ports.gateway(index));
+        arguments.address("--admin-listen", self.ports.proxy_admin(index));
+        arguments.pair("--enrol-url", format!("https://127.0.0.1:{}", self.ports.enrol()));
+        arguments.pair("--streams-url", format!("https://127.0.0.1:{}", self.ports.streams()));
+        arguments.pair("--state-dir", &state);
+        arguments.tls(self.tls.as_ref());
+        if !has_identity(&state, operator).await? {
+            files::private_dir(&state)?;
             let token = self.places.secret(&format!("{name}.join"));
             files::write_private(&token, demo::join_token(operator).await?.expose_secret().as_bytes())?;
-            arguments.extend(["--join-token-file".into(), token.into()]);
+            arguments.pair("--join-token-file", token);
         }
-        let process = processes.start(Child { name: &name, arguments, environment: Vec::new(), log: log.clone() })?;
-        self.wait_ready(processes, self.ports.proxy_admin(index), &log).await?;
-        Ok(ProxyResult {
-            id: data_plane::control::enrolled_as(&state)?.context("the proxy is ready without an identity")?.to_string(),
-            url: self.url(self.ports.gateway(index)),
-            admin_url: format!("http://127.0.0.1:{}", self.ports.proxy_admin(index)),
-            pid: process.pid,
-        })
-    }
-
-    fn tls_arguments(&self) -> Vec<std::ffi::OsString> {
-        let Some(tls) = &self.tls else { return Vec::new() };
-        vec!["--tls-cert".into(), tls.certificate.clone().into(), "--tls-key".into(), tls.key.clone().into()]
+        let log = self.places.log(&name);
+        Ok(processes.start(child(&name, Stop::TerminateTogether, arguments, &log))?.pid)
     }
 
     async fn wait_ready(&self, processes: &Processes, admin_port: u16, log: &Path) -> anyhow::Result<()> {
         let http = http_client(None)?;
         let url = format!("http://127.0.0.1:{admin_port}/readyz");
-        let mut waited = Duration::ZERO;
-        loop {
-            if http.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {
-                return Ok(());
-            }
-            if let Some(dead) = processes.first_dead() {
-                bail!("{} ended; see {}", dead.name, log.display());
-            }
-            if waited >= READY {
-                bail!("not ready after {} s; see {}", READY.as_secs(), log.display());
-            }
-            let step = Duration::from_millis(50);
-            tokio::time::sleep(step).await;
-            waited += step;
-        }
+        wait_until(processes, log, async || {
+            http.get(&url).send().await.is_ok_and(|response| response.status().is_success())
+        })
+        .await
     }
 
     fn url(&self, port: u16) -> String {
@@ -262,14 +247,15 @@ impl Plan {
     ) -> UpResult {
         let gateway_url = self.url(self.ports.gateway(0));
         let ca_file = self.tls.as_ref().map(|tls| tls.ca.display().to_string());
+        let ca = ca_file.as_deref();
         let endpoint_url = demo.as_ref().map(|demo| format!("{gateway_url}{}", demo.path));
         let pair = demo.as_ref().zip(endpoint_url.as_deref());
         let arguments = serde_json::json!({"a": 2, "b": 3});
         UpResult {
             control_url: self.url(self.ports.api()),
             auth_url: self.url(self.ports.auth()),
-            curl: pair.map(|(demo, url)| snippets::curl(url, &demo.api_key, ca_file.as_deref(), "add", &arguments)),
-            snippets: pair.map(|(demo, url)| snippets::all("portcullis-demo", url, &demo.api_key)),
+            curl: pair.map(|(demo, url)| snippets::curl(url, &demo.api_key, ca, "add", &arguments)),
+            snippets: pair.map(|(demo, url)| snippets::all("portcullis-demo", url, &demo.api_key, ca)),
             endpoint_url,
             gateway_url,
             tenant: demo.as_ref().map(|demo| demo.tenant.clone()),
@@ -284,4 +270,76 @@ impl Plan {
             proxies,
         }
     }
+}
+
+/// Arguments of one of our own commands.
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn of(command: &str) -> Self {
+        Self(vec![command.into()])
+    }
+
+    fn pair(&mut self, flag: &str, value: impl Into<OsString>) {
+        self.0.extend([flag.into(), value.into()]);
+    }
+
+    fn address(&mut self, flag: &str, port: u16) {
+        self.pair(flag, format!("127.0.0.1:{port}"));
+    }
+
+    fn tls(&mut self, tls: Option<&LocalTls>) {
+        if let Some(tls) = tls {
+            self.pair("--tls-cert", &tls.certificate);
+            self.pair("--tls-key", &tls.key);
+        }
+    }
+}
+
+fn child<'a>(name: &'a str, stop: Stop, arguments: Arguments, log: &Path) -> Child<'a> {
+    Child { name, stop, arguments: arguments.0, environment: Vec::new(), without: &["PG"], log: log.to_owned() }
+}
+
+/// Whether the proxy whose state this is still belongs to the installation. If not, as when the database was made anew, the
+/// state is set aside, not deleted: there may be audit records in it that were not uploaded.
+async fn has_identity(state: &Path, operator: &Rest) -> anyhow::Result<bool> {
+    let Some(id) = data_plane::control::enrolled_as(state)? else { return Ok(false) };
+    match operator.get(&format!("/v1/proxies/{id}")).await {
+        Ok(proxy) if proxy["revoked_at"].is_null() => return Ok(true),
+        Ok(_) => {}
+        Err(RestError::Refused { status, .. }) if status.as_u16() == 404 => {}
+        Err(error) => return Err(error).context("ask for the proxy"),
+    }
+    let aside = state.with_file_name(format!("{id}-not-of-this-installation"));
+    say(&format!("{id} is not of this installation any more; its state is kept in {}", aside.display()));
+    std::fs::rename(state, &aside).with_context(|| format!("set {} aside", state.display()))?;
+    Ok(false)
+}
+
+async fn wait_until(processes: &Processes, log: &Path, mut holds: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
+    let mut waited = Duration::ZERO;
+    while !holds().await {
+        if let Some(dead) = processes.first_dead() {
+            bail!(dead.obituary());
+        }
+        if waited >= READY {
+            bail!("not ready after {} s; see {}", READY.as_secs(), log.display());
+        }
+        tokio::time::sleep(STEP).await;
+        waited += STEP;
+    }
+    Ok(())
+}
+
+/// Whether something answers where a given Redis should be. The URL may hold a password, so no message shows it whole.
+fn reachable(url: &str) -> anyhow::Result<()> {
+    let url = Url::parse(url).context("the Redis URL cannot be read")?;
+    if !["redis", "rediss"].contains(&url.scheme()) {
+        bail!("the Redis URL must begin with redis:// or rediss://");
+    }
+    let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(6379));
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let connects = |address| TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok();
+    let mut addresses = (bare, port).to_socket_addrs().with_context(|| format!("look up the Redis server {host}"))?;
+    if addresses.any(connects) { Ok(()) } else { bail!("no Redis answers at {host}:{port}") }
 }

@@ -1,116 +1,141 @@
 //! `portcullis up`: both planes on this machine, supervised, with private servers and a demo tenant.
 
+mod bring_up;
 pub mod certificates;
 pub mod demo;
+mod detach;
 mod options;
 pub mod places;
 pub mod processes;
+mod signals;
 pub mod snippets;
-mod bring_up;
 pub mod summary;
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 pub use options::{Options, Ports};
 use rustix::process::Signal;
 
-use self::{bring_up::Run, places::Places, processes::Recorded};
+use self::{
+    bring_up::Plan,
+    places::{Lock, Places},
+    processes::{Processes, Recorded},
+    signals::Asked,
+    summary::{UpResult, say},
+};
 use crate::private::stop_process;
+
+/// Longer than every process may take that it stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(400);
 
 /// Runs until Ctrl-C, SIGTERM, or the end of one of its processes; with `--detach` returns when everything runs.
 pub async fn up(options: Options) -> anyhow::Result<()> {
-    let mut places = Places::prepare(&options.dir).context("prepare the state directory")?;
-    if let Some(other) = Recorded::read(&places.processes()).running_supervisor() {
-        bail!("already running (process {}); stop it with `portcullis down`", other.pid);
-    }
-    if options.fresh {
-        // What still runs on the old data is stopped before the data goes.
-        processes::Processes::take_over(places.processes())?.stop()?;
-        places.wipe().context("delete the earlier state")?;
-        places = Places::prepare(&options.dir).context("prepare the state directory")?;
-    }
     if options.detach {
-        return detach(&options, &places).await;
+        return detach::start(&options).await;
     }
-    let run = Run::bring_up(options, places).await?;
-    summary::print(run.result())?;
-    let outcome = tokio::select! {
-        asked = crate::run::asked_to_stop() => asked.map_err(Into::into),
-        name = run.first_death() => Err(anyhow::anyhow!("{name} ended; see .portcullis/logs/{name}.log")),
-    };
-    summary::say("Stopping …")?;
-    run.stop()?;
+    if options.background {
+        // Closing the terminal it was started from ends it no more.
+        rustix::process::setsid().context("leave the terminal")?;
+    }
+    let mut asked = Asked::listen()?;
+    let places = Places::prepare(&options.dir).with_context(|| format!("prepare {}", options.dir.display()))?;
+    let Some(_lock) = places.lock().context("take the directory")? else { return Err(already_running(&places)) };
+    places.forget_result().context("remove the earlier result")?;
+    let mut processes = Processes::take_over(places.processes()).context("stop what an earlier run left")?;
+    let outcome = supervise(options, &places, &mut processes, &mut asked).await;
+    places.forget_result().context("remove the result")?;
+    if processes.any() {
+        say("Stopping …");
+        processes.stop().context("stop everything")?;
+        say("Stopped.");
+    }
     outcome
 }
 
-/// Starts the same command in the background and waits for its result.
-async fn detach(options: &Options, places: &Places) -> anyhow::Result<()> {
-    use std::os::unix::process::CommandExt as _;
-    let log = places.log("up");
-    let out = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
-    // A result of an earlier run must not be taken for this one's.
-    std::fs::remove_file(places.up_json()).or_else(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })?;
-    let mut command = std::process::Command::new(std::env::current_exe()?);
-    command.arg("up").arg("--dir").arg(&places.root).args(background_arguments(options)).process_group(0);
-    if let Some(url) = &options.database_url {
-        command.env("DATABASE_URL", url);
+/// Brings everything up and watches it. What was started is in `processes`, however this ends.
+async fn supervise(
+    options: Options,
+    places: &Places,
+    processes: &mut Processes,
+    asked: &mut Asked,
+) -> anyhow::Result<()> {
+    let background = options.background;
+    let places = places.clone().of_database(options.database_url())?;
+    if options.fresh {
+        say("Deleting the earlier state …");
+        places.wipe().context("delete the earlier state")?;
     }
-    if let Some(url) = &options.redis_url {
-        command.env("REDIS_URL", url);
+    let places = places.of_database(options.database_url())?;
+    let plan = Plan::new(options, places.clone())?;
+    let result: UpResult = tokio::select! {
+        biased;
+        () = asked.to_stop() => return Ok(()),
+        result = plan.start_all(processes) => result?,
+    };
+    crate::files::write_private(&places.up_json(), &serde_json::to_vec_pretty(&result)?)
+        .context("write the result")?;
+    if !background {
+        summary::print(&result, &places, false);
     }
-    let mut child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()?;
     loop {
-        if let Ok(bytes) = std::fs::read(places.up_json()) {
-            return summary::print(&serde_json::from_slice(&bytes)?);
+        tokio::select! {
+            biased;
+            () = asked.to_stop() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
         }
-        if let Some(status) = child.try_wait()? {
-            bail!("up ended ({status}); see {}", log.display());
+        if let Some(dead) = processes.first_dead() {
+            bail!(dead.obituary());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn background_arguments(options: &Options) -> Vec<String> {
-    let mut arguments =
-        vec![format!("--proxies={}", options.proxies), format!("--port-base={}", options.port_base)];
-    for (given, name) in [(options.redis, "--redis"), (options.no_demo, "--no-demo"), (options.tls, "--tls")] {
-        if given {
-            arguments.push(name.to_owned());
-        }
-    }
-    arguments
+fn already_running(places: &Places) -> anyhow::Error {
+    let process = Recorded::read(&places.processes()).supervisor.map_or(0, |process| process.pid);
+    let root = places.root.display();
+    anyhow::anyhow!("already running in {root} (process {process}); stop it with `make down` or `portcullis down --dir {root}`")
 }
 
-/// Stops a running `up` in this state directory.
+/// Stops what runs in this state directory.
 pub fn down(dir: &Path) -> anyhow::Result<()> {
-    let places = Places::prepare(dir)?;
-    let recorded = Recorded::read(&places.processes());
-    match recorded.running_supervisor() {
-        Some(supervisor) => {
-            if !stop_process(supervisor, Signal::TERM, Duration::from_secs(120)) {
-                bail!("up did not stop within 120 s and was killed; run `portcullis down` again for what it left");
-            }
-            summary::say("Stopped.")
-        }
-        None => {
-            // Nothing supervises any more; what a crash left is ended all the same.
-            processes::Processes::take_over(places.processes())?.stop()?;
-            summary::say("Nothing was running.")
-        }
+    let Some(places) = Places::find(dir) else {
+        say("Nothing was running.");
+        return Ok(());
+    };
+    let running = match places.lock().context("take the directory")? {
+        Some(lock) => return stop_orphans(&places, lock),
+        None => Recorded::read(&places.processes()).running_supervisor(),
+    };
+    let Some(supervisor) = running else { bail!("another command is at work in {}; try again", places.root.display()) };
+    if !stop_process(supervisor, Signal::TERM, STOP_PATIENCE) {
+        let lock = places.lock().context("take the directory")?;
+        let Some(lock) = lock else { bail!("process {} does not end", supervisor.pid) };
+        return stop_orphans(&places, lock);
     }
+    say("Stopped.");
+    Ok(())
+}
+
+/// Nothing supervises any more; what a crash left is ended all the same.
+fn stop_orphans(places: &Places, _lock: Lock) -> anyhow::Result<()> {
+    let left = !Recorded::read(&places.processes()).running().is_empty();
+    places.forget_result().context("remove the result")?;
+    Processes::take_over(places.processes())?.stop()?;
+    say(if left { "Stopped." } else { "Nothing was running." });
+    Ok(())
 }
 
 /// Prints what runs and whether it is ready. An error when something is not.
 pub async fn status(dir: &Path) -> anyhow::Result<()> {
-    let places = Places::prepare(dir)?;
+    let places = Places::find(dir).context("not running; start with `make up`")?;
     let recorded = Recorded::read(&places.processes());
     if recorded.running_supervisor().is_none() {
-        bail!("not running; start with `make up`");
+        match recorded.running().join(", ") {
+            left if left.is_empty() => bail!("not running; start with `make up`"),
+            left => bail!("what started them was killed, but these still run: {left}; `make up` or `make down` stops them"),
+        }
     }
-    let result = std::fs::read(places.up_json()).context("still starting: .portcullis/up.json is not written yet")?;
+    let result = std::fs::read(places.up_json())
+        .with_context(|| format!("still starting: {} is not written yet", places.up_json().display()))?;
     summary::status(&serde_json::from_slice(&result)?, &recorded).await
 }

@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::processes::Recorded;
+use super::{places::Places, processes::Recorded};
 use crate::rest::http_client;
 
 /// `.portcullis/up.json`, mode 0600. It holds secrets.
@@ -65,29 +65,44 @@ impl std::fmt::Debug for UpResult {
     }
 }
 
-pub(super) fn say(line: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout().lock(), "{line}")?;
-    Ok(())
+/// A line for the person at the terminal. Nobody has to read it: a closed pipe stops nothing.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-pub(super) fn print(result: &UpResult) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "\nPortcullis is running. Ctrl-C or `make down` stops it; its state stays.\n")?;
-    writeln!(out, "  Admin API    {}   (operator token and all else: .portcullis/up.json)", result.control_url)?;
+/// What a person needs now. Errors are not: the run goes on when its output is closed.
+pub(super) fn print(result: &UpResult, places: &Places, detached: bool) {
+    let _ = io::stdout().lock().write_all(text(result, places, detached).as_bytes());
+}
+
+fn text(result: &UpResult, places: &Places, detached: bool) -> String {
+    let root = places.root.display();
+    let stop = if detached { format!("`make down` or `portcullis down --dir {root}`") } else { "Ctrl-C".to_owned() };
+    let mut lines = vec![
+        String::new(),
+        format!("Portcullis is running. {stop} stops it; its state stays in {root}."),
+        String::new(),
+        format!("  Admin API    {}   (operator token and all else: {})", result.control_url, places.up_json().display()),
+    ];
     for proxy in &result.proxies {
-        writeln!(out, "  Gateway      {}   {}", proxy.url, proxy.id)?;
+        lines.push(format!("  Gateway      {}   {}", proxy.url, proxy.id));
     }
+    lines.extend(result.ca_file.as_ref().map(|ca| format!("  Local CA     {ca}")));
     if let (Some(endpoint), Some(key), Some(curl)) = (&result.endpoint_url, &result.api_key, &result.curl) {
-        writeln!(out, "  Endpoint     {endpoint}\n  Key          {key}\n\nTry it:\n\n  {curl}\n")?;
+        lines.push(format!("  Endpoint     {endpoint}\n  Key          {key}\n\nTry it:\n\n  {curl}\n"));
     }
     if let Some(snippets) = result.snippets.as_ref().and_then(Value::as_object) {
-        writeln!(out, "Connect a client:")?;
+        lines.push("Connect a client:".to_owned());
+        if let Some(ca) = &result.ca_file {
+            lines.push(format!("(each has to trust the local CA: start it with NODE_EXTRA_CA_CERTS={ca})"));
+        }
         for (client, text) in snippets {
             let text = text.as_str().unwrap_or_default().replace('\n', "\n    ");
-            writeln!(out, "\n  {client}\n    {text}")?;
+            lines.push(format!("\n  {client}\n    {text}"));
         }
     }
-    Ok(())
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 pub(super) async fn status(result: &UpResult, recorded: &Recorded) -> anyhow::Result<()> {
@@ -98,7 +113,7 @@ pub(super) async fn status(result: &UpResult, recorded: &Recorded) -> anyhow::Re
         if state == "ended" {
             failing.push(entry.name.clone());
         }
-        say(&format!("{:<12} {state}   process {}", entry.name, entry.process.pid))?;
+        say(&format!("{:<12} {state}   process {}", entry.name, entry.process.pid));
     }
     for proxy in &result.proxies {
         let ready = http.get(format!("{}/readyz", proxy.admin_url)).send().await;
@@ -106,7 +121,7 @@ pub(super) async fn status(result: &UpResult, recorded: &Recorded) -> anyhow::Re
         if !ready {
             failing.push(proxy.id.clone());
         }
-        say(&format!("{:<12} {}   {}", "gateway", if ready { "ready" } else { "not ready" }, proxy.url))?;
+        say(&format!("{:<12} {}   {}", "gateway", if ready { "ready" } else { "not ready" }, proxy.url));
     }
     if failing.is_empty() { Ok(()) } else { bail!("not in order: {}", failing.join(", ")) }
 }

@@ -96,13 +96,13 @@ impl Batch {
 
     /// Ranges missing between `stored`, the last number that had arrived, and the batch's end.
     fn gaps(&self, stored: i64) -> Vec<(i64, i64)> {
-        let mut expected = stored + 1;
+        let mut expected = stored.saturating_add(1);
         let mut gaps = Vec::new();
         for row in &self.rows {
             if row.seq > expected {
                 gaps.push((expected, row.seq - 1));
             }
-            expected = expected.max(row.seq + 1);
+            expected = expected.max(row.seq.saturating_add(1));
         }
         gaps
     }
@@ -132,6 +132,7 @@ fn read_record(bytes: Bytes, proxy: ProxyId, boot: &[u8], now: Timestamp) -> Res
 /// One upload stream.
 struct Upload {
     core: Core,
+    peers: Peers,
     peer: Peer,
     /// Tenants this proxy may record for, once asked.
     admitted: HashMap<Uuid, bool>,
@@ -164,6 +165,8 @@ impl Upload {
     }
 
     async fn take(&mut self, batch: v1::AuditBatch) -> Result<v1::AuditAck, Status> {
+        // A stream stays open for as long as its certificate; the proxy may have been revoked since.
+        self.peers.still(self.peer).await?;
         let batch = Batch::read(batch, self.peer.proxy, self.core.clock.now())?;
         for row in &batch.rows {
             if !self.may_record(row.tenant_id).await? {
@@ -197,17 +200,16 @@ impl Upload {
         let mut tx = self.core.store.operator().await?;
         let stored = queries::arrived(&mut tx, proxy, &batch.boot, now).await?;
         let gaps = batch.gaps(stored);
-        for (from, to) in &gaps {
+        if let (Some((from, _)), Some((_, to))) = (gaps.first(), gaps.last()) {
             tracing::error!(
                 portcullis.proxy.id = %proxy,
                 boot = crypto::digest::hex(&batch.boot),
+                gaps = gaps.len(),
                 from_seq = from,
                 to_seq = to,
                 "audit records are missing"
             );
-            queries::insert_gap(&mut tx, proxy, &batch.boot, (*from, *to), now).await?;
-        }
-        if !gaps.is_empty() {
+            queries::insert_gaps(&mut tx, proxy, &batch.boot, &gaps, now).await?;
             metrics::counter!(telemetry::metric::AUDIT_GAPS).increment(gaps.len() as u64);
         }
         queries::advance(&mut tx, proxy, &batch.boot, batch.last_seq(), now).await?;
@@ -238,7 +240,8 @@ impl v1::audit_server::Audit for AuditService {
     ) -> Result<Response<Self::UploadStream>, Status> {
         let peer = self.peers.admit(&request).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let upload = Upload { core: self.core.clone(), peer, admitted: HashMap::new() };
+        let upload =
+            Upload { core: self.core.clone(), peers: self.peers.clone(), peer, admitted: HashMap::new() };
         self.core.tasks.spawn("audit upload", upload.run(request.into_inner(), sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }

@@ -3,7 +3,7 @@
 use ids::{TenantId, Uuid};
 use sqlx::{PgConnection, Postgres, Transaction, postgres::PgListener};
 
-use super::StoreError;
+use super::{StoreError, turns::Turn};
 
 /// How long a query may run.
 const STATEMENT_TIMEOUT: &str = "15s";
@@ -51,6 +51,8 @@ pub(super) async fn become_role(
 pub struct TenantTx {
     pub(super) tx: Transaction<'static, Postgres>,
     pub(super) tenant: TenantId,
+    /// Of a write; given up after the transaction has ended.
+    pub(super) turn: Option<Turn>,
 }
 
 /// Work that crosses tenants.
@@ -70,6 +72,7 @@ pub struct AuthTx {
 pub struct AuditTx {
     pub(super) tx: Transaction<'static, Postgres>,
     pub(super) tenant: TenantId,
+    pub(super) _turn: Option<Turn>,
 }
 
 /// Reads audit records of one tenant.
@@ -110,7 +113,7 @@ impl TenantTx {
     /// The same transaction, from here on only able to insert this tenant's audit records.
     pub(crate) async fn into_audit_writer(mut self) -> Result<AuditTx, StoreError> {
         become_role(&mut self.tx, Role::AuditWrite, Some(self.tenant)).await?;
-        Ok(AuditTx { tx: self.tx, tenant: self.tenant })
+        Ok(AuditTx { tx: self.tx, tenant: self.tenant, _turn: self.turn })
     }
 
     /// Commits what is not configuration, such as a status. Configuration is committed by `publish::commit` alone,
@@ -129,7 +132,7 @@ impl OperatorTx {
     /// The same transaction, from here on inside one tenant.
     pub(crate) async fn enter(mut self, tenant: TenantId) -> Result<TenantTx, StoreError> {
         become_role(&mut self.tx, Role::App, Some(tenant)).await?;
-        Ok(TenantTx { tx: self.tx, tenant })
+        Ok(TenantTx { tx: self.tx, tenant, turn: None })
     }
 
     /// The same transaction, from here on only able to insert audit records of the installation itself, or of a tenant
@@ -137,7 +140,7 @@ impl OperatorTx {
     pub(crate) async fn into_audit_writer(mut self, tenant: Option<TenantId>) -> Result<AuditTx, StoreError> {
         let tenant = tenant.unwrap_or(INSTALLATION);
         become_role(&mut self.tx, Role::AuditWrite, Some(tenant)).await?;
-        Ok(AuditTx { tx: self.tx, tenant })
+        Ok(AuditTx { tx: self.tx, tenant, _turn: None })
     }
 
     /// Commits.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ids::ToolId;
 use mcp::raw::{Raw, definition_digest};
 use wire::{
-    snapshot::{MAX_DEFINITION, MAX_NAME},
+    snapshot::{MAX_DEFINITION, MAX_NAME, MAX_TOOLS},
     v1,
 };
 
@@ -88,6 +88,10 @@ pub(super) struct Plan {
     pub(super) updates: Vec<Update>,
     /// Definitions to keep, of new and changed tools.
     pub(super) definitions: Vec<Seen>,
+    /// Digests of what changed tools showed before.
+    pub(super) replaced: Vec<[u8; 32]>,
+    /// Not taken in, because the upstream has shown more names than the catalogue keeps.
+    pub(super) left_out: usize,
     /// Shown again as they were.
     pub(super) same: Vec<ToolId>,
     pub(super) added: u32,
@@ -111,6 +115,8 @@ pub(super) fn plan(known: &[Known], seen: Vec<Seen>, complete: bool) -> Plan {
     for name in names {
         let Some(tool) = shown.get(&name) else { continue };
         match by_name.get(name.as_str()) {
+            // Retired tools count: an upstream that invents names all the time ends here.
+            None if known.len() + plan.new.len() >= MAX_TOOLS => plan.left_out += 1,
             None => {
                 plan.added += 1;
                 plan.publish = true;
@@ -138,6 +144,7 @@ impl Plan {
         let new_definition = known.seen != tool.digest;
         if new_definition {
             self.definitions.push(tool.clone());
+            self.replaced.push(known.seen);
         }
         if state == known.state && !new_definition {
             self.same.push(known.id);

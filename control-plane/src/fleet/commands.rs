@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use wire::v1;
 
-use super::Peers;
+use super::{Peers, peer::not_enrolled};
 use crate::{
     app::Core,
     db::{OperatorTx, StoreError, TenantTx},
@@ -45,7 +45,7 @@ pub async fn enqueue(
 ) -> Result<Uuid, StoreError> {
     let now = clock.now();
     let id = ids::CallId::from_parts(now.millis(), entropy.bytes()).uuid();
-    queries::insert(tx, id, upstream, now).await
+    queries::insert(tx, id, upstream, now, LIFE).await
 }
 
 /// Marks a command as answered.
@@ -159,8 +159,12 @@ async fn dispatch_once(core: &Core, pools: &[Uuid], watchers: &Watchers) -> Resu
     let mut given = Vec::new();
     for claimed in queries::open(&mut tx, pools, now, CLAIM, LIFE, BATCH).await? {
         let Some((proxy, sender)) = watchers.next(claimed.pool) else { continue };
-        queries::claim(&mut tx, claimed.tenant, claimed.id, proxy, now).await?;
-        given.push((claimed, sender));
+        if queries::claim(&mut tx, claimed.tenant, claimed.id, proxy, now).await? {
+            given.push((claimed, sender));
+        } else {
+            // Revoked since it began to watch. The command is found again at the next poll.
+            let _gone = sender.try_send(Err(not_enrolled()));
+        }
     }
     tx.commit().await?;
     for (claimed, sender) in given {

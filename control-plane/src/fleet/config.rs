@@ -18,6 +18,7 @@ use wire::{
 
 use super::{
     Peer, Peers,
+    peer::not_enrolled,
     progress::{Pending, Progress, Run},
     queries::{self, StoredSnapshot},
 };
@@ -29,6 +30,8 @@ use crate::{
 
 /// Snapshots read at once by all streams of a replica: a fleet that reconnects must not take all connections.
 const LOADS: usize = 4;
+/// Characters kept of why a proxy refused a snapshot.
+const MAX_DETAIL: usize = 1_000;
 /// Between attempts to write what a proxy said.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -172,6 +175,9 @@ impl Session {
                     tenant,
                 ))),
                 Output::Heard => self.pending.heard = true,
+                Output::Claimed(tenant, version) => {
+                    self.pending.tenants.insert(tenant, Progress::Claimed(version));
+                }
                 Output::Applied(tenant, Some(version)) => {
                     self.pending.tenants.insert(tenant, Progress::Applied(version));
                 }
@@ -179,6 +185,7 @@ impl Session {
                     self.pending.tenants.insert(tenant, Progress::Removed);
                 }
                 Output::Rejected { tenant, version, at_rev, code, detail } => {
+                    let detail: String = detail.chars().take(MAX_DETAIL).collect();
                     tracing::error!(
                         portcullis.proxy.id = %self.peer.proxy,
                         portcullis.tenant.id = %tenant,
@@ -214,7 +221,7 @@ impl Session {
         self.writing = None;
         match result {
             Ok(true) => Ok(()),
-            Ok(false) => Err(End::Told(Status::unauthenticated("not an enrolled proxy"))),
+            Ok(false) => Err(End::Told(not_enrolled())),
             Err(error) => {
                 tracing::warn!(portcullis.proxy.id = %self.peer.proxy, error.cause = %error, "progress was not stored");
                 self.pending.put_back(pending);

@@ -12,7 +12,7 @@ use wire::v1;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
-    FleetError,
+    FleetError, build_name,
     ca::{Authority, Csr, Issued},
     peer::{Named, named},
     queries::{self, NewProxy},
@@ -23,9 +23,6 @@ use crate::{
     audit::{Act, Actor},
     publish::commit,
 };
-
-/// Bytes of a build name that are kept.
-const MAX_BUILD: usize = 100;
 
 pub(super) struct EnrolService {
     core: Core,
@@ -66,7 +63,8 @@ impl EnrolService {
         let Some(pool) = queries::use_join_token(&mut tx, token, now).await? else { return Ok(None) };
         let issued = self.authority.issue_proxy(csr, proxy, now, &*core.entropy)?;
         let (fingerprint, not_after) = (issued.fingerprint(), issued.not_after);
-        let row = NewProxy { id: proxy, pool: pool.id, build: clip(build), fingerprint, not_after };
+        let build = build_name(build);
+        let row = NewProxy { id: proxy, pool: pool.id, build: &build, fingerprint, not_after };
         queries::insert_proxy(&mut tx, &row, token, now).await?;
         let act = Act {
             actor: Actor::Proxy(proxy),
@@ -101,7 +99,7 @@ impl EnrolService {
         let issued = self.authority.issue_proxy(csr, proxy, now, &*core.entropy)?;
         let mut tx = core.store.operator().await?;
         let (fingerprint, not_after) = (issued.fingerprint(), issued.not_after);
-        let pool = queries::renew_proxy(&mut tx, proxy, clip(build), &fingerprint, not_after).await?;
+        let pool = queries::renew_proxy(&mut tx, proxy, &build_name(build), &fingerprint, not_after).await?;
         let Some(pool) = pool else { return Ok(None) };
         tx.commit().await?;
         Ok(Some(Joined { proxy, pool, issued }))
@@ -134,19 +132,25 @@ fn bad_request() -> Status {
     Status::invalid_argument("not a certificate request signed by a P-256 key")
 }
 
-fn clip(build: &str) -> &str {
-    build.char_indices().nth(MAX_BUILD).map_or(build, |(end, _)| &build[..end])
+/// Guessing costs look-ups, and the connections for these are few: as at the admin API, an address that failed too often
+/// is not listened to for a while.
+fn slow_down() -> Status {
+    Status::resource_exhausted(ErrorCode::AddressLimited.slug())
 }
 
 #[tonic::async_trait]
 impl v1::enrol_server::Enrol for EnrolService {
     async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
         let address = request.remote_addr().map(|address| address.ip());
+        self.core.may_authenticate(address).map_err(|_| slow_down())?;
         let request = request.into_inner();
         let presented =
             key::parse(KeyKind::JoinToken, &request.join_token).map_err(|_| refused("not a join token"))?;
         let token = self.known_token(&presented).await.map_err(FleetError::into_status)?;
-        let token = token.ok_or_else(|| refused("unknown"))?;
+        let token = token.ok_or_else(|| {
+            self.core.authentication_failed(address);
+            refused("unknown")
+        })?;
         let csr = Csr::verify(&request.csr_der).ok_or_else(bad_request)?;
         let joined =
             self.redeem(token, &csr, &request.build, address).await.map_err(FleetError::into_status)?;

@@ -11,6 +11,7 @@ mod config;
 mod enrol;
 mod error;
 mod peer;
+mod place;
 mod progress;
 mod queries;
 mod report;
@@ -28,6 +29,14 @@ pub(crate) async fn current_revisions(
     store: &crate::db::Store,
 ) -> Result<Vec<(ids::TenantId, ids::PoolId, wire::stream::Version)>, crate::db::StoreError> {
     queries::revisions(&mut store.operator().await?).await
+}
+
+/// Characters kept of what a proxy calls its build.
+const MAX_BUILD: usize = 100;
+
+/// What a proxy calls its build, short and fit for the database.
+fn build_name(text: &str) -> String {
+    text.chars().filter(|character| *character != '\0').take(MAX_BUILD).collect()
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub(crate) struct Peer {
     pub(crate) proxy: ProxyId,
     /// Whose tenants it serves.
     pub(crate) pool: PoolId,
+    /// When its certificate ends.
+    not_after: Timestamp,
     /// Where it is.
     pub(crate) address: Option<IpAddr>,
 }
@@ -42,6 +44,11 @@ pub(super) fn named(certificate: &CertificateDer<'_>) -> Option<Named> {
     Some(Named { proxy, not_after: Timestamp::from_secs(not_after) })
 }
 
+/// Unknown, revoked and out of date are not told apart.
+pub(super) fn not_enrolled() -> Status {
+    Status::unauthenticated("not an enrolled proxy")
+}
+
 /// Admits proxies to the mutual-TLS port's services.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
@@ -56,15 +63,25 @@ impl Peers {
     /// The proxy behind a request, unless its certificate has run out since the connection was made, or the proxy is
     /// unknown or revoked: these are told nothing more.
     pub(crate) async fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
-        let refused = || Status::unauthenticated("not an enrolled proxy");
         let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-        let certificates = info.and_then(TlsConnectInfo::peer_certs).ok_or_else(refused)?;
-        let named = certificates.first().and_then(named).ok_or_else(refused)?;
+        let certificates = info.and_then(TlsConnectInfo::peer_certs).ok_or_else(not_enrolled)?;
+        let named = certificates.first().and_then(named).ok_or_else(not_enrolled)?;
+        let pool = self.pool(named).await?;
+        let address = request.remote_addr().map(|address| address.ip());
+        Ok(Peer { proxy: named.proxy, pool, not_after: named.not_after, address })
+    }
+
+    /// Whether a proxy that was admitted still would be: for streams that stay open.
+    pub(crate) async fn still(&self, peer: Peer) -> Result<(), Status> {
+        let pool = self.pool(Named { proxy: peer.proxy, not_after: peer.not_after }).await?;
+        if pool == peer.pool { Ok(()) } else { Err(not_enrolled()) }
+    }
+
+    async fn pool(&self, named: Named) -> Result<PoolId, Status> {
         if named.not_after <= self.core.clock.now() {
-            return Err(refused());
+            return Err(not_enrolled());
         }
         let mut tx = self.core.store.operator().await?;
-        let pool = queries::pool_of_live_proxy(&mut tx, named.proxy).await?.ok_or_else(refused)?;
-        Ok(Peer { proxy: named.proxy, pool, address: request.remote_addr().map(|address| address.ip()) })
+        queries::pool_of_live_proxy(&mut tx, named.proxy).await?.ok_or_else(not_enrolled)
     }
 }

@@ -18,6 +18,8 @@ use crate::{app::Core, db::StoreError};
 /// A proxy's state with one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Progress {
+    /// It says that it enforces this; believed of a tenant of its pool, as far as there is such a revision.
+    Claimed(Version),
     /// It enforces this.
     Applied(Version),
     /// It enforces nothing of the tenant any more.
@@ -37,7 +39,7 @@ impl Run {
     pub(super) fn of(message: &v1::ProxyMessage) -> Option<Self> {
         match &message.body {
             Some(v1::proxy_message::Body::Hello(hello)) => {
-                Some(Self { boot: hello.boot.clone(), build: hello.build.chars().take(100).collect() })
+                Some(Self { boot: hello.boot.clone(), build: super::build_name(&hello.build) })
             }
             _ => None,
         }

@@ -228,6 +228,9 @@ pub(super) async fn forget_progress(
 }
 
 /// Writes how far a proxy is. Tenants that were deleted meanwhile are passed over.
+///
+/// What the proxy only claims makes no row for a tenant of another pool, since a row lets it record that tenant's calls;
+/// and a revision that was never made, or had other content, counts as none.
 pub(super) async fn store_progress(
     tx: &mut OperatorTx,
     proxy: ProxyId,
@@ -244,11 +247,16 @@ pub(super) async fn store_progress(
     sqlx::query!(
         "INSERT INTO proxy_revisions (tenant_id, proxy_id, applied_rev, applied_digest, rejected_rev, rejected_code,
            rejected_detail, updated_at)
-         SELECT said.tenant, $1, said.applied_rev, said.applied_digest, said.rejected_rev, said.rejected_code,
-           said.rejected_detail, $8
-         FROM UNNEST($2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::text[], $7::text[])
-           AS said (tenant, applied_rev, applied_digest, rejected_rev, rejected_code, rejected_detail)
+         SELECT said.tenant, $1, CASE WHEN said.proven OR made.rev IS NOT NULL THEN said.applied_rev ELSE 0 END,
+           CASE WHEN said.proven OR made.rev IS NOT NULL THEN said.applied_digest END, said.rejected_rev,
+           said.rejected_code, said.rejected_detail, $8
+         FROM UNNEST($2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::text[], $7::text[], $9::boolean[])
+           AS said (tenant, applied_rev, applied_digest, rejected_rev, rejected_code, rejected_detail, proven)
          JOIN tenants ON tenants.id = said.tenant
+         LEFT JOIN outbox made ON made.tenant_id = said.tenant AND made.rev = said.applied_rev
+           AND made.digest = said.applied_digest
+         WHERE said.proven OR tenants.pool_id = (SELECT pool_id FROM proxies WHERE id = $1)
+           OR EXISTS (SELECT FROM proxy_revisions known WHERE known.tenant_id = said.tenant AND known.proxy_id = $1)
          ON CONFLICT (tenant_id, proxy_id) DO UPDATE SET applied_rev = EXCLUDED.applied_rev,
            applied_digest = EXCLUDED.applied_digest, rejected_rev = EXCLUDED.rejected_rev,
            rejected_code = EXCLUDED.rejected_code, rejected_detail = EXCLUDED.rejected_detail,
@@ -260,7 +268,8 @@ pub(super) async fn store_progress(
         &columns.rejected_revs,
         &columns.rejected_codes as &[Option<String>],
         &columns.rejected_details as &[Option<String>],
-        now.to_offset()
+        now.to_offset(),
+        &columns.proven
     )
     .execute(tx.conn())
     .await?;
@@ -275,16 +284,21 @@ struct ProgressColumns {
     rejected_revs: Vec<i64>,
     rejected_codes: Vec<Option<String>>,
     rejected_details: Vec<Option<String>>,
+    proven: Vec<bool>,
 }
 
 impl ProgressColumns {
     fn push(&mut self, tenant: TenantId, progress: &Progress) {
         let (applied, digest, rejected) = match progress {
-            Progress::Applied(version) => (version.rev, Some(version.digest.to_vec()), None),
+            Progress::Claimed(version) | Progress::Applied(version) => {
+                (version.rev, Some(version.digest.to_vec()), None)
+            }
             Progress::Removed => (0, None, None),
             Progress::Rejected { rev, at_rev, code, detail } => (*at_rev, None, Some((*rev, *code, detail))),
         };
         self.tenants.push(tenant.uuid());
+        // A removal may follow from a claim alone.
+        self.proven.push(!matches!(progress, Progress::Claimed(_) | Progress::Removed));
         self.applied_revs.push(stored_rev(applied));
         self.applied_digests.push(digest);
         self.rejected_revs.push(rejected.map_or(0, |(rev, ..)| stored_rev(rev)));

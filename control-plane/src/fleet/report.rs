@@ -75,8 +75,16 @@ impl ReportService {
         Ok(pool_of_tenant(&mut self.core.store.operator().await?, tenant).await? == Some(peer.pool))
     }
 
-    async fn take(&self, peer: Peer, report: Report) -> Result<v1::CatalogueAck, FleetError> {
+    async fn take(&self, peer: Peer, mut report: Report) -> Result<v1::CatalogueAck, FleetError> {
         let core = &self.core;
+        let reported = report.body.tools.len();
+        let tools = std::mem::take(&mut report.body.tools);
+        // Reading megabytes of definitions takes long enough to hold up others on this thread, and must not hold the
+        // tenant's other writes.
+        let seen: Vec<_> =
+            tokio::task::spawn_blocking(move || tools.into_iter().filter_map(Seen::read).collect())
+                .await
+                .map_err(|error| StoreError::Bug(Box::new(error)))?;
         let mut tx = core.store.tenant_for_write(report.tenant).await?;
         if !queries::upstream_exists(&mut tx, report.upstream).await? {
             return Err(StoreError::NotFound.into());
@@ -93,8 +101,6 @@ impl ReportService {
             tx.commit_unpublished().await?;
             return Ok(v1::CatalogueAck::default());
         }
-        let reported = report.body.tools.len();
-        let seen: Vec<_> = report.body.tools.into_iter().filter_map(Seen::read).collect();
         if seen.len() < reported {
             tracing::warn!(
                 portcullis.tenant.id = %report.tenant,
@@ -105,6 +111,14 @@ impl ReportService {
         }
         let known = queries::tools(&mut tx, report.upstream).await?;
         let plan = plan(&known, seen, report.body.complete);
+        if plan.left_out > 0 {
+            tracing::warn!(
+                portcullis.tenant.id = %report.tenant,
+                portcullis.upstream.id = %report.upstream,
+                tools = plan.left_out,
+                "the upstream has shown more names of tools than are kept; new ones were left out"
+            );
+        }
         self.store(&mut tx, report.upstream, &plan).await?;
         if plan.publish {
             let act = Act {
@@ -146,6 +160,7 @@ impl ReportService {
             queries::insert_tools(tx, upstream, &tools, approved, now).await?;
         }
         queries::update_tools(tx, &plan.updates, now).await?;
+        queries::forget_definitions(tx, &plan.replaced).await?;
         queries::touch_tools(tx, &plan.same, now).await
     }
 

@@ -20,10 +20,16 @@ use wire::{
 
 use super::{
     FleetError, ca::Authority, commands::CommandsService, config::ConfigService, enrol::EnrolService,
-    report::ReportService, tls::ServerCertificate,
+    place::Placed, report::ReportService, tls::ServerCertificate,
 };
-use crate::{app::Core, audit::ingest::AuditService, publish::hub::Hub};
+use crate::{app::Core, audit::ingest::AuditService, publish::hub::Hub, tasks::Tasks};
 
+/// Connections of the port where proxies join. Anybody may connect there, so each also ends after [`JOINING_TIME`].
+const JOINING: usize = 512;
+/// A request to join and its answer are over long before.
+const JOINING_TIME: Duration = Duration::from_secs(30);
+/// Connections of the port for proxies, each of which has one or, while it changes its certificate, two.
+const CONNECTED: usize = 4_096;
 /// Handshakes under way at once, per port.
 const HANDSHAKES: usize = 256;
 /// A handshake that takes longer is dropped.
@@ -57,8 +63,12 @@ pub async fn start(
 
     let joining = EnrolServer::new(EnrolService::new(core.clone(), authority.clone())?)
         .max_decoding_message_size(MAX_ENROL_MESSAGE);
-    let router = builder().timeout(Duration::from_secs(20)).add_service(joining);
-    serve(&core, "enrolment port", enrol, enrol_tls, router);
+    let router = builder()
+        .timeout(Duration::from_secs(20))
+        .max_connection_age(JOINING_TIME)
+        .max_connection_age_grace(JOINING_TIME)
+        .add_service(joining);
+    serve(&core, "enrolment port", (enrol, enrol_tls, JOINING), router);
 
     let config = ConfigServer::new(ConfigService::new(core.clone(), hub.clone()))
         .max_decoding_message_size(MAX_MESSAGE)
@@ -67,7 +77,7 @@ pub async fn start(
     let commands = CommandsServer::new(CommandsService::start(&core, &hub));
     let audit = AuditServer::new(AuditService::new(core.clone())).max_decoding_message_size(MAX_MESSAGE);
     let router = builder().add_service(config).add_service(report).add_service(commands).add_service(audit);
-    serve(&core, "proxy port", grpc, mutual_tls, router);
+    serve(&core, "proxy port", (grpc, mutual_tls, CONNECTED), router);
 
     core.tasks.spawn("certificate renewal", renew(core.clone(), authority, certificate));
     Ok(())
@@ -82,9 +92,14 @@ fn builder() -> Server {
         .max_concurrent_streams(STREAMS)
 }
 
-fn serve(core: &Core, name: &'static str, listener: TcpListener, tls: Arc<ServerConfig>, router: Router) {
+fn serve(
+    core: &Core,
+    name: &'static str,
+    (listener, tls, places): (TcpListener, Arc<ServerConfig>, usize),
+    router: Router,
+) {
     let (sender, connections) = mpsc::channel(HANDSHAKES);
-    let (accepting, stopping) = (core.clone(), core.tasks.stopping());
+    let (accepting, stopping) = (core.tasks.clone(), core.tasks.stopping());
     core.tasks.spawn(name, async move {
         let served =
             router.serve_with_incoming_shutdown(ReceiverStream::new(connections), stopping.cancelled());
@@ -92,41 +107,49 @@ fn serve(core: &Core, name: &'static str, listener: TcpListener, tls: Arc<Server
             tracing::error!(error.cause = %error, "port failed");
         }
     });
-    core.tasks.spawn(name, accept(accepting, listener, TlsAcceptor::from(tls), sender));
+    core.tasks.spawn(name, accept(accepting, listener, TlsAcceptor::from(tls), places, sender));
 }
 
-type Accepted = Result<TlsStream<TcpStream>, std::io::Error>;
+pub(super) type Accepted = Result<Placed<TlsStream<TcpStream>>, std::io::Error>;
 
-/// Handshakes run beside each other: one that dawdles holds up nobody.
-async fn accept(
-    core: Core,
+/// Handshakes run beside each other: one that dawdles holds up nobody. With all `places` taken, who comes next waits.
+pub(super) async fn accept(
+    tasks: Tasks,
     listener: TcpListener,
     acceptor: TlsAcceptor,
+    places: usize,
     connections: mpsc::Sender<Accepted>,
 ) {
-    let stopping = core.tasks.stopping();
+    let stopping = tasks.stopping();
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let places = Arc::new(Semaphore::new(places));
     loop {
-        let Ok(permit) = handshakes.clone().acquire_owned().await else { return };
-        let (stream, address) = tokio::select! {
+        let taken = async {
+            let permits = (handshakes.clone().acquire_owned().await, places.clone().acquire_owned().await);
+            (permits, listener.accept().await)
+        };
+        let ((Ok(permit), Ok(place)), accepted) = (tokio::select! {
             () = stopping.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(error.cause = %error, "connection was not accepted");
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
-                    continue;
-                }
-            },
+            taken = taken => taken,
+        }) else {
+            return;
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(error.cause = %error, "connection was not accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
         };
         let (acceptor, connections) = (acceptor.clone(), connections.clone());
-        core.tasks.spawn("handshake", async move {
+        tasks.spawn("handshake", async move {
             let _permit = permit;
             // Fails only on a connection that is gone already.
             let _gone = stream.set_nodelay(true);
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let _stopped = connections.send(Ok(stream)).await;
+                    let _stopped = connections.send(Ok(Placed::new(stream, place))).await;
                 }
                 Ok(Err(error)) => {
                     tracing::info!(client.address = %address, error.cause = %error, "TLS handshake failed")

@@ -162,3 +162,32 @@ async fn the_enrolment_port_asks_for_no_certificate_and_shows_its_authority() {
     let server = certificate(&authority).enrol_config().expect("a configuration");
     assert!(connects(server, client(&authority, None, false)).await);
 }
+
+#[tokio::test]
+async fn who_finds_no_place_waits_for_one() {
+    use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+    const SOON: std::time::Duration = std::time::Duration::from_millis(500);
+
+    let authority = authority();
+    let tls = certificate(&authority).enrol_config().expect("a configuration");
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let tasks = crate::tasks::Tasks::new();
+    let (sender, mut connections) = mpsc::channel(8);
+    tasks.spawn("port", super::server::accept(tasks.clone(), listener, TlsAcceptor::from(tls), 2, sender));
+    let connect = async || {
+        let name = ServerName::try_from(wire::CONTROL_NAME).expect("a name");
+        let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        TlsConnector::from(Arc::new(client(&authority, None, false)))
+            .connect(name, stream)
+            .await
+            .expect("a handshake")
+    };
+    let (_one, _two) = (connect().await, connect().await);
+    let first = connections.recv().await;
+    let _second = connections.recv().await;
+    assert!(timeout(SOON, connect()).await.is_err(), "a third found a place");
+    drop(first);
+    timeout(SOON, connect()).await.expect("the place is free again");
+    assert!(tasks.shutdown(SOON).await, "waiting for a place does not hold up the end");
+}

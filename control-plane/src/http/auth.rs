@@ -9,7 +9,7 @@ use axum::{
 };
 use crypto::{KeyKind, key};
 use ids::{AdminTokenId, TenantId};
-use limits::{Decision, Rate};
+use time::OffsetDateTime;
 
 use super::{middleware::RequestId, problem::ApiError, queries};
 use crate::{
@@ -26,6 +26,8 @@ pub struct Caller {
     pub actor: Actor,
     /// What it may do.
     pub scopes: Scopes,
+    /// When the credential ends.
+    not_after: Option<OffsetDateTime>,
     address: Option<IpAddr>,
     request_id: String,
 }
@@ -73,6 +75,16 @@ impl<S> InTenant<S> {
     #[must_use]
     pub fn may_give(&self, scope: &str) -> bool {
         self.caller.scopes.contain(scope)
+    }
+
+    /// Whether a token made by this caller may last until `end` (`None`: for ever): nobody gives longer than they have.
+    #[must_use]
+    pub fn may_give_until(&self, end: Option<OffsetDateTime>) -> bool {
+        match (self.caller.not_after, end) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(end)) => end <= own,
+        }
     }
 
     /// An act of this caller; see [`Caller::act`].
@@ -126,20 +138,13 @@ impl<S: Scope> FromRequestParts<Core> for InTenant<S> {
     }
 }
 
-/// Failed authentications that one address may have. Guessing is hopeless anyway; this bounds what it costs us.
-const FAILURES: Rate = Rate { per_minute: 600, burst: 600 };
-
 async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authenticated, ApiError> {
     let presented = bearer(parts)?;
     let address = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.address.ip());
-    let Some(address) = address else { return identify(parts, core, &presented, None).await };
-    let now = core.clock.monotonic().nanos();
-    if let Decision::Refuse { retry_after, .. } = core.failures.peek(address, now, FAILURES, 1) {
-        return Err(ApiError::AddressLimited { retry_after });
-    }
-    let identified = identify(parts, core, &presented, Some(address)).await;
+    core.may_authenticate(address).map_err(|retry_after| ApiError::AddressLimited { retry_after })?;
+    let identified = identify(parts, core, &presented, address).await;
     if matches!(identified, Err(ApiError::Unauthenticated)) {
-        core.failures.try_take(address, now, FAILURES, 1);
+        core.authentication_failed(address);
     }
     identified
 }
@@ -163,7 +168,13 @@ async fn identify(
             return Err(ApiError::Unauthenticated);
         }
         let actor = Actor::Operator(id);
-        return Ok(Authenticated::Operator(Caller { actor, scopes: Scopes::all(), address, request_id }));
+        return Ok(Authenticated::Operator(Caller {
+            actor,
+            scopes: Scopes::all(),
+            not_after: None,
+            address,
+            request_id,
+        }));
     }
 
     let token = key::parse(KeyKind::AdminToken, presented).map_err(|_| ApiError::Unauthenticated)?;
@@ -174,7 +185,8 @@ async fn identify(
     let mut tx = core.store.tenant(TenantId::from_uuid(tenant)).await?;
     let live = queries::live_admin_token(&mut tx, id, now).await?.ok_or(ApiError::Unauthenticated)?;
     let actor = Actor::AdminToken(AdminTokenId::from_uuid(id));
-    let caller = Caller { actor, scopes: Scopes::from_stored(live.scopes), address, request_id };
+    let scopes = Scopes::from_stored(live.scopes);
+    let caller = Caller { actor, scopes, not_after: live.not_after, address, request_id };
     Ok(Authenticated::Admin { tenant: TenantId::from_uuid(tenant), slug: live.slug, caller })
 }
 

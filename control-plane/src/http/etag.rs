@@ -8,6 +8,11 @@ use axum::{
 };
 use crypto::digest;
 use serde::Serialize;
+use utoipa::openapi::{
+    ObjectBuilder, Required,
+    path::{Parameter, ParameterBuilder, ParameterIn},
+    schema::Type,
+};
 
 use super::problem::ApiError;
 use crate::app::Core;
@@ -39,6 +44,20 @@ impl fmt::Display for Etag {
 /// The request's `If-Match`, if it has one.
 #[derive(Debug, Clone)]
 pub struct IfMatch(Option<Vec<String>>);
+
+impl utoipa::IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let description = "Entity tags of the state that the change is meant for; `*` for any";
+        let parameter = ParameterBuilder::new()
+            .name("If-Match")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(text));
+        vec![parameter.build()]
+    }
+}
 
 impl FromRequestParts<Core> for IfMatch {
     type Rejection = ApiError;

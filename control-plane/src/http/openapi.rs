@@ -13,6 +13,8 @@ use utoipa::{
     },
 };
 
+mod writes;
+
 use super::router;
 
 /// The description as pretty JSON: OpenAPI 3.1.
@@ -46,8 +48,12 @@ pub(super) fn openapi() -> utoipa::openapi::OpenApi {
         .build();
     let components = api.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    for (status, description) in PROBLEMS {
+        components.responses.insert(format!("Problem{status}"), RefOr::T(problem(description)));
+    }
     components.schemas =
         components.schemas.iter().map(|(name, schema)| (name.clone(), flat(schema, components))).collect();
+    writes::complete(&mut api);
     api
 }
 
@@ -141,24 +147,29 @@ impl IntoParams for TenantPath {
 #[derive(Debug)]
 pub struct Problems;
 
+/// Status and meaning of each.
+const PROBLEMS: [(&str, &str); 11] = [
+    ("400", "Malformed request"),
+    ("401", "No valid credential"),
+    ("403", "The credential lacks the scope"),
+    ("404", "No such thing, or not for this caller"),
+    ("409", "Clashes with what exists"),
+    ("412", "`If-Match` names another state"),
+    ("413", "Body over 1 MiB"),
+    ("415", "Another content type is expected"),
+    ("422", "Not valid; `errors` names the places"),
+    ("500", "Internal error"),
+    ("503", "Storage is not available"),
+];
+
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        [
-            ("400", "Malformed request"),
-            ("401", "No valid credential"),
-            ("403", "The credential lacks the scope"),
-            ("404", "No such thing, or not for this caller"),
-            ("409", "Clashes with what exists"),
-            ("412", "`If-Match` names another state"),
-            ("413", "Body over 1 MiB"),
-            ("415", "Another content type is expected"),
-            ("422", "Not valid; `errors` names the places"),
-            ("500", "Internal error"),
-            ("503", "Storage is not available"),
-        ]
-        .into_iter()
-        .map(|(status, description)| (status.to_owned(), RefOr::T(problem(description))))
-        .collect()
+        PROBLEMS
+            .iter()
+            .map(|(status, _)| {
+                ((*status).to_owned(), RefOr::Ref(Ref::from_response_name(format!("Problem{status}"))))
+            })
+            .collect()
     }
 }
 
@@ -195,6 +206,24 @@ mod tests {
             assert!(tool["properties"][field].is_object(), "{field}: {tool}");
         }
         assert!(!document().contains("\"allOf\""));
+    }
+
+    #[test]
+    fn writes_say_their_revision_and_patches_require_nothing() {
+        let api = serde_json::to_value(openapi()).unwrap();
+        let patch = &api["paths"]["/v1/tenants/{tenant}/endpoints/{endpoint}"]["patch"];
+        assert!(patch["responses"]["200"]["headers"]["Portcullis-Revision"].is_object());
+        assert!(
+            patch["parameters"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|p| p["name"] == "If-Match" && p["in"] == "header")
+        );
+        let schema = &patch["requestBody"]["content"]["application/merge-patch+json"]["schema"]["$ref"];
+        assert_eq!(schema, "#/components/schemas/EndpointSettingsPatch");
+        let schema = &api["components"]["schemas"]["EndpointSettingsPatch"];
+        assert!(schema["required"].is_null() && schema["properties"]["name"].is_object());
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(super) struct FoundAdminToken {
 pub(super) struct LiveAdminToken {
     pub(super) scopes: Vec<String>,
     pub(super) slug: String,
+    pub(super) not_after: Option<OffsetDateTime>,
 }
 
 pub(super) async fn operator_token(
@@ -65,7 +66,7 @@ pub(super) async fn live_admin_token(
 ) -> Result<Option<LiveAdminToken>, StoreError> {
     Ok(sqlx::query_as!(
         LiveAdminToken,
-        "SELECT token.scopes, tenant.slug FROM admin_tokens token JOIN tenants tenant ON tenant.id = token.tenant_id
+        "SELECT token.scopes, tenant.slug, token.not_after FROM admin_tokens token JOIN tenants tenant ON tenant.id = token.tenant_id
          WHERE token.tenant_id = $1 AND token.id = $2 AND token.revoked_at IS NULL
            AND (token.not_after IS NULL OR token.not_after > $3)",
         tx.tenant().uuid(),

@@ -8,8 +8,12 @@ use ids::{ProxyId, TenantId};
 
 use crate::{app::Core, db::StoreError};
 
-/// How often a waiting write looks.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+/// Before the second look of a waiting write; each later pause is half as long again, up to [`LOOK_AT_LEAST_EVERY`].
+const LOOK_AGAIN: Duration = Duration::from_millis(40);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
+/// Looks of waiting requests that run at once on this replica: however many wait, the connections that serve proxies and
+/// operators are not all theirs.
+pub const LOOKS: usize = 2;
 
 /// Where one live proxy of the tenant's pool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,17 +103,25 @@ pub async fn wait(
 ) -> Result<Convergence, StoreError> {
     let stopping = core.tasks.stopping();
     let mut time_is_up = std::pin::pin!(tokio::time::sleep(within));
+    let mut pause = LOOK_AGAIN;
     loop {
-        let counts = count(core, tenant, rev).await?;
+        let counts = look(core, tenant, rev).await?;
         if counts.is_settled() {
             return Ok(counts);
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = &mut time_is_up => return count(core, tenant, rev).await,
+            () = tokio::time::sleep(pause) => pause = (pause * 3 / 2).min(LOOK_AT_LEAST_EVERY),
+            () = &mut time_is_up => return look(core, tenant, rev).await,
             () = stopping.cancelled() => return Ok(counts),
         }
     }
+}
+
+/// [`count`], in turn.
+async fn look(core: &Core, tenant: TenantId, rev: u64) -> Result<Convergence, StoreError> {
+    let turn = core.looks.acquire().await;
+    debug_assert!(turn.is_ok(), "it is never closed");
+    count(core, tenant, rev).await
 }
 
 #[cfg(test)]

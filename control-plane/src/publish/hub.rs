@@ -5,17 +5,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use ids::{PoolId, TenantId};
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use wire::stream::Version;
 
-use crate::{
-    app::Core,
-    db::{StoreError, Wakes},
-    fleet,
-};
+use crate::{app::Core, db::StoreError, fleet};
 
 /// Between polls, ±20 %.
 const POLL: Duration = Duration::from_secs(1);
@@ -56,6 +51,7 @@ pub struct Hub {
     core: Core,
     state: Mutex<State>,
     polls: watch::Sender<u64>,
+    woken: Notify,
 }
 
 impl Hub {
@@ -64,8 +60,10 @@ impl Hub {
     /// # Errors
     /// [`StoreError`] if the first reading fails.
     pub async fn start(core: Core) -> Result<Arc<Self>, StoreError> {
-        let hub = Arc::new(Self { core, state: Mutex::default(), polls: watch::Sender::new(0) });
+        let (state, polls) = (Mutex::default(), watch::Sender::new(0));
+        let hub = Arc::new(Self { core, state, polls, woken: Notify::new() });
         hub.poll().await?;
+        hub.core.tasks.spawn("revision listener", hub.clone().listen());
         hub.core.tasks.spawn("revision hub", hub.clone().run());
         Ok(hub)
     }
@@ -93,29 +91,20 @@ impl Hub {
 
     async fn run(self: Arc<Self>) {
         let stopping = self.core.tasks.stopping();
-        let mut wakes: Option<Wakes> = None;
-        let mut listen_at = self.core.clock.monotonic();
         let mut healthy = true;
-        while !stopping.is_cancelled() {
-            if wakes.is_none() && self.core.clock.monotonic() >= listen_at {
-                wakes = self.core.store.wakes().await.ok();
-                listen_at = seams::Monotonic::from_nanos(
-                    self.core.clock.monotonic().nanos() + LISTEN_AGAIN.as_nanos() as u64,
-                );
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = tokio::time::sleep(self.pause()) => {}
-                woken = woken(&mut wakes) => {
-                    if woken.is_err() {
-                        wakes = None;
-                        continue;
-                    }
-                    tokio::time::sleep(SETTLE).await;
-                    while let Some(Ok(())) = woken_already(&mut wakes) {}
+        loop {
+            let turn = async {
+                tokio::select! {
+                    () = tokio::time::sleep(self.pause()) => {}
+                    () = self.woken.notified() => tokio::time::sleep(SETTLE).await,
                 }
-            }
-            match self.poll().await {
+                self.poll().await
+            };
+            let polled = tokio::select! {
+                () = stopping.cancelled() => return,
+                polled = turn => polled,
+            };
+            match polled {
                 Ok(()) if !healthy => {
                     healthy = true;
                     tracing::info!("revisions are being read again");
@@ -126,6 +115,26 @@ impl Hub {
                 }
                 Ok(()) | Err(_) => {}
             }
+        }
+    }
+
+    /// Beside polling, not before it: where nobody can listen, such as behind a pooler or with no connection to spare,
+    /// trying must not hold up the poll.
+    async fn listen(self: Arc<Self>) {
+        let stopping = self.core.tasks.stopping();
+        let listening = async {
+            loop {
+                if let Ok(mut wakes) = self.core.store.wakes().await {
+                    while wakes.next().await.is_ok() {
+                        self.woken.notify_one();
+                    }
+                }
+                tokio::time::sleep(LISTEN_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = listening => {}
         }
     }
 
@@ -166,19 +175,6 @@ impl Hub {
         }
         state.current = read;
     }
-}
-
-/// Resolves at the next notification; never while nobody listens.
-async fn woken(wakes: &mut Option<Wakes>) -> Result<(), StoreError> {
-    match wakes {
-        Some(wakes) => wakes.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The next notification, if it is there.
-fn woken_already(wakes: &mut Option<Wakes>) -> Option<Result<(), StoreError>> {
-    wakes.as_mut()?.next().now_or_never()
 }
 
 /// One stream's view of a pool.

@@ -50,14 +50,66 @@ const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A time in RFC 3339.
+/// A time in RFC 3339. Read, it is at once what storing would make of it: UTC, in whole microseconds. One that is beyond
+/// year 9999 there is refused, as storing it would panic.
 pub mod moment {
-    pub use time::serde::rfc3339::{deserialize, option, serialize};
+    use serde::{Deserializer, de::Error};
+    use time::{OffsetDateTime, UtcOffset, serde::rfc3339};
+
+    pub use rfc3339::serialize;
+
+    /// # Errors
+    /// If it is no time that can be stored.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, D::Error> {
+        rfc3339::deserialize(deserializer).and_then(storable)
+    }
+
+    fn storable<E: Error>(at: OffsetDateTime) -> Result<OffsetDateTime, E> {
+        at.checked_to_offset(UtcOffset::UTC)
+            .and_then(|at| at.replace_nanosecond(at.microsecond() * 1_000).ok())
+            .ok_or_else(|| E::custom("must be in year 9999 of UTC or before"))
+    }
+
+    /// Where it may be absent.
+    pub mod option {
+        use serde::Deserializer;
+        use time::{OffsetDateTime, serde::rfc3339};
+
+        pub use rfc3339::option::serialize;
+
+        /// # Errors
+        /// If it is no time that can be stored.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<OffsetDateTime>, D::Error> {
+            rfc3339::option::deserialize(deserializer)?.map(super::storable).transpose()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_read_as_it_is_stored() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Two {
+            #[serde(with = "moment")]
+            one: time::OffsetDateTime,
+            #[serde(default, with = "moment::option")]
+            other: Option<time::OffsetDateTime>,
+        }
+        let read = |one: &str, other: Option<&str>| {
+            serde_json::from_value::<Two>(serde_json::json!({"one": one, "other": other}))
+        };
+        let plain = read("2030-01-01T00:00:00.123456Z", None).unwrap();
+        assert_eq!(read("2030-01-01T01:00:00.1234567+01:00", None).unwrap().one.offset(), plain.one.offset());
+        assert_eq!(read("2030-01-01T01:00:00.1234567+01:00", None).unwrap(), plain);
+        let late = "9999-12-31T23:59:59-00:01";
+        assert!(read("9999-12-31T23:59:59Z", None).is_ok());
+        assert!(read(late, None).is_err() && read("2030-01-01T00:00:00Z", Some(late)).is_err());
+    }
 
     #[test]
     fn names_are_visible_text() {

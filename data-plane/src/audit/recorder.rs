@@ -183,6 +183,12 @@ fn run(shared: &Shared) {
 }
 
 impl IntentId {
+    /// Time since the call's headers had come.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let open = self.open.as_ref();
+        open.map_or(Duration::ZERO, |open| open.recorder.0.clock.monotonic().since(open.facts.started))
+    }
+
     /// Records the outcome of a call whose whole response is at hand.
     pub(crate) fn finish(mut self, end: End<'_>) {
         self.conclude(end.code, end.status, Sent::whole(end.body), end.cut);

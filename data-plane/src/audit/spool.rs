@@ -31,6 +31,7 @@ use ids::ProxyId;
 use parking_lot::Mutex;
 use prost::Message as _;
 use seams::Clock;
+use telemetry::metric;
 use tokio::sync::Notify;
 use wire::v1::AuditRecord;
 
@@ -126,13 +127,13 @@ impl Spool {
     pub(crate) fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, SpoolError> {
         DirBuilder::new().recursive(true).mode(0o700).create(&config.dir)?;
         let recovered = recover::recover(&config.dir)?;
-        metrics::counter!("portcullis_audit_corrupt_segments_total").increment(recovered.corrupt);
+        metrics::counter!(metric::AUDIT_CORRUPT_SEGMENTS).increment(recovered.corrupt);
         let inner = Inner::new(recovered.segments, config.proxy);
         let meters = Meters {
-            bytes: metrics::gauge!("portcullis_audit_spool_bytes"),
-            records: metrics::counter!("portcullis_audit_records_total"),
-            refused: metrics::counter!("portcullis_audit_refused_total"),
-            sync: metrics::histogram!("portcullis_audit_sync_seconds"),
+            bytes: metrics::gauge!(metric::AUDIT_SPOOL_BYTES),
+            records: metrics::counter!(metric::AUDIT_RECORDS),
+            refused: metrics::counter!(metric::AUDIT_REFUSED),
+            sync: metrics::histogram!(metric::AUDIT_SYNC),
         };
         meters.bytes.set(inner.bytes as f64);
         Ok(Arc::new(Self {

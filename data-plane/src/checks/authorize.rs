@@ -6,7 +6,11 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use ::mcp::{Decide, Method, Target, raw::Raw};
+use ::mcp::{
+    Decide, Method, Target,
+    envelope::same_but_case,
+    raw::{Kind, Raw},
+};
 use errors::ErrorCode;
 use policy::{Action, Decision};
 
@@ -93,6 +97,9 @@ pub(crate) fn check(
     match method.decided_by() {
         Decide::Lifecycle => Ok(Permit { grounds: Grounds::Lifecycle, decision: None }),
         Decide::MethodSet => asked.method_set(method),
+        // A server lists the tasks of whoever asks, and who asks is the gateway, with one credential for all callers:
+        // which of the tasks are this caller's cannot be told.
+        Decide::Grant(_) if method == Method::TasksList => Err(Refusal::MethodClosed),
         Decide::Grant(_) => match call.target() {
             Target::Tool { .. } => asked.tool(decisions, named_tool(attachment, call.target())),
             Target::Prompt { name, .. } => {
@@ -106,6 +113,9 @@ pub(crate) fn check(
                 asked.grant(&Wanted::Subscription(uri), Grounds::Subscriptions([(&**uri).into()].into()))
             }
             Target::Listen { filter } => asked.listen(method, *filter),
+            Target::CompletePrompt { name } if original(attachment, name).is_none() => {
+                Err(Refusal::not_granted(Action::Complete))
+            }
             Target::CompletePrompt { .. } | Target::CompleteResource { .. } => {
                 asked.grant(&Wanted::Completion, Grounds::Completion)
             }
@@ -135,11 +145,7 @@ impl Asked<'_> {
 
     /// Changes of lists are part of the method set, like the lists; changes of resources need a grant for each URI.
     fn listen(&self, method: Method, filter: Raw<'_>) -> Result<Permit, Refusal> {
-        let uris: Vec<Box<str>> = filter
-            .get("resourceSubscriptions")
-            .map(|uris| uris.elements().map(|uri| uri.string().map(Box::from)).collect::<Option<_>>())
-            .unwrap_or(Some(Vec::new()))
-            .ok_or(Refusal::not_granted(Action::Subscribe))?;
+        let uris = subscribed(filter).ok_or(Refusal::not_granted(Action::Subscribe))?;
         let mut permit = self.method_set(method)?;
         for uri in &uris {
             let granted = self.grant(&Wanted::Subscription(uri), Grounds::Lifecycle)?;
@@ -158,6 +164,20 @@ impl Asked<'_> {
             Err(Refusal::MethodClosed)
         }
     }
+}
+
+/// The URIs of a subscription's filter; `None` where they are no list of texts, or a reader that ignores case would find
+/// others.
+fn subscribed(filter: Raw<'_>) -> Option<Vec<Box<str>>> {
+    const MEMBER: &str = "resourceSubscriptions";
+    if filter.members().any(|(name, _)| name != MEMBER && same_but_case(&name, MEMBER)) {
+        return None;
+    }
+    let Some(uris) = filter.get(MEMBER) else { return Some(Vec::new()) };
+    if uris.kind() != Kind::Array {
+        return None;
+    }
+    uris.elements().map(|uri| uri.string().map(Box::from)).collect()
 }
 
 /// Whether the endpoint's method set has a method.

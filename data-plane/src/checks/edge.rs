@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderName, header, request::Parts, uri::Authority};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -16,6 +16,15 @@ use crate::{config::Bounds, refuse::Refusal};
 /// Query parameters by which credentials are sent elsewhere (RFC 6750 section 2.3 and common practice).
 const CREDENTIAL_PARAMETERS: [&str; 9] =
     ["access_token", "api_key", "api-key", "apikey", "auth", "authorization", "bearer", "key", "token"];
+
+/// Headers that carry what nobody but their receiver may know.
+const SECRET: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+    ::mcp::headers::SESSION_ID,
+];
 
 /// Evidence: a request head within bounds, and where it came from.
 #[derive(Debug)]
@@ -60,7 +69,7 @@ impl Exchange {
 }
 
 /// Checks the head.
-pub(crate) fn check(head: Parts, address: IpAddr, bounds: &Bounds) -> Result<Exchange, Refusal> {
+pub(crate) fn check(mut head: Parts, address: IpAddr, bounds: &Bounds) -> Result<Exchange, Refusal> {
     let target = head.uri.path().len() + head.uri.query().map_or(0, str::len);
     let mut bytes = target;
     for (name, value) in &head.headers {
@@ -74,6 +83,10 @@ pub(crate) fn check(head: Parts, address: IpAddr, bounds: &Bounds) -> Result<Exc
     }
     if head.uri.query().is_some_and(carries_credential) {
         return Err(Refusal::QueryToken);
+    }
+    for (name, value) in &mut head.headers {
+        // Values so marked are not shown by `Debug`, wherever these headers get to.
+        value.set_sensitive(SECRET.contains(name));
     }
     Ok(Exchange { head, address: address.to_canonical() })
 }
@@ -192,6 +205,16 @@ mod tests {
         let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc633, 0x6407));
         let exchange = check(head(Request::post("/a/b/mcp")), mapped, &Bounds::default()).unwrap();
         assert_eq!(exchange.address(), IpAddr::from([198, 51, 100, 7]));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_request_holds_no_credential() {
+        let request = Request::post("/")
+            .header("authorization", "Bearer very-secret")
+            .header("cookie", "a=very-secret")
+            .header("mcp-session-id", "very-secret");
+        let shown = format!("{:?}", checked(request).unwrap());
+        assert!(shown.contains("authorization") && !shown.contains("very-secret"), "{shown}");
     }
 
     #[test]

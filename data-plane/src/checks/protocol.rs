@@ -168,11 +168,17 @@ fn version(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
         .map_err(|_| Refusal::Protocol(ProtocolError::legacy_header("MCP-Protocol-Version malformed")))
 }
 
-/// `application/json`, with whatever parameters, exactly once.
+/// `application/json`, exactly once. A `charset` must be UTF-8: a server that believes another one (`utf-7` has other
+/// quotes) would read another message in the same bytes.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let Some(value) = values.next().and_then(|value| value.to_str().ok()) else { return false };
-    values.next().is_none() && essence(value).eq_ignore_ascii_case("application/json")
+    let is_utf8 = value.split(';').skip(1).all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.trim().eq_ignore_ascii_case("charset")
+            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    values.next().is_none() && is_utf8 && essence(value).eq_ignore_ascii_case("application/json")
 }
 
 /// Whether `Accept` covers a media type (RFC 9110 section 12.5.1). Absent, it accepts everything; `q=0` takes a type out.

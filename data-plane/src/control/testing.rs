@@ -289,7 +289,7 @@ async fn drive(
                 Output::Rejected { tenant, version, at_rev, code, .. } => {
                     let _unheard = inner.said.send(Said::Rejected(tenant, version.rev, at_rev, code.slug()));
                 }
-                Output::Heard => {}
+                Output::Heard | Output::Claimed(..) => {}
                 Output::Close(_) => return,
             }
         }

@@ -55,10 +55,11 @@ impl Speaker {
             },
             Message::Request(asked) => {
                 let open = Method::parse(&asked.method).is_some_and(|method| self.may_send(method));
-                if !open {
-                    return Ok(Said::Declined(asked.id.as_bytes().into()));
-                }
-                self.pass(asked.params.raw().and_then(related_task).as_slice(), body)
+                let id = if open { self.handles.seal_request_id(asked.id.as_bytes())? } else { None };
+                let Some(id) = id else { return Ok(Said::Declined(asked.id.as_bytes().into())) };
+                let mut edits = Edits::new();
+                edits.replace_string(asked.id.raw().range(), &id);
+                self.pass(edits, asked.params.raw().and_then(related_task).as_slice(), body)
             }
             Message::Notification(told) => {
                 let Some(method) = Method::parse(&told.method).filter(|method| self.may_send(*method)) else {
@@ -74,19 +75,30 @@ impl Speaker {
                     Method::ToolsListChanged => self.watched.list_changed(self.tenant.id, self.upstream.id),
                     _ => {}
                 }
+                let mut edits = Edits::new();
+                // A server cancels what it asked itself, known to the client under the sealed id. From 2026-07-28 on it
+                // asks nothing in this way.
+                if method == Method::Cancelled
+                    && !self.revision.is_modern()
+                    && let Some(asked) = told.params.raw().and_then(|params| params.get("requestId"))
+                {
+                    let Some(id) = self.handles.seal_request_id(asked.as_bytes())? else {
+                        return Ok(Said::Withheld);
+                    };
+                    edits.replace_string(asked.range(), &id);
+                }
                 let mut tasks: Vec<_> = match (method, told.params.raw()) {
                     (Method::TaskStatus | Method::Task, Some(params)) => task_ids(params),
                     (_, Some(params)) => related_task(params).into_iter().collect(),
                     (_, None) => Vec::new(),
                 };
                 tasks.extend(told.params.notifications().into_iter().flat_map(subscribed_tasks));
-                self.pass(&tasks, body)
+                self.pass(edits, &tasks, body)
             }
         }
     }
 
-    fn pass(&self, tasks: &[Raw<'_>], body: &[u8]) -> Result<Said, UpstreamError> {
-        let mut edits = Edits::new();
+    fn pass(&self, mut edits: Edits<'_>, tasks: &[Raw<'_>], body: &[u8]) -> Result<Said, UpstreamError> {
         self.seal_tasks(&mut edits, tasks.iter().copied())?;
         Ok(Said::Pass((!edits.is_empty()).then(|| edits.apply(body))))
     }
@@ -112,16 +124,12 @@ impl Speaker {
         match method {
             Method::Initialize => negotiated(result)?,
             Method::Discover => list::discover(edits, raw).map_err(Fault::List)?,
-            Method::TasksList => {
-                if let Some(cursor) = result.next_cursor().filter(|cursor| cursor.kind() == Kind::String) {
-                    let text = cursor.string().unwrap_or_default();
-                    edits.replace_string(cursor.range(), &self.handles.seal_cursor(&text, &*self.entropy)?);
-                }
-            }
             _ => {}
         }
         if let Some(kind) = ListKind::of(method) {
             self.filter(edits, kind, raw)?;
+        } else if is_list(result) {
+            return Err(Fault::NotTheResponse.into());
         } else if result.cache_scope().is_some() {
             // Whatever an endpoint answers depends on who asks.
             list::make_private(edits, raw, self.revision);
@@ -136,11 +144,11 @@ impl Speaker {
         }
         // Most results name no task, and finding that out costs a walk only where one could.
         let names_task = result.task_id().is_some() || result.task().is_some();
-        if names_task || method == Method::TasksList || result.meta().is_some() {
+        if names_task || result.meta().is_some() {
             let tasks = match (names_task, method) {
                 (true, Method::ToolsCall) if !creates_task(result) => related_task(raw).into_iter().collect(),
-                (true, _) | (_, Method::TasksList) => task_ids(raw),
-                _ => related_task(raw).into_iter().collect::<Vec<_>>(),
+                (true, _) => task_ids(raw),
+                (false, _) => related_task(raw).into_iter().collect::<Vec<_>>(),
             };
             self.seal_tasks(edits, tasks)?;
         }
@@ -242,6 +250,15 @@ fn answers(response: &Response<'_>, request: &Request) -> bool {
         Some(id) => same_id(id, &request.id),
         None => matches!(response.outcome, Outcome::Error(_)),
     }
+}
+
+/// A list that nobody asked for is not passed on, because nothing would be left out of it. Servers that keep requests by
+/// id put a list here when a client uses the id of a running list request again.
+fn is_list(result: &ResultMembers<'_>) -> bool {
+    [result.tools(), result.prompts(), result.resources(), result.resource_templates()]
+        .into_iter()
+        .flatten()
+        .any(|list| list.kind() == Kind::Array)
 }
 
 fn same_id(id: RawId<'_>, wanted: &[u8]) -> bool {

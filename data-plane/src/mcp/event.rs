@@ -1,6 +1,7 @@
 //! One event of an upstream's stream: its message is looked at, its id sealed.
 
 use ::mcp::sse::{self, Event, Frame};
+use telemetry::metric;
 
 use super::{
     answer::{Request, Said},
@@ -52,7 +53,7 @@ pub(super) fn hear(
             Said::Withheld => {}
         }
         if !passed {
-            metrics::counter!("portcullis_upstream_messages_withheld_total").increment(1);
+            metrics::counter!(metric::UPSTREAM_MESSAGES_WITHHELD).increment(1);
         }
     }
     let id = match event.id.and_then(|id| std::str::from_utf8(id).ok()) {

@@ -1,4 +1,5 @@
-//! Handles: values of an upstream that a caller carries and brings back — cursors, task ids, `requestState`, event ids.
+//! Handles: values of an upstream that a caller carries and brings back — cursors, task ids, `requestState`, event ids,
+//! ids of the upstream's own requests.
 //!
 //! Outward each is sealed to the endpoint, the client and the upstream; inward each must open for exactly these. So
 //! possession of somebody else's handle is worth nothing, and any proxy serves any of them. Only the value's own bytes are
@@ -8,7 +9,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use ::mcp::{
     Method,
-    envelope::{Message, Outcome, Params},
+    envelope::{MAX_ID_BYTES, Message, Outcome, Params},
     raw::{Kind, Raw, json_string},
 };
 use crypto::{
@@ -23,6 +24,9 @@ use crate::snapshot::index::TenantIndex;
 
 /// `_meta` member that ties a message to a task (2025-11-25).
 const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+
+/// Around a JSON string.
+const QUOTES: usize = 2;
 
 /// A handle that does not open here. Which and why stays unsaid: all the caller may learn is that it is not theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +66,7 @@ pub(crate) struct Resume {
     pub(crate) request: Option<(Method, Box<[u8]>)>,
 }
 
-/// Task ids are compared by callers, so equal ids must give equal handles. AES-GCM-SIV keeps its promises under a
+/// Callers compare ids of tasks and of requests, so equal ids must give equal handles. AES-GCM-SIV keeps its promises under a
 /// repeated nonce, except that equal values show as equal, which is what is wanted.
 #[derive(Debug)]
 struct SameNonce;
@@ -124,6 +128,10 @@ impl Handles {
                 self.open_related(notification.params.meta_members().related_task(), false, &mut opened)?;
             }
             Message::Response(response) => {
+                // Only a question that was put to this caller can be answered.
+                let id = response.id.ok_or(HandleError)?.raw();
+                let (value, _) = self.open_value(StateKind::RequestId, id)?;
+                opened.edits.push((id.range(), value.into_bytes()));
                 if let Outcome::Result(result) = &response.outcome {
                     let related = result.meta().and_then(|meta| meta.get(RELATED_TASK));
                     self.open_related(related, false, &mut opened)?;
@@ -149,13 +157,7 @@ impl Handles {
         }
         let names_task = matches!(
             method,
-            Some(
-                Method::TasksGet
-                    | Method::TasksCancel
-                    | Method::TasksResult
-                    | Method::TasksUpdate
-                    | Method::TasksList
-            )
+            Some(Method::TasksGet | Method::TasksCancel | Method::TasksResult | Method::TasksUpdate)
         );
         if names_task && let Some(task) = params.task_id() {
             let (value, sealed) = self.open_value(StateKind::TaskId, task)?;
@@ -231,6 +233,12 @@ impl Handles {
     /// Seals `requestState`.
     pub(crate) fn seal_request_state(&self, state: &str, entropy: &dyn Entropy) -> Result<String, SealError> {
         self.seal(StateKind::RequestState, state.as_bytes(), entropy)
+    }
+
+    /// Seals the id of a request from server to client, raw JSON; `None` for one too long to come back.
+    pub(crate) fn seal_request_id(&self, id: &[u8]) -> Result<Option<String>, SealError> {
+        let sealed = self.seal(StateKind::RequestId, id, &SameNonce)?;
+        Ok((sealed.len() + QUOTES <= MAX_ID_BYTES).then_some(sealed))
     }
 
     /// Seals a task id; one the caller presented in this exchange looks again as it presented it.

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use errors::{ErrorCode, jsonrpc};
 use http_body::Body;
 use seams::{Clock, Monotonic};
+use telemetry::metric;
 use tokio::time::Sleep;
 
 use super::{
@@ -52,6 +53,8 @@ pub(crate) struct Ending {
     /// Dropped when the response has ended.
     pub(crate) _hold: Box<dyn Any>,
     pub(crate) cut: Cut,
+    /// Called once at the end, whoever made it.
+    pub(crate) ended: Box<dyn FnOnce(Option<ErrorCode>)>,
     /// Called when the upstream's response was read to its end; its connection may be used again. Dropped otherwise, which
     /// closes the connection.
     pub(crate) give_back: Box<dyn FnOnce()>,
@@ -215,7 +218,7 @@ where
             }
             // Where nothing waits, one bad message is left out and the stream goes on.
             Err(error) if self.waiting.is_none() => {
-                metrics::counter!("portcullis_upstream_messages_withheld_total").increment(1);
+                metrics::counter!(metric::UPSTREAM_MESSAGES_WITHHELD).increment(1);
                 tracing::warn!(%error, error.code = error.code().slug(), "message of an upstream withheld");
             }
             Err(error) => self.fail(&error),
@@ -285,6 +288,7 @@ where
 
     fn conclude(&mut self, code: Option<ErrorCode>, cut: bool) {
         if let Some(ending) = self.ending.take() {
+            (ending.ended)(code);
             ending.intent.finish_stream(code, 200, std::mem::take(&mut self.digest), cut);
         }
     }
@@ -295,6 +299,7 @@ impl<B> Drop for Relay<B> {
     /// 2026-07-28 on, and before that leaves it running for a caller that resumes.
     fn drop(&mut self) {
         if let Some(ending) = self.ending.take() {
+            (ending.ended)(None);
             let answered = self.request.is_some() && self.waiting.is_none();
             ending.intent.finish_stream(None, 200, std::mem::take(&mut self.digest), !answered);
         }

@@ -318,3 +318,60 @@ async fn a_request_id_is_echoed_and_a_refusal_always_has_one() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_modern_call_mirrors_what_the_approved_definition_says() {
+    local(async {
+        let definition = br#"{"name":"add","inputSchema":{"type":"object","properties":{"a":{"type":"integer","x-mcp-header":"Amount"}}}}"#;
+        let rig = Rig::start(|body| {
+            if let Some(tool) = testing::tool(body) {
+                tool.definition = Bytes::from_static(definition);
+            }
+        })
+        .await;
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+        let text = ADD.replace(r#""arguments""#, &format!(r#"{meta},"arguments""#));
+        let request = || {
+            let request = Request::post(PATH).header("content-type", "application/json");
+            rig.world
+                .authorized(request.header("mcp-protocol-version", "2026-07-28"))
+                .header("mcp-method", "tools/call")
+                .header("mcp-name", "add")
+        };
+        let got = rig.send(request(), &text).await;
+        assert_eq!((got.status.as_u16(), got.refusal()), (400, "header_mismatch"));
+        assert_eq!(got.body["error"]["code"], -32020);
+        let got = rig.send(request().header("mcp-param-amount", "2"), &text).await;
+        assert_eq!(got.refusal(), "header_mismatch");
+        let got = rig.send(request().header("mcp-param-amount", "1"), &text).await;
+        assert_eq!((got.status, &got.body["id"]), (StatusCode::OK, &serde_json::json!(1)), "{}", got.body);
+    })
+    .await;
+}
+
+/// What no limit has been charged for is bounded all the same: a client must not fill its tenant's share of the spool,
+/// which would close the tenant.
+#[tokio::test]
+async fn a_flood_of_refused_requests_of_a_known_client_is_counted_not_recorded_one_by_one() {
+    local(async {
+        let rig = Rig::start(|_| {}).await;
+        let recorded = crate::snapshot::index::REFUSALS_RECORDED.burst as usize;
+        let over = 20;
+        for _ in 0..recorded + over {
+            assert_eq!(rig.call("{").await.refusal(), "parse_error");
+        }
+        rig.log.recorder.shutdown();
+        let records = rig.log.records();
+        let alone = records.iter().filter(|record| record.phase() == RecordPhase::Outcome).count();
+        let counted: u64 = records
+            .iter()
+            .filter(|record| record.phase() == RecordPhase::Aggregate && record.code == "parse_error")
+            .map(|record| record.count)
+            .sum();
+        assert_eq!((alone, counted), (recorded, over as u64));
+        // What a limit was charged for has its own record still.
+        assert_eq!(rig.call(&ADD.replace("add", "sub")).await.refusal(), "tool_not_granted");
+        assert_eq!(rig.log.last().code, "tool_not_granted");
+    })
+    .await;
+}

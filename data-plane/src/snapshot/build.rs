@@ -17,7 +17,7 @@ use super::{
     decode::DecodeError,
     index::{
         AttachmentIndex, Buckets, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex,
-        PROTOCOL_FACTOR, SubjectLimit, TenantIndex, TenantKeys, ToolIndex, UpstreamIndex,
+        PROTOCOL_FACTOR, REFUSALS_RECORDED, SubjectLimit, TenantIndex, TenantKeys, ToolIndex, UpstreamIndex,
     },
 };
 
@@ -379,6 +379,7 @@ fn subject_limit(limit: Option<&v1::Limit>, former: Option<&SubjectLimit>, now: 
         Some(former) => Arc::new(Buckets {
             calls: former.buckets.calls.carried_over(now.nanos(), former.rate, rate),
             protocol: former.buckets.protocol.carried_over(now.nanos(), former.protocol_rate, protocol_rate),
+            refusals: former.buckets.refusals.carried_over(now.nanos(), REFUSALS_RECORDED, REFUSALS_RECORDED),
             in_flight: former.buckets.in_flight.clone(),
         }),
     };

@@ -17,7 +17,7 @@ use ids::{
 };
 use ipnet::IpNet;
 use limits::{Bucket, Concurrency, Rate};
-use seams::Timestamp;
+use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
 
@@ -28,6 +28,10 @@ pub type Map<K, V> = hashbrown::HashMap<K, V, ahash::RandomState>;
 
 /// How many times a client's call limit its other requests may be.
 pub const PROTOCOL_FACTOR: u32 = 5;
+
+/// Refusals of one client that are recorded one by one although no limit has been charged for them; more are counted. Without a
+/// bound one client could fill its tenant's share of the audit spool, which closes the tenant.
+pub const REFUSALS_RECORDED: Rate = Rate { per_minute: 300, burst: 300 };
 
 /// One tenant at one revision.
 pub struct TenantIndex {
@@ -226,8 +230,18 @@ pub struct Buckets {
     pub calls: Bucket,
     /// Of [`SubjectLimit::protocol_rate`].
     pub protocol: Bucket,
+    /// Of [`REFUSALS_RECORDED`].
+    pub refusals: Bucket,
     /// Calls running now.
     pub in_flight: Arc<Concurrency>,
+}
+
+impl SubjectLimit {
+    /// Whether one more refusal is recorded by itself.
+    #[must_use]
+    pub fn records_refusal(&self, now: Monotonic) -> bool {
+        self.buckets.refusals.try_take(now.nanos(), REFUSALS_RECORDED, 1).admitted()
+    }
 }
 
 impl TenantIndex {

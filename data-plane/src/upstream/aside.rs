@@ -1,7 +1,7 @@
 //! Messages to an upstream beside a call: that it was cancelled, that a question of its is not passed on. Best effort,
 //! in the caller's session, on another connection.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use ::mcp::Revision;
 use bytes::Bytes;
@@ -17,6 +17,9 @@ use crate::snapshot::index::{TenantIndex, UpstreamIndex};
 
 /// Answers to such messages are read up to here, so that the connection can be used again.
 const MAX_ANSWER: usize = 64 * 1024;
+/// Messages beside one call that may be on their way at once; more are dropped. Each takes a connection, and it is the
+/// server that decides how many questions it asks.
+const AT_ONCE: usize = 4;
 
 /// Sends messages in one caller's session.
 #[derive(Debug, Clone)]
@@ -26,13 +29,39 @@ pub(super) struct Aside {
     pub(super) upstream: Arc<UpstreamIndex>,
     pub(super) session: Option<Session>,
     pub(super) revision: Revision,
+    /// Messages on their way.
+    pub(super) running: Rc<Cell<usize>>,
+}
+
+/// One message on its way.
+struct Running(Rc<Cell<usize>>);
+
+impl Running {
+    fn begin(running: &Rc<Cell<usize>>) -> Option<Self> {
+        let now = running.get();
+        (now < AT_ONCE).then(|| {
+            running.set(now + 1);
+            Self(Rc::clone(running))
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Aside {
     /// Sends one message. Does not wait for it.
     pub(super) fn post(&self, message: Vec<u8>) {
+        let Some(running) = Running::begin(&self.running) else {
+            tracing::debug!(upstream.id = %self.upstream.id, "too much to tell the upstream; dropped");
+            return;
+        };
         let aside = self.clone();
         (self.pool.parts.spawn)(Box::pin(async move {
+            let _running = running;
             let Some(headers) = aside.headers() else { return };
             let sticky = aside.session.as_ref().and_then(|session| session.address);
             let outgoing = Outgoing { method: Method::POST, headers, body: Bytes::from(message), sticky };

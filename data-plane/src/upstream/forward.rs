@@ -13,7 +13,7 @@ use super::{
     body::Body,
     error::{UpstreamError, Waiting},
     exchange::{self, Outgoing as Sent},
-    headers::{self, Replaced},
+    headers::{self, Describing, Replaced},
     pool::{Lease, Pool},
     reply::{self, Reply},
 };
@@ -129,6 +129,8 @@ pub(super) async fn send(
     let call = Call { pool, speaker: &speaker, outgoing: &outgoing, session: session.as_ref() };
     let attempt =
         call.attempt(&dispatch.headers, dispatch.mcp_name.as_deref(), dispatch.body, request.as_ref());
+    let method = request.as_ref().map(|request| request.method);
+    let sent = pool.parts.clock.monotonic();
     let reply = tokio::select! {
         biased;
         code = &mut cut => Err(UpstreamError::Cut(code)),
@@ -140,10 +142,12 @@ pub(super) async fn send(
         upstream: speaker.upstream.clone(),
         session: session.clone(),
         revision,
+        running: Rc::default(),
     };
     let (head, reply) = match reply {
         Ok(reply) => reply,
         Err(error) => {
+            pool.meters.operation(method, Some(error.code()), pool.parts.clock.monotonic().since(sent));
             if let Some(request) = &request
                 && gave_up(&error)
                 && !revision.is_modern()
@@ -156,16 +160,21 @@ pub(super) async fn send(
     };
     let mut response = match reply {
         Reply::Whole(body) => {
+            let took = pool.parts.clock.monotonic().since(sent);
+            pool.meters.operation(method, None, took);
+            pool.meters.overhead(intent.elapsed().saturating_sub(took));
             intent.finish(End { code: None, status: head.status.as_u16(), body: &body, cut: false });
             drop(hold);
             Response::new(Body::full(body))
         }
         Reply::Stream { body, lease, idle_for } => {
             let aside = aside();
+            let (clock, meters) = (pool.parts.clock.clone(), pool.meters.clone());
             let ending = Ending {
                 intent,
                 _hold: hold,
                 cut,
+                ended: Box::new(move |code| meters.operation(method, code, clock.monotonic().since(sent))),
                 give_back: Box::new(move || lease.give_back(idle_for)),
                 aside: Rc::new(move |message| aside.post(message)),
             };
@@ -238,9 +247,15 @@ impl Call<'_> {
             Outgoing::End => http::Method::DELETE,
             _ => http::Method::POST,
         };
+        let modern = self.speaker.revision.is_modern();
+        let describing = Describing {
+            body: method == http::Method::POST,
+            mirrored: modern,
+            named: modern && request.is_some_and(|request| request.method.name_member().is_some()),
+        };
         let outgoing = Sent {
             method,
-            headers: headers::outgoing(caller, replaced, upstream)?,
+            headers: headers::outgoing(caller, describing, replaced, upstream)?,
             body,
             sticky: self.session.and_then(|session| session.address),
         };

@@ -8,9 +8,30 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::error::UpstreamError;
 use crate::snapshot::index::UpstreamIndex;
 
-/// Header names that are forwarded, beside `Mcp-Param-*`. Session and event ids are set from what was opened.
-const FORWARDED: [&str; 7] =
-    ["accept", "content-type", "mcp-protocol-version", "mcp-method", "mcp-name", "traceparent", "tracestate"];
+/// Header names that are forwarded. Session and event ids are set from what was opened.
+const FORWARDED: [&str; 4] = ["accept", "mcp-protocol-version", "traceparent", "tracestate"];
+
+/// Which headers beside the list travel. Whatever says something about the body was compared with it, or stays here: a
+/// server, or what routes to it, may believe the header.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Describing {
+    /// There is a body. It is JSON in UTF-8, whatever else the caller called it.
+    pub(super) body: bool,
+    /// The revision mirrors method and parameters into headers.
+    pub(super) mirrored: bool,
+    /// The method mirrors a name.
+    pub(super) named: bool,
+}
+
+impl Describing {
+    fn has(self, name: &str) -> bool {
+        match name {
+            "mcp-method" => self.mirrored,
+            "mcp-name" => self.named,
+            _ => self.mirrored && name.starts_with(::mcp::headers::PARAM_PREFIX),
+        }
+    }
+}
 
 /// Names no credential may have: they frame the message, or say whom it is for.
 const FRAMING: [HeaderName; 8] = [
@@ -38,17 +59,21 @@ pub(super) struct Replaced<'a> {
 /// The headers of a request to `upstream`, without `Host`.
 pub(super) fn outgoing(
     caller: &HeaderMap,
+    describing: Describing,
     replaced: Replaced<'_>,
     upstream: &UpstreamIndex,
 ) -> Result<HeaderMap, UpstreamError> {
     let mut headers = HeaderMap::with_capacity(12);
     for (name, value) in caller {
         let text = name.as_str();
-        if FORWARDED.contains(&text) || text.starts_with(::mcp::headers::PARAM_PREFIX) {
+        if FORWARDED.contains(&text) || describing.has(text) {
             headers.append(name, value.clone());
         }
     }
-    if let Some(name) = replaced.name {
+    if describing.body {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(name) = replaced.name.filter(|_| describing.named) {
         // Encoding leaves nothing that a header cannot carry.
         if let Ok(value) = HeaderValue::from_str(&::mcp::headers::encode(name)) {
             headers.insert(::mcp::headers::NAME, value);

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use super::{
     connect::{self, Connected},
     error::UpstreamError,
+    meters::Meters,
     origin::Origin,
     resolve::Resolver,
     watched::Watched,
@@ -65,6 +66,7 @@ pub(crate) struct Parts {
 /// One worker's connections.
 pub(crate) struct Pool {
     pub(super) parts: Parts,
+    pub(super) meters: Rc<Meters>,
     places: RefCell<hashbrown::HashMap<UpstreamId, Place, ahash::RandomState>>,
     swept: Cell<Monotonic>,
 }
@@ -120,7 +122,7 @@ impl Pool {
     /// No connections yet.
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let swept = Cell::new(parts.clock.monotonic());
-        Rc::new(Self { parts, places: RefCell::default(), swept })
+        Rc::new(Self { parts, meters: Rc::new(Meters::new()), places: RefCell::default(), swept })
     }
 
     /// The upstream's place, from what is known or anew.

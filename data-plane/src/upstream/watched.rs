@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use ids::{TenantId, UpstreamId};
 use parking_lot::Mutex;
+use telemetry::metric;
 use tokio::sync::mpsc;
 
 use crate::snapshot::index::ToolIndex;
@@ -142,7 +143,7 @@ impl Watched {
 
     fn notice(&self, noticed: Noticed) {
         if let Err(mpsc::error::TrySendError::Full(lost)) = self.notices.try_send(noticed) {
-            metrics::counter!("portcullis_upstream_notices_dropped_total").increment(1);
+            metrics::counter!(metric::UPSTREAM_NOTICES_DROPPED).increment(1);
             if let Noticed::Drift { upstream, name, .. } = lost {
                 self.reported.lock().remove(&(upstream, name));
             }

@@ -31,6 +31,7 @@ impl Watch {
             endpoint: Arc::clone(place.endpoint()),
             upstream: session::attachment(&place).unwrap().upstream.id,
             principal: self.world.principal(),
+            address: testing::ADDRESS,
             grounds,
             keeps_open,
         };
@@ -79,7 +80,7 @@ async fn a_change_that_allows_it_still_cuts_nothing() {
 async fn what_the_new_configuration_refuses_is_cut_with_its_reason() {
     local(async {
         type Change = fn(&mut Body);
-        let cases: [(Change, ErrorCode); 5] = [
+        let cases: [(Change, ErrorCode); 8] = [
             (
                 |body| {
                     if let Body::Client(client) = body {
@@ -119,6 +120,30 @@ async fn what_the_new_configuration_refuses_is_cut_with_its_reason() {
                     }
                 },
                 ErrorCode::NoUpstream,
+            ),
+            (
+                |body| {
+                    if let Some(endpoint) = testing::endpoint_of(body) {
+                        endpoint.deny = vec!["198.51.100.0/24".to_owned()];
+                    }
+                },
+                ErrorCode::AddressRefused,
+            ),
+            (
+                |body| {
+                    if let Some(tool) = testing::tool(body) {
+                        tool.state = ToolState::Quarantined.into();
+                    }
+                },
+                ErrorCode::ToolQuarantined,
+            ),
+            (
+                |body| {
+                    if let Some(tool) = testing::tool(body) {
+                        tool.state = ToolState::Rejected.into();
+                    }
+                },
+                ErrorCode::ToolNotApproved,
             ),
         ];
         for (change, code) in cases {
@@ -210,7 +235,7 @@ async fn a_change_of_another_tenant_wakes_nobody() {
     local(async {
         let watch = Watch::new(World::new());
         let watching = watch.watched(Grounds::Lifecycle, true).await;
-        let group = watch.worker.watchers.group(watch.world.sample.tenant, 1);
+        let group = watch.worker.watchers.group(watch.world.sample.tenant, watch.world.tenant().digest);
         let turn = group.turn.get();
         watch.world.snapshots.apply(&Sample::new(2).replace()).unwrap();
         tokio::task::yield_now().await;
@@ -234,6 +259,34 @@ async fn a_drain_ends_open_streams_first_and_calls_last() {
         assert!(goes_on(&mut call).await);
         drain.enter(Phase::Ending);
         assert_eq!(call.await.unwrap(), ErrorCode::Draining);
+    })
+    .await;
+}
+
+/// After a restore of the control plane's database a revision's number may come again, with other content.
+#[tokio::test]
+async fn the_same_revision_with_other_content_cuts_and_is_decided_anew() {
+    local(async {
+        let mut watch = Watch::new(World::new());
+        let watching = watch.watched(watch.tool(), false).await;
+        let (before, client) = (watch.world.tenant(), watch.world.principal());
+        let tool = |tenant: &TenantIndex| {
+            Arc::clone(tenant.upstreams.values().next().unwrap().tools.values().next().unwrap())
+        };
+        let decided = |tenant: &TenantIndex| {
+            watch.worker.decisions.tool(tenant, client.client(), &tool(tenant)).is_permit()
+        };
+        assert!(decided(&before));
+        watch.world.sample.edit(|body| {
+            if let Some(tool) = testing::tool(body) {
+                tool.slices.clear();
+            }
+        });
+        watch.world.snapshots.apply(&watch.world.sample.replace()).unwrap();
+        let after = watch.world.tenant();
+        assert_eq!(before.rev, after.rev);
+        assert!(!decided(&after));
+        assert_eq!(watching.await.unwrap(), ErrorCode::ToolNotGranted);
     })
     .await;
 }

@@ -135,6 +135,40 @@ async fn a_drain_under_load_loses_no_call() {
 }
 
 #[tokio::test]
+async fn callers_that_connect_anew_for_each_call_lose_none_either() {
+    let case = async {
+        let server = Server::start(|_| async { result("{}") }).await;
+        let mut world = world_of(&server);
+        unlimited(&mut world);
+        let workers = Workers::start(world, |shared| shared.bounds.drain_accept = Duration::from_millis(200));
+        let refused = Rc::new(Cell::new(0));
+        let callers = (0..8).map(|_| {
+            let refused = Rc::clone(&refused);
+            let workers = &workers;
+            async move {
+                while let Ok(stream) = TcpStream::connect(workers.address).await {
+                    let (mut sender, connection) =
+                        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+                    tokio::task::spawn_local(connection);
+                    let response = sender.send_request(workers.post()).await.expect("a call was lost");
+                    assert_eq!(response.status(), 200);
+                    response.into_body().collect().await.expect("a response was cut");
+                }
+                refused.set(refused.get() + 1);
+            }
+        });
+        let drain = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            workers.shared.drain.enter(Phase::Draining);
+        };
+        futures_util::future::join(futures_util::future::join_all(callers), drain).await;
+        assert_eq!(refused.get(), 8, "in the end nobody is there");
+        workers.ended().await;
+    };
+    LocalSet::new().run_until(case).await;
+}
+
+#[tokio::test]
 async fn a_call_that_runs_when_the_drain_begins_is_answered() {
     let case = async {
         let server = Server::start(|_| async {

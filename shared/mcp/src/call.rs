@@ -81,6 +81,12 @@ pub fn classify<'a>(
     session: Option<Revision>,
 ) -> Result<Call<'a>, ProtocolError> {
     let version = headers::single(headers, &headers::PROTOCOL_VERSION);
+    if message.params().is_some_and(Params::misspelt) {
+        return Err(ProtocolError::invalid_params(
+            200,
+            "a member of `params` differs from a known one in case alone",
+        ));
+    }
     match era(version, message) {
         Era::Modern => modern(headers, version, message),
         Era::Legacy => legacy(version, message, session),

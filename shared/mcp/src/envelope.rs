@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use errors::ErrorCode;
 
-pub use members::{ErrorMembers, Meta, Params, ResultMembers};
+pub use members::{ErrorMembers, Meta, Params, ResultMembers, same_but_case};
 use members::{ErrorSpans, ParamSpans, ResultSpans};
 
 use crate::raw::{Kind, Raw, ScanError};

@@ -71,6 +71,8 @@ metrics! {
         "Open connections of callers.";
     UPSTREAM_NOTICES_DROPPED "portcullis_upstream_notices_dropped_total" Counter Count []
         "Notices about upstreams, such as a changed definition, that found their queue full.";
+    UPSTREAM_MESSAGES_WITHHELD "portcullis_upstream_messages_withheld_total" Counter Count []
+        "Messages of upstreams that were not passed on: unknown, switched off, or not valid.";
 
     // Configuration.
     SNAPSHOTS_APPLIED "portcullis_snapshots_applied_total" Counter Count ["result"]

@@ -8,6 +8,10 @@ use portcullis_rmcp_peer::{Mode, Visit, visit};
 use serde_json::{Value, json};
 
 fn main() -> anyhow::Result<ExitCode> {
+    // Built together with the workspace, the HTTP client has TLS, and no provider for it of its own.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        bail!("another TLS provider is installed");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (answer, code) = match runtime.block_on(run()) {
         Ok(seen) => (seen, ExitCode::SUCCESS),

@@ -111,20 +111,22 @@ pub(super) async fn advance(
     Ok(())
 }
 
-pub(super) async fn insert_gap(
+pub(super) async fn insert_gaps(
     tx: &mut OperatorTx,
     proxy: ProxyId,
     boot: &[u8],
-    (from, to): (i64, i64),
+    gaps: &[(i64, i64)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let (from, to): (Vec<_>, Vec<_>) = gaps.iter().copied().unzip();
     sqlx::query!(
-        "INSERT INTO audit_gaps (proxy_id, boot, from_seq, to_seq, noticed_at) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO audit_gaps (proxy_id, boot, from_seq, to_seq, noticed_at)
+         SELECT $1, $2, gap.from_seq, gap.to_seq, $5 FROM UNNEST($3::bigint[], $4::bigint[]) AS gap (from_seq, to_seq)
          ON CONFLICT DO NOTHING",
         proxy.uuid(),
         boot,
-        from,
-        to,
+        &from,
+        &to,
         now.to_offset()
     )
     .execute(tx.conn())

@@ -70,3 +70,12 @@ fn numbers_must_rise_and_holes_are_found() {
     assert_eq!(batch.gaps(9), []);
     assert_eq!(batch.gaps(6), [(7, 8)]);
 }
+
+#[test]
+fn the_greatest_number_there_is_does_no_harm() {
+    let greatest = i64::MAX as u64;
+    let batch = read(vec![record(greatest, |_| {})]).expect("a batch");
+    assert_eq!(batch.gaps(0), [(1, i64::MAX - 1)]);
+    assert_eq!(batch.gaps(i64::MAX), []);
+    assert_eq!(read(vec![record(greatest + 1, |_| {})]).expect_err("refused"), Refused::Record);
+}

@@ -81,3 +81,19 @@ fn definitions_that_cannot_be_pinned_are_left_out() {
     assert!(read("add", r#"["add"]"#).is_none());
     assert!(read("", r#"{"name":""}"#).is_none());
 }
+
+#[test]
+fn what_changed_tools_showed_before_may_be_forgotten() {
+    let tools = [known(1, State::Approved, Some(1), 1), known(2, State::Pending, None, 2)];
+    let plan = plan(&tools, vec![seen(1, 1), seen(2, 3)], true);
+    assert_eq!(plan.replaced, [[2; 32]]);
+}
+
+#[test]
+fn names_without_end_are_not_all_kept() {
+    let many: Vec<_> = (0..MAX_TOOLS)
+        .map(|n| Known { name: format!("old {n}"), ..known(1, State::Retired, None, 1) })
+        .collect();
+    let plan = plan(&many, vec![seen(1, 1), Seen { name: "old 7".to_owned(), ..seen(1, 1) }], true);
+    assert_eq!((plan.added, plan.left_out, plan.updates.len()), (0, 1, 1));
+}

@@ -176,6 +176,25 @@ pub(super) async fn update_tools(
     Ok(())
 }
 
+/// Deletes those of `digests` that no tool refers to any more.
+pub(super) async fn forget_definitions(tx: &mut TenantTx, digests: &[[u8; 32]]) -> Result<(), StoreError> {
+    if digests.is_empty() {
+        return Ok(());
+    }
+    let tenant = tx.tenant().uuid();
+    let digests: Vec<_> = digests.iter().map(|digest| digest.to_vec()).collect();
+    sqlx::query!(
+        "DELETE FROM tool_definitions old WHERE tenant_id = $1 AND digest = ANY ($2)
+           AND NOT EXISTS (SELECT FROM tools WHERE tenant_id = $1 AND seen_digest = old.digest)
+           AND NOT EXISTS (SELECT FROM tools WHERE tenant_id = $1 AND pinned_digest = old.digest)",
+        tenant,
+        &digests
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn touch_tools(
     tx: &mut TenantTx,
     tools: &[ToolId],

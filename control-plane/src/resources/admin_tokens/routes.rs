@@ -48,6 +48,9 @@ pub async fn create(
     if new.not_after.is_some_and(|not_after| not_after <= now.to_offset()) {
         return Err(ApiError::invalid("/not_after", "is past"));
     }
+    if !caller.may_give_until(new.not_after) {
+        return Err(ApiError::invalid("/not_after", "is later than the end of your own token"));
+    }
     let mut scopes: Vec<String> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
     scopes.sort_unstable();
     scopes.dedup();
@@ -86,7 +89,7 @@ pub async fn get(
 
 /// Revokes an admin token at once.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/admin-tokens/{admin_token}", operation_id = "revoke_admin_token",
-    tag = "admin_tokens", params(TenantPath, ("admin_token" = String, Path, description = "Id (`adm_…`)"), Wait),
+    tag = "admin_tokens", params(TenantPath, IfMatch, ("admin_token" = String, Path, description = "Id (`adm_…`)"), Wait),
     responses((status = 204, description = "Revoked"), Problems), security(("token" = ["admin_tokens:write"])))]
 pub async fn revoke(
     caller: InTenant<AdminTokensWrite>,

@@ -65,7 +65,7 @@ pub async fn get(
 
 /// Changes a client.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/clients/{client}", operation_id = "update_client", tag = "clients",
-    params(TenantPath, ("client" = String, Path, description = "Id (`cl_…`)"), Wait),
+    params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"), Wait),
     request_body(content = ClientSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Client), Problems),
     security(("token" = ["clients:write"])))]
@@ -89,7 +89,7 @@ pub async fn update(
 
 /// Deletes a client with its keys, grants and limits.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/clients/{client}", operation_id = "delete_client", tag = "clients",
-    params(TenantPath, ("client" = String, Path, description = "Id (`cl_…`)"), Wait),
+    params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["clients:write"])))]
 pub async fn delete(
     caller: InTenant<ClientsWrite>,

@@ -82,7 +82,7 @@ pub async fn get(
 /// Detaches an upstream.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/upstreams/{attachment}",
     operation_id = "detach_upstream", tag = "endpoints",
-    params(TenantPath, ("endpoint" = String, Path, description = "Id (`ep_…`)"),
+    params(TenantPath, IfMatch, ("endpoint" = String, Path, description = "Id (`ep_…`)"),
         ("attachment" = String, Path, description = "Id (`att_…`)"), Wait),
     responses((status = 204, description = "Detached"), Problems), security(("token" = ["endpoints:write"])))]
 pub async fn delete(

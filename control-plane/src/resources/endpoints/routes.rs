@@ -68,7 +68,7 @@ pub async fn get(
 
 /// Changes an endpoint.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", operation_id = "update_endpoint",
-    tag = "endpoints", params(TenantPath, ("endpoint" = String, Path, description = "Id (`ep_…`)"), Wait),
+    tag = "endpoints", params(TenantPath, IfMatch, ("endpoint" = String, Path, description = "Id (`ep_…`)"), Wait),
     request_body(content = EndpointSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Endpoint), Problems),
     security(("token" = ["endpoints:write"])))]
@@ -94,7 +94,7 @@ pub async fn update(
 
 /// Deletes an endpoint. Its upstreams and clients stay.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", operation_id = "delete_endpoint",
-    tag = "endpoints", params(TenantPath, ("endpoint" = String, Path, description = "Id (`ep_…`)"), Wait),
+    tag = "endpoints", params(TenantPath, IfMatch, ("endpoint" = String, Path, description = "Id (`ep_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["endpoints:write"])))]
 pub async fn delete(
     caller: InTenant<EndpointsWrite>,

@@ -74,7 +74,7 @@ pub async fn get(
 
 /// Changes a grant. Whom it is for never changes.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/grants/{grant}", operation_id = "update_grant", tag = "grants",
-    params(TenantPath, ("grant" = String, Path, description = "Id (`gr_…`)"), Wait),
+    params(TenantPath, IfMatch, ("grant" = String, Path, description = "Id (`gr_…`)"), Wait),
     request_body(content = GrantSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Grant), Problems),
     security(("token" = ["grants:write"])))]
@@ -100,7 +100,7 @@ pub async fn update(
 
 /// Deletes a grant.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/grants/{grant}", operation_id = "delete_grant", tag = "grants",
-    params(TenantPath, ("grant" = String, Path, description = "Id (`gr_…`)"), Wait),
+    params(TenantPath, IfMatch, ("grant" = String, Path, description = "Id (`gr_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["grants:write"])))]
 pub async fn delete(
     caller: InTenant<GrantsWrite>,

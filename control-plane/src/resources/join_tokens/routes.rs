@@ -64,7 +64,7 @@ pub async fn create(
 
 /// Deletes a join token: nobody can enrol with it any more. A proxy that did keeps its place.
 #[utoipa::path(delete, path = "/v1/join-tokens/{join_token}", operation_id = "delete_join_token", tag = "proxies",
-    params(("join_token" = String, Path, description = "Id (`jt_…`)")),
+    params(IfMatch, ("join_token" = String, Path, description = "Id (`jt_…`)")),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["operator"])))]
 pub async fn delete(
     operator: Operator,

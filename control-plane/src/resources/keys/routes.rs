@@ -76,7 +76,7 @@ pub async fn get(
 
 /// Makes a key that takes this one's place. Both work until the overlap ends.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/clients/{client}/keys/{key}/rotate", operation_id = "rotate_key",
-    tag = "keys", params(TenantPath, ("client" = String, Path, description = "Id (`cl_…`)"),
+    tag = "keys", params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"),
         ("key" = String, Path, description = "Id (`key_…`)"), Wait),
     request_body = KeyRotation, responses((status = 201, description = "Made", body = KeyMade), Problems),
     security(("token" = ["keys:write"])))]
@@ -113,7 +113,7 @@ pub async fn rotate(
 
 /// Revokes a key at once.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/clients/{client}/keys/{key}", operation_id = "revoke_key",
-    tag = "keys", params(TenantPath, ("client" = String, Path, description = "Id (`cl_…`)"),
+    tag = "keys", params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"),
         ("key" = String, Path, description = "Id (`key_…`)"), Wait),
     responses((status = 204, description = "Revoked"), Problems), security(("token" = ["keys:write"])))]
 pub async fn revoke(

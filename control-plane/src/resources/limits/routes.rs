@@ -71,7 +71,7 @@ pub async fn get(
 
 /// Changes a limit. What it counts never changes.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/limits/{limit}", operation_id = "update_limit", tag = "limits",
-    params(TenantPath, ("limit" = String, Path, description = "Id (`lim_…`)"), Wait),
+    params(TenantPath, IfMatch, ("limit" = String, Path, description = "Id (`lim_…`)"), Wait),
     request_body(content = LimitSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Limit), Problems),
     security(("token" = ["limits:write"])))]
@@ -96,7 +96,7 @@ pub async fn update(
 
 /// Deletes a limit.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/limits/{limit}", operation_id = "delete_limit", tag = "limits",
-    params(TenantPath, ("limit" = String, Path, description = "Id (`lim_…`)"), Wait),
+    params(TenantPath, IfMatch, ("limit" = String, Path, description = "Id (`lim_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["limits:write"])))]
 pub async fn delete(
     caller: InTenant<LimitsWrite>,

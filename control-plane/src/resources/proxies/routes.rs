@@ -40,7 +40,7 @@ pub async fn get(
 /// Revokes a proxy: its streams end, its certificate is not renewed, and it no longer counts. To come back it has to enrol
 /// with a new join token.
 #[utoipa::path(delete, path = "/v1/proxies/{proxy}", operation_id = "revoke_proxy", tag = "proxies",
-    params(("proxy" = String, Path, description = "Id (`px_…`)")),
+    params(IfMatch, ("proxy" = String, Path, description = "Id (`px_…`)")),
     responses((status = 204, description = "Revoked"), Problems), security(("token" = ["operator"])))]
 pub async fn revoke(
     operator: Operator,

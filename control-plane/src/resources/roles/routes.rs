@@ -65,7 +65,7 @@ pub async fn get(
 
 /// Changes a role.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/roles/{role}", operation_id = "update_role", tag = "roles",
-    params(TenantPath, ("role" = String, Path, description = "Id (`rol_…`)"), Wait),
+    params(TenantPath, IfMatch, ("role" = String, Path, description = "Id (`rol_…`)"), Wait),
     request_body(content = RoleSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Role), Problems),
     security(("token" = ["roles:write"])))]
@@ -89,7 +89,7 @@ pub async fn update(
 
 /// Deletes a role with its grants; the clients that had it lose them.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/roles/{role}", operation_id = "delete_role", tag = "roles",
-    params(TenantPath, ("role" = String, Path, description = "Id (`rol_…`)"), Wait),
+    params(TenantPath, IfMatch, ("role" = String, Path, description = "Id (`rol_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["roles:write"])))]
 pub async fn delete(
     caller: InTenant<RolesWrite>,

@@ -64,7 +64,7 @@ pub async fn get(caller: InTenant<TenantRead>, State(core): State<Core>) -> Resu
 
 /// Changes a tenant.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}", operation_id = "update_tenant", tag = "tenants",
-    params(TenantPath, Wait), request_body(content = TenantSettings, content_type = "application/merge-patch+json"),
+    params(TenantPath, IfMatch, Wait), request_body(content = TenantSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Tenant), Problems),
     security(("token" = ["operator"])))]
 pub async fn update(
@@ -90,7 +90,7 @@ pub async fn update(
 
 /// Deletes a tenant with everything it has, its audit log excepted.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}", operation_id = "delete_tenant", tag = "tenants",
-    params(TenantPath), responses((status = 204, description = "Deleted"), Problems),
+    params(TenantPath, IfMatch), responses((status = 204, description = "Deleted"), Problems),
     security(("token" = ["operator"])))]
 pub async fn delete(
     caller: InTenant<OperatorOnly>,

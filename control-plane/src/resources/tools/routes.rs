@@ -62,7 +62,7 @@ pub async fn get(
 
 /// Changes a tool's class, labels or cost.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/tools/{tool}", operation_id = "update_tool", tag = "tools",
-    params(TenantPath, ("tool" = String, Path, description = "Id (`tool_…`)"), Wait),
+    params(TenantPath, IfMatch, ("tool" = String, Path, description = "Id (`tool_…`)"), Wait),
     request_body(content = ToolSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = ToolDetail), Problems),
     security(("token" = ["tools:write"])))]
@@ -87,7 +87,7 @@ pub async fn update(
 
 /// Approves the definition that was seen last: from then on the tool may be called, while it stays as it is.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/tools/{tool}/approve", operation_id = "approve_tool", tag = "tools",
-    params(TenantPath, ("tool" = String, Path, description = "Id (`tool_…`)"), Wait), request_body = Approval,
+    params(TenantPath, IfMatch, ("tool" = String, Path, description = "Id (`tool_…`)"), Wait), request_body = Approval,
     responses((status = 200, description = "Approved", body = ToolDetail), Problems),
     security(("token" = ["tools:write"])))]
 pub async fn approve(
@@ -119,7 +119,7 @@ pub async fn approve(
 
 /// Rejects a tool: it is neither listed nor callable, and nothing of it stays approved.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/tools/{tool}/reject", operation_id = "reject_tool", tag = "tools",
-    params(TenantPath, ("tool" = String, Path, description = "Id (`tool_…`)"), Wait),
+    params(TenantPath, IfMatch, ("tool" = String, Path, description = "Id (`tool_…`)"), Wait),
     responses((status = 200, description = "Rejected", body = ToolDetail), Problems),
     security(("token" = ["tools:write"])))]
 pub async fn reject(

@@ -71,7 +71,7 @@ pub async fn create(
 /// Replaces a credential's value, for calls that begin from then on.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}/upstreams/{upstream}/credentials/{credential}",
     operation_id = "replace_credential", tag = "upstreams",
-    params(TenantPath, ("upstream" = String, Path, description = "Id (`ups_…`)"),
+    params(TenantPath, IfMatch, ("upstream" = String, Path, description = "Id (`ups_…`)"),
         ("credential" = String, Path, description = "Id (`crd_…`)"), Wait),
     request_body = CredentialValue, responses((status = 200, description = "Replaced", body = Credential), Problems),
     security(("token" = ["upstreams:write"])))]
@@ -99,7 +99,7 @@ pub async fn replace(
 /// Deletes a credential.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/upstreams/{upstream}/credentials/{credential}",
     operation_id = "delete_credential", tag = "upstreams",
-    params(TenantPath, ("upstream" = String, Path, description = "Id (`ups_…`)"),
+    params(TenantPath, IfMatch, ("upstream" = String, Path, description = "Id (`ups_…`)"),
         ("credential" = String, Path, description = "Id (`crd_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["upstreams:write"])))]
 pub async fn delete(

@@ -69,7 +69,7 @@ pub async fn get(
 
 /// Changes an upstream.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/upstreams/{upstream}", operation_id = "update_upstream",
-    tag = "upstreams", params(TenantPath, ("upstream" = String, Path, description = "Id (`ups_…`)"), Wait),
+    tag = "upstreams", params(TenantPath, IfMatch, ("upstream" = String, Path, description = "Id (`ups_…`)"), Wait),
     request_body(content = UpstreamSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Upstream), Problems),
     security(("token" = ["upstreams:write"])))]
@@ -98,7 +98,7 @@ pub async fn update(
 
 /// Deletes an upstream with its tools and credentials. It must not be attached to an endpoint.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/upstreams/{upstream}", operation_id = "delete_upstream",
-    tag = "upstreams", params(TenantPath, ("upstream" = String, Path, description = "Id (`ups_…`)"), Wait),
+    tag = "upstreams", params(TenantPath, IfMatch, ("upstream" = String, Path, description = "Id (`ups_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["upstreams:write"])))]
 pub async fn delete(
     caller: InTenant<UpstreamsWrite>,

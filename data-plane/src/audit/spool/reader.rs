@@ -3,6 +3,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::Bytes;
+use telemetry::metric;
 
 use super::{
     Spool, SpoolError,
@@ -154,7 +155,7 @@ fn read(file: &File, source: &Source, max_bytes: usize) -> Result<(Vec<Bytes>, u
             Next::Short | Next::Damaged => {
                 // It was whole when it was written or recovered. The rest of the segment is left for the next
                 // start's recovery; the control plane sees the gap.
-                metrics::counter!("portcullis_audit_corrupt_segments_total").increment(1);
+                metrics::counter!(metric::AUDIT_CORRUPT_SEGMENTS).increment(1);
                 tracing::error!(
                     file.path = %source.path.display(),
                     file.offset = offset + at as u64,

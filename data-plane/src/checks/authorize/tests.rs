@@ -55,7 +55,7 @@ fn what_no_grant_names_and_what_does_not_exist_are_the_same() {
 
 #[test]
 fn a_prefix_belongs_to_the_name() {
-    let world = World::with(|body| {
+    let mut world = World::with(|body| {
         if let Some(endpoint) = testing::endpoint_of(body) {
             endpoint.attachments[0].prefix = "calc_".to_owned();
         }
@@ -63,6 +63,16 @@ fn a_prefix_belongs_to_the_name() {
     assert!(legacy(&world, "tools/call", r#"{"name":"calc_add"}"#).is_ok());
     assert_eq!(refused_with(legacy(&world, "tools/call", r#"{"name":"add"}"#)), "tool_not_granted");
     assert_eq!(refused_with(legacy(&world, "prompts/get", r#"{"name":"p"}"#)), "prompt_not_granted");
+    let upstream = world.upstream();
+    world.grant(Effect::Permit, GrantedAction::Complete { upstream });
+    let complete = |name: &str| {
+        let params = format!(
+            r#"{{"ref":{{"type":"ref/prompt","name":"{name}"}},"argument":{{"name":"a","value":"b"}}}}"#
+        );
+        legacy(&world, "completion/complete", &params)
+    };
+    assert!(complete("calc_p").is_ok());
+    assert_eq!(refused_with(complete("p")), "action_not_granted");
 }
 
 #[test]
@@ -78,7 +88,6 @@ fn prompts_resources_completions_and_tasks_need_grants() {
             "action_not_granted",
         ),
         ("tasks/get", r#"{"taskId":"t"}"#, "action_not_granted"),
-        ("tasks/list", "{}", "action_not_granted"),
     ];
     for (method, params, code) in requests {
         assert_eq!(refused_with(legacy(&world, method, params)), code, "{method}");
@@ -98,6 +107,8 @@ fn prompts_resources_completions_and_tasks_need_grants() {
         assert!(legacy(&world, method, params).is_ok(), "{method}");
     }
     assert_eq!(refused_with(legacy(&world, "prompts/get", r#"{"name":"q"}"#)), "prompt_not_granted");
+    // A server would list every caller's tasks: it knows them by one credential.
+    assert_eq!(refused_with(legacy(&world, "tasks/list", "{}")), "method_closed");
     let outside = r#"{"uri":"file:///b/x"}"#;
     assert_eq!(refused_with(legacy(&world, "resources/read", outside)), "resource_not_granted");
 }
@@ -156,5 +167,9 @@ fn listening_to_resources_needs_a_grant_for_each() {
     let permit = listen(&world, r#"["file:///a/x"]"#).unwrap();
     assert!(matches!(permit.grounds(), Grounds::Subscriptions(uris) if uris.len() == 1));
     assert_eq!(refused_with(listen(&world, r#"["file:///a/x","file:///b/x"]"#)), "resource_not_granted");
-    assert_eq!(refused_with(listen(&world, "[1]")), "resource_not_granted");
+    for other in
+        ["[1]", r#""file:///a/x""#, r#"{"0":"file:///b/x"}"#, r#"[],"RESOURCESubscriptions":["file:///b/x"]"#]
+    {
+        assert_eq!(refused_with(listen(&world, other)), "resource_not_granted", "{other}");
+    }
 }

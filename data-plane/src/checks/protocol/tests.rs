@@ -34,6 +34,16 @@ fn posts_need_json_and_an_accept_that_covers_both_forms() {
         let refused = verb_of(plain().header("accept", accept));
         assert!(matches!(refused, Err(Refusal::NotAcceptable)), "{accept}");
     }
+    for charset in ["utf-8", "UTF-8", "\"utf-8\""] {
+        let request =
+            Request::post(PATH).header("content-type", format!("application/json ; Charset={charset}"));
+        assert!(verb_of(request).is_ok(), "{charset}");
+    }
+    for charset in ["utf-7", "utf-16", "utf-16le", "latin1", "", "utf-8\"; charset=utf-7"] {
+        let request =
+            Request::post(PATH).header("content-type", format!("application/json; charset={charset}"));
+        assert!(matches!(verb_of(request), Err(Refusal::ContentType)), "{charset}");
+    }
     for content_type in ["text/plain", "application/json, text/plain", "application/jsonp", ""] {
         let refused = verb_of(Request::post(PATH).header("content-type", content_type));
         assert!(matches!(refused, Err(Refusal::ContentType)), "{content_type}");

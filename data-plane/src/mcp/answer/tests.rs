@@ -238,7 +238,15 @@ fn what_a_server_says_by_itself_passes_only_where_it_may() {
         speaker.hear(None, body.as_bytes()).unwrap()
     };
     let declined = Said::Declined(br#""s1""#.as_slice().into());
-    assert_eq!(asks(&legacy, "elicitation/create"), Said::Pass(None));
+    // What passes asks under an id that only this caller can answer.
+    let Said::Pass(Some(question)) = asks(&legacy, "elicitation/create") else { panic!("not passed") };
+    let id = legacy.handles.seal_request_id(br#""s1""#).unwrap().unwrap();
+    assert_eq!(
+        String::from_utf8(question).unwrap(),
+        format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"elicitation/create","params":{{}}}}"#)
+    );
+    let endless = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "9".repeat(900));
+    assert!(matches!(legacy.hear(None, endless.as_bytes()), Ok(Said::Declined(_))));
     assert_eq!(asks(&legacy, "sampling/createMessage"), declined);
     assert_eq!(asks(&legacy, "tools/call"), declined);
     assert_eq!(asks(&legacy, "made/up"), declined);
@@ -255,6 +263,13 @@ fn what_a_server_says_by_itself_passes_only_where_it_may() {
     assert_eq!(tells(&legacy, "resources/updated", r#"{"uri":"a://secret"}"#), Said::Withheld);
     assert_eq!(tells(&legacy, "resources/updated", "{}"), Said::Withheld);
     assert_eq!(tells(&legacy, "tools/list_changed", "{}"), Said::Pass(None));
+    let Said::Pass(Some(cancelled)) = tells(&legacy, "cancelled", r#"{"requestId":"s1"}"#) else {
+        panic!("the question's id must be sealed")
+    };
+    assert!(
+        String::from_utf8(cancelled).unwrap().ends_with(&format!(r#""params":{{"requestId":"{id}"}}}}"#))
+    );
+    assert_eq!(tells(&modern, "cancelled", r#"{"requestId":7}"#), Said::Pass(None));
     assert_eq!(next(&mut noticed).unwrap().0, "list_changed");
     let Said::Pass(Some(status)) = tells(&legacy, "tasks/status", r#"{"taskId":"t-1","status":"working"}"#)
     else {
@@ -274,4 +289,19 @@ fn what_a_server_says_by_itself_passes_only_where_it_may() {
     for closed in ["sampling/createMessage", "tools/call", "made/up"] {
         assert_eq!(code(&modern, Method::ToolsCall, &question(closed)), ErrorCode::UpstreamProtocol);
     }
+}
+
+/// A client that uses a running list request's id again gets the list on the other request's stream from servers that keep
+/// requests by id. Nothing would be left out of it there.
+#[test]
+fn a_list_that_was_not_asked_for_is_not_passed_on() {
+    let (speaker, _noticed) = speaker(&world(), Revision::V2025_11_25, AllBut::default());
+    for list in ["tools", "prompts", "resources", "resourceTemplates"] {
+        let body = result(&format!(r#"{{"{list}":[{{"name":"hidden","uri":"x:y"}}]}}"#));
+        for method in [Method::Ping, Method::ToolsCall, Method::Initialize] {
+            assert_eq!(code(&speaker, method, &body), ErrorCode::UpstreamProtocol, "{list} {method}");
+        }
+    }
+    let unasked = result(r#"{"content":[],"structuredContent":{"tools":[]},"tools":"none"}"#);
+    assert!(speaker.hear(Some(&request(Method::ToolsCall)), unasked.as_bytes()).is_ok());
 }

@@ -97,14 +97,32 @@ fn ties_to_tasks_open_in_answers_too_and_a_callers_own_tasks_pass() {
     let sealed = handles.seal_task("task-1", &Opened::default()).unwrap().into_owned();
     let meta =
         |id: &str| format!(r#""_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{id}"}}}}"#);
-    let answer =
-        |id: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"action":"accept",{}}}}}"#, meta(id));
-    assert_eq!(open(&handles, &answer(&sealed)).unwrap().0, answer("task-1"));
-    assert_eq!(open(&handles, &answer("my-own")).unwrap().0, answer("my-own"));
+    let asked = format!(r#""{}""#, handles.seal_request_id(b"1").unwrap().unwrap());
+    let answer = |asked: &str, id: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":{asked},"result":{{"action":"accept",{}}}}}"#, meta(id))
+    };
+    assert_eq!(open(&handles, &answer(&asked, &sealed)).unwrap().0, answer("1", "task-1"));
+    assert_eq!(open(&handles, &answer(&asked, "my-own")).unwrap().0, answer("1", "my-own"));
     let request =
         |id: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{{}}}}}"#, meta(id));
     assert_eq!(open(&handles, &request(&sealed)).unwrap().0, request("task-1"));
     assert!(open(&handles, &request("task-1")).is_err());
+}
+
+#[test]
+fn only_what_was_asked_can_be_answered() {
+    let handles = handles(&World::new());
+    for asked in ["1", "-7", r#""a \"b\" é""#] {
+        let sealed = handles.seal_request_id(asked.as_bytes()).unwrap().unwrap();
+        assert_eq!(handles.seal_request_id(asked.as_bytes()).unwrap().unwrap(), sealed);
+        for outcome in [r#""result":{}"#, r#""error":{"code":-1,"message":"no"}"#] {
+            let answer = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},{outcome}}}"#);
+            assert_eq!(open(&handles, &answer(&format!("\"{sealed}\""))).unwrap().0, answer(asked));
+            assert!(open(&handles, &answer(asked)).is_err());
+        }
+    }
+    assert!(open(&handles, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no"}}"#).is_err());
+    assert!(handles.seal_request_id("9".repeat(900).as_bytes()).unwrap().is_none());
 }
 
 #[test]

@@ -101,7 +101,7 @@ async fn of_what_the_caller_sent_only_the_list_goes_out_and_the_credential_is_ou
             let server = Server::start(|_| async { result("{}") }).await;
             let pool = pool(Scripted::new(&[&["127.0.0.1"]]));
             let world = super::super::testing::world_of(&server);
-            let mut call = ping(&world);
+            let mut call = dispatch(&world, Revision::V2026_07_28, Method::PromptsGet);
             let sent = [
                 ("authorization", "Bearer caller-key"),
                 ("cookie", "a=b"),
@@ -122,9 +122,9 @@ async fn of_what_the_caller_sent_only_the_list_goes_out_and_the_credential_is_ou
                 ("x-api-key", "caller"),
                 ("user-agent", "agent/1"),
                 ("accept", "application/json, text/event-stream"),
-                ("content-type", "application/json"),
-                ("mcp-protocol-version", "2025-11-25"),
-                ("mcp-method", "ping"),
+                ("content-type", "application/json; charset=utf-7"),
+                ("mcp-protocol-version", "2026-07-28"),
+                ("mcp-method", "prompts/get"),
                 ("mcp-name", "prefixed_name"),
                 ("mcp-param-region", "eu"),
                 ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
@@ -160,11 +160,37 @@ async fn of_what_the_caller_sent_only_the_list_goes_out_and_the_credential_is_ou
             assert_eq!(value("authorization"), crate::snapshot::samples::HEADER_VALUE);
             assert_eq!(value("host"), server.address.to_string());
             assert_eq!(value("accept-encoding"), "identity");
+            assert_eq!(value("content-type"), "application/json");
             assert_eq!(value("mcp-session-id"), "upstream-session");
             assert_eq!(value("mcp-name"), "=?base64?bmHDr3Zl?=");
             assert!(value("user-agent").starts_with("portcullis/"));
             assert_eq!(seen.uri, "/mcp?x=1");
-            assert_eq!(seen.body, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+            assert_eq!(seen.body, r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get"}"#);
+        })
+        .await;
+}
+
+/// Nobody has compared them with the body there, so whoever believes them would be told something else.
+#[tokio::test]
+async fn headers_that_describe_the_body_go_out_only_where_they_were_compared_with_it() {
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            let server = Server::start(|_| async { result("{}") }).await;
+            let pool = pool(Scripted::new(&[&["127.0.0.1"]]));
+            let world = super::super::testing::world_of(&server);
+            for (call, gone) in [
+                (ping(&world), &["mcp-method", "mcp-name", "mcp-param-region"][..]),
+                (dispatch(&world, Revision::V2026_07_28, Method::CompletionComplete), &["mcp-name"]),
+            ] {
+                let mut call = call;
+                for name in ["mcp-method", "mcp-name", "mcp-param-region"] {
+                    call.headers.insert(name, http::HeaderValue::from_static("tools/call"));
+                }
+                called(&pool, &world, call).await;
+                let seen = server.last();
+                assert!(gone.iter().all(|name| !seen.headers.contains_key(*name)), "{:?}", seen.headers);
+            }
         })
         .await;
 }

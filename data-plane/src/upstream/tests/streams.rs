@@ -156,3 +156,19 @@ async fn a_stream_of_the_servers_own_resumes_where_it_was() {
     };
     LocalSet::new().run_until(case).await;
 }
+
+/// Each question that is not passed on is answered beside the stream, on a connection of its own: how many a server asks
+/// must not decide how many connections there are.
+#[tokio::test]
+async fn a_server_that_asks_a_thousand_questions_is_not_given_a_thousand_connections() {
+    let case = async {
+        let streaming = Streaming::new().await;
+        let body = streaming.open(dispatch(&streaming.world, Revision::V2025_11_25, Method::ToolsList)).await;
+        let asked = "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"no/such\"}\n\n".repeat(1000);
+        streaming.say(&asked);
+        let mut body = body.into_body();
+        let _ = tokio::time::timeout(Duration::from_millis(500), body.frame()).await;
+        assert!((2..=8).contains(&streaming.server.connections()), "{}", streaming.server.connections());
+    };
+    LocalSet::new().run_until(case).await;
+}

@@ -343,3 +343,30 @@ proptest! {
         }
     }
 }
+
+/// Readers that ignore case, as Go's `encoding/json` does, would take these for the members that were decided on.
+#[test]
+fn a_member_that_differs_from_a_known_one_in_case_alone_is_refused() {
+    let list = [("MCP-Protocol-Version", "2025-11-25")];
+    for params in [
+        r#""name":"read","Name":"erase""#,
+        r#""name":"read","NAME":"erase""#,
+        r#""Name":"erase","name":"read""#,
+        r#""name":"read","n\u0041me":"erase""#,
+        r#""name":"read","argument\u017f":{}"#,
+        r#""name":"read","ta\u017f\u212A":{}"#,
+        r#""name":"read","Cursor":"c""#,
+        r#""name":"read","_META":{}"#,
+    ] {
+        assert_eq!(refusal(&request("tools/call", params), &list), (-32602, 200), "{params}");
+    }
+    for params in [
+        r#""name":"read","arguments":{"Name":"x","NAME":1}"#,
+        r#""name":"read","_meta":{"Name":1},"names":[]"#,
+    ] {
+        assert!(classified(&request("tools/call", params), &list, None).is_ok(), "{params}");
+    }
+    let told =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"RequestID":2}}"#;
+    assert_eq!(refusal(told, &list), (-32602, 200));
+}

@@ -8,6 +8,8 @@ use crate::scan::{ScanError, Scanner, Span, StringSpan};
 
 /// Members of one object that are kept.
 trait Slots: Default {
+    /// Names of the members kept.
+    const NAMES: &'static [&'static str];
     /// Where to keep the span of the member with this name, if it is one of those kept.
     fn slot(&mut self, name: &str) -> Option<&mut Span>;
 }
@@ -23,6 +25,8 @@ macro_rules! view {
         }
 
         impl Slots for $spans {
+            const NAMES: &'static [&'static str] = &[$($name,)*];
+
             #[inline]
             fn slot(&mut self, name: &str) -> Option<&mut Span> {
                 match name {
@@ -152,6 +156,14 @@ view! {
         supported_versions "supportedVersions";
         /// `cacheScope` of a cacheable result.
         cache_scope "cacheScope";
+        /// The list of a `tools/list` result.
+        tools "tools";
+        /// The list of a `prompts/list` result.
+        prompts "prompts";
+        /// The list of a `resources/list` result.
+        resources "resources";
+        /// The list of a `resources/templates/list` result.
+        resource_templates "resourceTemplates";
         /// `_meta`, whole.
         meta "_meta";
     }
@@ -174,6 +186,7 @@ pub(super) struct ParamSpans {
     whole: Span,
     members: MemberSpans,
     meta: MetaSpans,
+    misspelt: bool,
 }
 
 /// `result` and the spans of the known members in it.
@@ -192,6 +205,7 @@ pub struct Params<'a> {
     whole: Span,
     spans: MemberSpans,
     meta: MetaSpans,
+    misspelt: bool,
 }
 
 /// Known members of `params._meta`.
@@ -218,7 +232,14 @@ pub struct ErrorMembers<'a> {
 
 impl<'a> Params<'a> {
     pub(super) fn new(text: &'a str, spans: ParamSpans) -> Self {
-        Self { text, whole: spans.whole, spans: spans.members, meta: spans.meta }
+        Self { text, whole: spans.whole, spans: spans.members, meta: spans.meta, misspelt: spans.misspelt }
+    }
+
+    /// Whether a member differs from a known one in case alone. Readers that ignore case, as Go's `encoding/json` does,
+    /// would take it for the known one, and so read another message than the one that was decided on.
+    #[must_use]
+    pub fn misspelt(&self) -> bool {
+        self.misspelt
     }
 
     /// `params` itself, an object; `None` when there are none.
@@ -270,10 +291,12 @@ pub(super) fn params(scanner: &mut Scanner<'_>) -> Result<Option<ParamSpans>, Sc
         if name == "_meta" {
             spans.members.meta = keep(scanner, &mut spans.meta)?;
         } else {
-            let slot = spans.members.slot(&name);
-            let span = scanner.value()?;
-            if let Some(slot) = slot {
-                *slot = span;
+            match spans.members.slot(&name) {
+                Some(slot) => *slot = scanner.value()?,
+                None => {
+                    spans.misspelt |= MemberSpans::NAMES.iter().any(|known| same_but_case(&name, known));
+                    scanner.value()?;
+                }
             }
         }
     }
@@ -313,6 +336,18 @@ fn keep<S: Slots>(scanner: &mut Scanner<'_>, spans: &mut S) -> Result<Span, Scan
         }
     }
     Ok(Span { start, end: scanner.position() })
+}
+
+/// Whether two names are equal to a reader that ignores case, by Unicode's simple folding: beside ASCII's letters, two other
+/// characters fold to one of them, the long s and the kelvin sign. `known` is ASCII.
+#[must_use]
+pub fn same_but_case(name: &str, known: &str) -> bool {
+    let folded = name.chars().map(|character| match character {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        other => other.to_ascii_lowercase(),
+    });
+    folded.eq(known.chars().map(|character| character.to_ascii_lowercase()))
 }
 
 /// What a scanned string spells.

@@ -30,6 +30,9 @@ pub const QUEUE: usize = 4 * WINDOW;
 /// A stream is closed after this long, ±20 %, so that proxies spread over the control planes there are.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
+/// Bytes of the id of a proxy's run.
+const BOOT: usize = 16;
+
 /// How long until a snapshot that could not be loaded, or that arrived damaged, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -125,12 +128,15 @@ impl Server {
         if !(hello.schema_min..=hello.schema_max).contains(&SCHEMA) {
             return Err(CloseReason::SchemaUnsupported);
         }
+        if hello.boot.len() != BOOT {
+            return Err(CloseReason::ProtocolViolation);
+        }
         for have in &hello.have {
             let tenant = tenant_id(&have.tenant_id).ok_or(CloseReason::ProtocolViolation)?;
             let held = version(have.rev, &have.digest).ok_or(CloseReason::ProtocolViolation)?;
             self.scopes.entry(tenant).or_default().held = Some(held);
             self.window.dirty.insert(tenant);
-            out.push(Output::Applied(tenant, Some(held)));
+            out.push(Output::Claimed(tenant, held));
         }
         self.phase = Phase::Open;
         out.push(Output::Heard);

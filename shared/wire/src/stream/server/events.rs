@@ -54,7 +54,9 @@ pub enum Output {
     Load(TenantId),
     /// The proxy is alive: extend its lease.
     Heard,
-    /// The proxy enforces this revision; `None` when the tenant was removed from it.
+    /// The proxy says that it holds this from before. Nothing proves it: this stream did not send it.
+    Claimed(TenantId, Version),
+    /// The proxy enforces this revision, which was sent to it; `None` when the tenant was removed from it.
     Applied(TenantId, Option<Version>),
     /// The proxy refused a revision and still enforces `at_rev` (0: none).
     Rejected {

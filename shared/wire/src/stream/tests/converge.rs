@@ -142,7 +142,10 @@ impl Line {
                     );
                     self.server = None;
                 }
-                server::Output::Heard | server::Output::Applied(..) | server::Output::Rejected { .. } => {}
+                server::Output::Heard
+                | server::Output::Claimed(..)
+                | server::Output::Applied(..)
+                | server::Output::Rejected { .. } => {}
             }
         }
         assert!(self.loading.len() <= server::WINDOW);

@@ -235,9 +235,27 @@ fn silence_age_and_messages_out_of_place_end_the_stream() {
     assert_eq!(closed(&forged), Some(CloseReason::ProtocolViolation));
 
     let mut bench = Bench::new();
+    let nameless = v1::Hello { boot: vec![1; 17], schema_min: 1, schema_max: 1, ..Default::default() };
+    let out = bench.step(proxy(proxy_message::Body::Hello(nameless)));
+    assert_eq!(closed(&out), Some(CloseReason::ProtocolViolation));
+
+    let mut bench = Bench::new();
     let newer = v1::Hello { schema_min: 2, schema_max: 3, ..Default::default() };
     let out = bench.step(proxy(proxy_message::Body::Hello(newer)));
     assert_eq!(closed(&out), Some(CloseReason::SchemaUnsupported));
+}
+
+#[test]
+fn what_hello_says_is_a_claim_and_an_acknowledgement_is_not() {
+    let a = tenant(1);
+    let mut bench = Bench::new();
+    bench.step(Input::Sources(vec![(a, stored(a, 2))]));
+    let out = bench.step(hello(&[(a, stored(a, 1))]));
+    assert!(matches!(out[0], Output::Claimed(of, held) if of == a && held == stored(a, 1)), "{out:?}");
+    assert!(!out.iter().any(|output| matches!(output, Output::Applied(..))), "{out:?}");
+    let (nonce, _) = replaced(&bench.step(snapshot(a, 2)));
+    let out = bench.step(ack(nonce, a, Some(stored(a, 2))));
+    assert!(matches!(out[0], Output::Applied(of, Some(held)) if of == a && held == stored(a, 2)), "{out:?}");
 }
 
 #[test]

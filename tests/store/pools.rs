@@ -1,0 +1,50 @@
+//! Connections are few: what one tenant does must leave some for the others.
+
+use std::time::Duration;
+
+use control_plane::db::{PoolSizes, Store};
+use ids::TenantId;
+use secrecy::SecretString;
+use tokio::time::timeout;
+
+use crate::{connect, new_database, run, twins};
+
+const SOON: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_wait_for_their_tenants_turn_hold_no_connection() {
+    let (url, mut conn) = new_database().await;
+    let [ours, theirs] = twins(&mut conn).await.map(|twin| TenantId::from_uuid(twin.tenant));
+    let sizes = PoolSizes { app: 3, ..PoolSizes::default() };
+    let store = Store::open(&SecretString::from(url.as_str()), sizes).await.unwrap();
+
+    let mut blocker = connect(&url).await;
+    run(&mut blocker, "BEGIN").await.unwrap();
+    let lock = format!("SELECT FROM tenants WHERE id = '{}' FOR UPDATE", ours.uuid());
+    run(&mut blocker, &lock).await.unwrap();
+    let writers: Vec<_> = (0..8)
+        .map(|_| {
+            let store = store.clone();
+            tokio::task::spawn(async move { store.tenant_for_write(ours).await.map(drop) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    timeout(SOON, store.tenant(theirs)).await.expect("a read of another tenant waits").unwrap();
+    timeout(SOON, store.tenant_for_write(theirs)).await.expect("a write of another tenant waits").unwrap();
+    timeout(SOON, store.tenant(ours)).await.expect("a read of the same tenant waits").unwrap();
+    run(&mut blocker, "ROLLBACK").await.unwrap();
+    for writer in writers {
+        timeout(SOON, writer).await.expect("every write gets its turn").unwrap().unwrap();
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn reading_the_audit_log_holds_up_no_record() {
+    let (url, mut conn) = new_database().await;
+    let [ours, theirs] = twins(&mut conn).await.map(|twin| TenantId::from_uuid(twin.tenant));
+    let sizes = PoolSizes { audit: 2, ..PoolSizes::default() };
+    let store = Store::open(&SecretString::from(url.as_str()), sizes).await.unwrap();
+    let _searches = (store.audit_reader(ours).await.unwrap(), store.audit_reader(ours).await.unwrap());
+    timeout(SOON, store.audit_writer(theirs)).await.expect("a record waits for readers").unwrap();
+}

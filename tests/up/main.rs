@@ -1,0 +1,9 @@
+//! `portcullis up`, as a person uses it: the real binary in a directory and on ports of its own.
+
+mod crashes;
+mod detached;
+mod first_call;
+mod given_servers;
+mod options;
+mod run;
+mod stopping;
