@@ -7,4 +7,4 @@ step cargo fmt --all --check
 step cargo deny --locked --log-level error check bans licenses sources
 step cargo clippy --locked --workspace --all-targets -- -D warnings
 step scripts/with-postgres.sh scripts/sqlx-prepare.sh --check
-step cargo nextest run --locked -p portcullis-tests --test coverage_tree --test coverage
+step cargo nextest run --locked --workspace -E 'binary(coverage_tree) | binary(coverage)'

@@ -16,7 +16,7 @@ use crate::snapshot::index::TenantIndex;
 /// Version of the record's layout.
 const VERSION: u32 = 1;
 /// Bytes of arguments that are sealed into a record; of longer ones the beginning. Their hash covers all of them.
-const MAX_ARGUMENTS: usize = 64 * 1024;
+const MAX_ARGUMENTS: usize = 4 * 1024;
 /// Bytes of a name or URI that are kept.
 const MAX_TARGET: usize = 2 * 1024;
 

@@ -83,25 +83,25 @@ catalogue! {
     // Reaching an endpoint.
     EndpointNotFound "endpoint_not_found" 1001 404 Caller false Debug
         "No such endpoint" "Check the endpoint URL with your administrator.";
-    HostRefused "host_refused" 1002 403 Caller false Info
+    HostRefused "host_refused" 1002 403 Caller false Debug
         "Host header not accepted" "Call the endpoint by the URL that was given to you.";
-    OriginRefused "origin_refused" 1003 403 TenantConfig false Info
+    OriginRefused "origin_refused" 1003 403 TenantConfig false Debug
         "Origin not accepted" "Ask an administrator to add this origin to the endpoint.";
-    AddressRefused "address_refused" 1004 403 TenantConfig false Info
+    AddressRefused "address_refused" 1004 403 TenantConfig false Debug
         "Address not accepted" "Ask an administrator to add this network to the endpoint's allow list.";
     MethodNotAllowed "method_not_allowed" 1005 405 Caller false Debug
         "HTTP method not allowed" "Use POST for requests; see `Allow`.";
-    RequestTooLarge "request_too_large" 1006 413 Caller false Info
+    RequestTooLarge "request_too_large" 1006 413 Caller false Debug
         "Request body too large" "Send less than the endpoint's request limit.";
-    HeadersTooLarge "headers_too_large" 1007 431 Caller false Info
+    HeadersTooLarge "headers_too_large" 1007 431 Caller false Debug
         "Request headers too large" "Send fewer or shorter headers.";
-    ContentEncodingRefused "content_encoding_refused" 1008 415 Caller false Info
+    ContentEncodingRefused "content_encoding_refused" 1008 415 Caller false Debug
         "Compressed request bodies are not accepted" "Send the body without Content-Encoding.";
-    ContentTypeRefused "content_type_refused" 1009 415 Caller false Info
+    ContentTypeRefused "content_type_refused" 1009 415 Caller false Debug
         "Content type not accepted" "Send application/json.";
     NotAcceptable "not_acceptable" 1010 406 Caller false Debug
         "Accept header cannot be met" "Accept both application/json and text/event-stream.";
-    RequestTimeout "request_timeout" 1011 408 Caller true Info
+    RequestTimeout "request_timeout" 1011 408 Caller true Debug
         "Request was not sent in time" "Send the whole request without pauses.";
     TlsRequired "tls_required" 1012 403 Caller false Warn
         "Plain HTTP is refused" "Use https.";
@@ -109,63 +109,63 @@ catalogue! {
         "This proxy is shutting down" "Retry; another proxy will answer.";
     NotReady "not_ready" 1014 503 Platform true Warn
         "This proxy has no configuration yet" "Retry shortly.";
-    QueryTokenRefused "query_token_refused" 1015 400 Caller false Info
+    QueryTokenRefused "query_token_refused" 1015 400 Caller false Debug
         "Credentials in the query string are refused" "Send the key in the Authorization header, and rotate it.";
 
     // Who is calling.
-    CredentialMissing "credential_missing" 1101 401 Caller false Info
+    CredentialMissing "credential_missing" 1101 401 Caller false Debug
         "No credential presented" "Send `Authorization: Bearer <key>`.";
-    CredentialInvalid "credential_invalid" 1102 401 Caller false Info
+    CredentialInvalid "credential_invalid" 1102 401 Caller false Debug
         "Credential not accepted" "Use a current key for this endpoint.";
-    CredentialMalformed "credential_malformed" 1103 400 Caller false Info
+    CredentialMalformed "credential_malformed" 1103 400 Caller false Debug
         "Authorization header malformed" "Send exactly one `Authorization: Bearer <key>`.";
-    ClientNotAllowed "client_not_allowed" 1104 403 TenantConfig false Info
+    ClientNotAllowed "client_not_allowed" 1104 403 TenantConfig false Debug
         "This client may not use this endpoint" "Ask an administrator to add the client to the endpoint.";
 
     // Speaking MCP.
-    ParseError "parse_error" 1201 400 Caller false Info
+    ParseError "parse_error" 1201 400 Caller false Debug
         "Body is not valid JSON-RPC" "Send one JSON-RPC 2.0 message without duplicate keys.";
-    ProtocolVersionUnsupported "protocol_version_unsupported" 1202 400 Caller false Info
+    ProtocolVersionUnsupported "protocol_version_unsupported" 1202 400 Caller false Debug
         "MCP revision not supported" "Use 2025-06-18, 2025-11-25 or 2026-07-28.";
-    HeaderMismatch "header_mismatch" 1203 400 Caller false Info
+    HeaderMismatch "header_mismatch" 1203 400 Caller false Debug
         "MCP headers do not match the body" "Send headers that equal the values in the body.";
-    MethodUnknown "method_unknown" 1204 404 Caller false Info
+    MethodUnknown "method_unknown" 1204 404 Caller false Debug
         "Unknown JSON-RPC method" "Use a method of the negotiated MCP revision.";
-    MethodClosed "method_closed" 1205 403 TenantConfig false Info
+    MethodClosed "method_closed" 1205 403 TenantConfig false Debug
         "Method is switched off for this endpoint" "Ask an administrator to allow the method.";
-    InvalidParams "invalid_params" 1206 400 Caller false Info
+    InvalidParams "invalid_params" 1206 400 Caller false Debug
         "Request parameters are not valid" "Check the parameters against the MCP revision.";
-    BatchUnsupported "batch_unsupported" 1207 400 Caller false Info
+    BatchUnsupported "batch_unsupported" 1207 400 Caller false Debug
         "JSON-RPC batches are not supported by this revision" "Send one message a request.";
-    SessionRequired "session_required" 1208 400 Caller false Info
+    SessionRequired "session_required" 1208 400 Caller false Debug
         "Mcp-Session-Id missing" "Send the session id that `initialize` returned.";
-    SessionNotFound "session_not_found" 1209 404 Caller false Info
+    SessionNotFound "session_not_found" 1209 404 Caller false Debug
         "No such session" "Start a new session with `initialize`.";
-    StateInvalid "state_invalid" 1210 400 Caller false Info
+    StateInvalid "state_invalid" 1210 400 Caller false Debug
         "Cursor, task id or state not valid here" "Use the value exactly as this endpoint returned it.";
     ClientCapabilityMissing "client_capability_missing" 1211 400 Caller false Info
         "A client capability was not declared" "Declare what `requiredCapabilities` names in the request's `_meta`.";
 
     // Limits.
-    RateLimited "rate_limited" 1301 429 Caller true Info
+    RateLimited "rate_limited" 1301 429 Caller true Debug
         "Rate limit reached" "Wait for `retry_after_ms`, or ask for a higher limit.";
-    ConcurrencyLimited "concurrency_limited" 1302 429 Caller true Info
+    ConcurrencyLimited "concurrency_limited" 1302 429 Caller true Debug
         "Too many calls in flight" "Wait for running calls to end.";
-    AddressLimited "address_limited" 1303 429 Caller true Info
+    AddressLimited "address_limited" 1303 429 Caller true Debug
         "Too many requests from this address" "Wait for `Retry-After`.";
 
     // What may be done.
-    ToolNotGranted "tool_not_granted" 1401 403 TenantConfig false Info
+    ToolNotGranted "tool_not_granted" 1401 403 TenantConfig false Debug
         "Tool not granted" "Ask an administrator for a grant that names this tool.";
-    ToolNotApproved "tool_not_approved" 1402 403 TenantConfig false Info
+    ToolNotApproved "tool_not_approved" 1402 403 TenantConfig false Debug
         "Tool is not approved" "Ask an administrator to review and approve the tool.";
     ToolQuarantined "tool_quarantined" 1403 403 TenantConfig false Warn
         "Tool definition changed and is quarantined" "Ask an administrator to review the changed definition.";
-    PromptNotGranted "prompt_not_granted" 1404 403 TenantConfig false Info
+    PromptNotGranted "prompt_not_granted" 1404 403 TenantConfig false Debug
         "Prompt not granted" "Ask an administrator for a grant that names this prompt.";
-    ResourceNotGranted "resource_not_granted" 1405 403 TenantConfig false Info
+    ResourceNotGranted "resource_not_granted" 1405 403 TenantConfig false Debug
         "Resource not granted" "Ask an administrator for a grant that covers this URI.";
-    ActionNotGranted "action_not_granted" 1406 403 TenantConfig false Info
+    ActionNotGranted "action_not_granted" 1406 403 TenantConfig false Debug
         "Action not granted" "Ask an administrator for a grant of this action.";
     PolicyError "policy_error" 1407 403 TenantConfig false Error
         "A policy could not be evaluated" "Ask an administrator to look at the policy named in the audit log.";

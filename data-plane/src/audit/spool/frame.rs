@@ -15,7 +15,7 @@ use super::SpoolError;
 pub(super) const HEADER: usize = 64;
 /// Bytes of a frame before its record.
 pub(super) const FRAME: usize = 32;
-/// The longest record a frame holds, in bytes. A record holds at most 64 KiB of sealed arguments and 2 KiB of excerpt.
+/// The longest record a frame holds, in bytes. A record holds at most 4 KiB of sealed arguments and 2 KiB of excerpt.
 pub(super) const MAX_RECORD: usize = 256 * 1024;
 /// How far sequence numbers may jump when a damaged segment is searched for frames that are still whole.
 const MAX_JUMP: u64 = 1 << 32;
