@@ -5,4 +5,7 @@ scripts/setup.sh test
 scripts/verify.sh
 export SQLX_OFFLINE=true
 cargo nextest run --locked --workspace
+# In the profile of the tests, so that next to nothing is compiled again.
+export PROFILE=dev
 scripts/conformance.sh
+scripts/peers.sh test

@@ -36,10 +36,13 @@ async fn definitions_that_nobody_refers_to_are_forgotten() {
     let mut database = PgConnection::connect(&gateway.database_url).await.unwrap();
     for round in 0..3 {
         upstream.set_tools(vec![tool("echo", &format!("another {round}"))]);
-        let before = tenant.admin.get(&format!("{}/tools", tenant.base)).await.unwrap()["items"][0]["seen_digest"].clone();
+        let before =
+            tenant.admin.get(&format!("{}/tools", tenant.base)).await.unwrap()["items"][0]["seen_digest"]
+                .clone();
         tenant.post(&format!("/upstreams/{}/discover", endpoint.upstream), json!({})).await;
         eventually("the change is seen", async || {
-            tenant.admin.get(&format!("{}/tools", tenant.base)).await.unwrap()["items"][0]["seen_digest"] != before
+            tenant.admin.get(&format!("{}/tools", tenant.base)).await.unwrap()["items"][0]["seen_digest"]
+                != before
         })
         .await;
     }

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use control_plane::db::{PoolSizes, Store};
+use futures_util::{
+    TryFutureExt as _,
+    future::{join, join_all},
+};
 use ids::TenantId;
 use secrecy::SecretString;
 use tokio::time::timeout;
@@ -22,19 +26,20 @@ async fn writes_that_wait_for_their_tenants_turn_hold_no_connection() {
     run(&mut blocker, "BEGIN").await.unwrap();
     let lock = format!("SELECT FROM tenants WHERE id = '{}' FOR UPDATE", ours.uuid());
     run(&mut blocker, &lock).await.unwrap();
-    let writers: Vec<_> = (0..8)
-        .map(|_| {
-            let store = store.clone();
-            tokio::task::spawn(async move { store.tenant_for_write(ours).await.map(drop) })
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    timeout(SOON, store.tenant(theirs)).await.expect("a read of another tenant waits").unwrap();
-    timeout(SOON, store.tenant_for_write(theirs)).await.expect("a write of another tenant waits").unwrap();
-    timeout(SOON, store.tenant(ours)).await.expect("a read of the same tenant waits").unwrap();
-    run(&mut blocker, "ROLLBACK").await.unwrap();
-    for writer in writers {
-        timeout(SOON, writer).await.expect("every write gets its turn").unwrap().unwrap();
+    let writers = join_all((0..8).map(|_| store.tenant_for_write(ours).map_ok(drop)));
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        timeout(SOON, store.tenant(theirs)).await.expect("a read of another tenant waits").unwrap();
+        timeout(SOON, store.tenant_for_write(theirs))
+            .await
+            .expect("a write of another tenant waits")
+            .unwrap();
+        timeout(SOON, store.tenant(ours)).await.expect("a read of the same tenant waits").unwrap();
+        run(&mut blocker, "ROLLBACK").await.unwrap();
+    };
+    let (written, ()) = timeout(4 * SOON, join(writers, others)).await.expect("every write gets its turn");
+    for write in written {
+        write.unwrap();
     }
     store.close().await;
 }

@@ -32,7 +32,7 @@ fn a_detached_run_stays_until_down() {
 #[test]
 fn a_reader_that_goes_away_ends_no_detached_run() {
     let place = Place::new();
-    let mut up = place.up(&["--detach"]);
+    let up = place.up(&["--detach"]);
     let line: Vec<_> = [up.get_program()].into_iter().chain(up.get_args()).map(|word| word.to_str().unwrap()).collect();
     let first = shell(&format!("{} | head -n 1", line.join(" ")));
     assert_eq!(first, "Making a private Postgres …\n");
@@ -42,7 +42,6 @@ fn a_reader_that_goes_away_ends_no_detached_run() {
     let closed = shell(&format!("{} >&- 2>&-; echo $?", line.join(" ")));
     assert_eq!(closed, "0\n");
     assert!(place.status().success);
-    up.env_clear();
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! `--database-url` and `--redis-url`, and the variables of the same meaning.
 
-use std::fs;
-
 use harness::servers::Servers;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::run::Place;
 
@@ -67,18 +66,25 @@ async fn fresh_makes_the_demo_anew_on_a_given_database_and_keeps_the_rest() {
 async fn a_database_made_anew_is_set_up_anew() {
     let (place, url) = (Place::new(), database().await);
     assert!(place.start(&["--database-url", &url]).stop().success);
-    let other = database().await;
-    // The same place, as far as `up` can see, with nothing of the earlier installation in it.
-    let databases = place.dir.join("databases");
-    let first = fs::read_dir(&databases).unwrap().next().unwrap().unwrap().path();
-    assert!(place.start(&["--database-url", &other]).stop().success);
-    let second = fs::read_dir(&databases).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != first).unwrap();
-    fs::remove_dir_all(&second).unwrap();
-    fs::rename(&first, &second).unwrap();
-    let master_key = "secrets/master.key";
-    assert!(second.join(master_key).exists());
-    let up = place.finish(place.up(&["--database-url", &other]));
+    let name = url.split('?').next().unwrap().rsplit('/').next().unwrap();
+    let mut admin = PgConnection::connect(&Servers::of_this_run().database("postgres")).await.unwrap();
+    for statement in [format!("DROP DATABASE {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
+        admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+    let running = place.start(&["--database-url", &url]);
+    assert!(running.said().contains("is not of this installation any more"), "{}", running.said());
+    assert!(place.result().paste_curl().contains(r#""text":"5""#));
+    assert!(running.stop().success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_directory_is_refused_with_the_reason() {
+    let (place, other, url) = (Place::new(), Place::new(), database().await);
+    assert!(place.start(&["--database-url", &url]).stop().success);
+    let up = other.finish(other.up(&["--database-url", &url]));
     assert!(!up.success && up.text.contains("another master key"), "{up:?}");
+    assert!(up.text.contains("control.log"), "{up:?}");
+    assert!(place.start(&["--database-url", &url]).stop().success, "it was not damaged");
 }
 
 #[test]

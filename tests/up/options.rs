@@ -2,7 +2,6 @@
 
 use std::{fs, net::TcpListener};
 
-use harness::Caller;
 use serde_json::json;
 
 use crate::run::{Place, shell};
@@ -33,8 +32,7 @@ async fn two_proxies_serve_the_same_and_bring_a_private_redis() {
     let path = result.text("endpoint_url").replace(&result.text("gateway_url"), "");
     for proxy in proxies {
         let url = format!("{}{path}", proxy["url"].as_str().unwrap());
-        let answer = Caller::new(&url, &result.text("api_key")).call_with("add", json!({"a": 2, "b": 3})).await;
-        assert_eq!(answer.tool_text(), "5", "{url}");
+        assert_eq!(result.sum_at(&url, 2, 3).await, "5", "{url}");
     }
     let redis = result.text("redis_url");
     assert!(redis.starts_with("redis://:") && redis.contains(&format!("@127.0.0.1:{}/", place.base + 5)), "{redis}");

@@ -43,6 +43,7 @@ fn binary() -> PathBuf {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        harness::gateway::install_tls_provider();
         let scratch = tempfile::Builder::new().prefix("portcullis-up-").tempdir().unwrap();
         Self { dir: scratch.path().join("state"), base: free_ports(), scratch }
     }
@@ -209,9 +210,14 @@ impl UpJson {
         Caller::new(&self.text("endpoint_url"), &self.text("api_key"))
     }
 
+    /// What the demo's `add` answers at `url` with the demo key.
+    pub(crate) async fn sum_at(&self, url: &str, a: u32, b: u32) -> String {
+        let call = serde_json::json!({"name": "add", "arguments": {"a": a, "b": b}});
+        self.caller().at(url).request("tools/call", call).await.tool_text()
+    }
+
     /// The admin API, with the operator token.
     pub(crate) fn operator(&self) -> Rest {
-        harness::gateway::install_tls_provider();
         let ca = self.0["ca_file"].as_str().map(Path::new);
         Rest::new(&self.text("control_url"), SecretString::from(self.text("operator_token")), ca).unwrap()
     }

@@ -14,7 +14,8 @@ async fn ctrl_c_and_sigterm_stop_everything_and_the_same_key_works_again() {
     for signal in ["INT", "TERM", "HUP"] {
         let running = place.start(&[]);
         keys.push((place.result().text("api_key"), place.result().0["proxies"][0]["id"].clone()));
-        assert_eq!(place.result().caller().call_with("add", json!({"a": 1, "b": 1})).await.tool_text(), "2");
+        let result = place.result();
+        assert_eq!(result.sum_at(&result.text("endpoint_url"), 1, 1).await, "2");
         let processes = place.processes();
         let names: Vec<_> = processes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["postgres", "control", "demo-server", "proxy-0"]);
@@ -57,11 +58,10 @@ async fn a_call_that_runs_is_answered_and_recorded_while_everything_stops() {
 fn a_second_start_is_quick() {
     let place = Place::new();
     assert!(place.start(&[]).stop().success);
-    // The promise is 10 s on an idle machine; `start` gives up much later, so the time is measured by the run itself.
-    let before = std::time::Duration::from_secs(boot_seconds());
+    let before = boot_seconds();
     let running = place.start(&[]);
-    let took = std::time::Duration::from_secs(boot_seconds()) - before;
-    assert!(took <= Duration::from_secs(10), "{took:?}");
+    let took = boot_seconds() - before;
+    assert!(took <= 10, "{took} s");
     assert!(running.stop().success);
 }
 
@@ -79,7 +79,7 @@ async fn tenant_with(result: &UpJson, upstream: &Upstream) -> (Caller, String) {
     let tenant = text(&tenant, "id");
     let base = format!("/v1/tenants/{tenant}");
     let post = async |path: &str, body: Value| operator.post(&format!("{base}{path}"), body).await.unwrap();
-    let of = text(&post("/upstreams", json!({"slug": "up", "name": "Up", "url": upstream.url()})).await, "id");
+    let of = text(&post("/upstreams", json!({"slug": "server", "name": "Server", "url": upstream.url()})).await, "id");
     let endpoint = text(&post("/endpoints", json!({"slug": "tools", "name": "Tools"})).await, "id");
     post(&format!("/endpoints/{endpoint}/upstreams"), json!({"upstream_id": of, "prefix": ""})).await;
     let client = text(&post("/clients", json!({"name": "agent"})).await, "id");

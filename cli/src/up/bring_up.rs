@@ -53,7 +53,11 @@ impl Plan {
         let redis_url = self.redis(processes)?;
         let operator_token = self.operator_token()?;
         say("Starting the control plane …");
-        self.control(processes, &database_url).await?;
+        self.control(processes, &database_url).await.with_context(|| match self.options.database_url() {
+            None => "start the control plane",
+            // It may have been set up from elsewhere, and what its keys are sealed with is not in it.
+            Some(_) => "start the control plane on the given database (another master key does not open it)",
+        })?;
         let ca = self.tls.as_ref().map(|tls| tls.ca.as_path());
         let operator = Rest::new(&self.url(self.ports.api()), operator_token.clone(), ca)?;
         if !self.options.no_demo {

@@ -60,7 +60,7 @@ pub async fn ensure(operator: &Rest, wanted: &Wanted<'_>) -> anyhow::Result<Demo
     {
         if demo.port != wanted.port {
             let maker = Maker { operator, admin: admin(operator, &demo.admin_token), base: base(&tenant)?, wanted };
-            maker.allow_egress(&tenant).await?;
+            maker.allow_egress(&tenant, Some(demo.port)).await?;
             maker.upstream(true).await?;
             demo.port = wanted.port;
             keep(&demo, wanted.file)?;
@@ -99,7 +99,15 @@ async fn tenant(operator: &Rest, fresh: bool) -> anyhow::Result<Value> {
         if !fresh {
             return Ok(left);
         }
-        operator.delete(&base(&left)?).await?;
+        let base = base(&left)?;
+        // A tenant goes when nothing in it refers to something else in it.
+        for collection in ["endpoints", "clients", "upstreams"] {
+            let list = format!("{base}/{collection}");
+            while let Some(item) = first(operator, &list).await? {
+                operator.delete(&format!("{list}/{}", text(&item, "id")?)).await?;
+            }
+        }
+        operator.delete(&base).await?;
     }
     Ok(operator.post("/v1/tenants", json!({"slug": TENANT, "name": TENANT_NAME})).await?)
 }
@@ -116,7 +124,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     async fn make(&self, tenant: &Value, admin_token: String) -> anyhow::Result<Demo> {
         let (admin, base) = (&self.admin, &self.base);
-        self.allow_egress(tenant).await?;
+        self.allow_egress(tenant, None).await?;
         let upstream_id = self.upstream(false).await?;
         let endpoint =
             self.one("endpoints", "slug", ENDPOINT, json!({"slug": ENDPOINT, "name": "Demo tools"})).await?;
@@ -149,12 +157,13 @@ impl Maker<'_> {
         })
     }
 
-    /// Exactly the demo server's port, so no longer that of a run with other ports.
-    async fn allow_egress(&self, tenant: &Value) -> anyhow::Result<()> {
-        let egress = json!([{"network": "127.0.0.1/32", "port": self.wanted.port}]);
-        if tenant["egress"] != egress {
-            self.operator.patch(&self.base, json!({"egress": egress})).await?;
-        }
+    /// Allows exactly the demo server's port, and no longer the one it had in a run with other ports.
+    async fn allow_egress(&self, tenant: &Value, earlier: Option<u16>) -> anyhow::Result<()> {
+        let rule = |port: u16| json!({"network": "127.0.0.1/32", "port": port});
+        let mut rules = tenant["egress"].as_array().cloned().unwrap_or_default();
+        rules.retain(|held| earlier.is_none_or(|port| *held != rule(port)) && *held != rule(self.wanted.port));
+        rules.push(rule(self.wanted.port));
+        self.operator.patch(&self.base, json!({"egress": rules})).await?;
         Ok(())
     }
 
@@ -213,6 +222,12 @@ async fn find(rest: &Rest, list: &str, member: &str, value: &str) -> anyhow::Res
         let Some(cursor) = items["next_cursor"].as_str() else { return Ok(None) };
         page = format!("{list}?limit=200&cursor={cursor}");
     }
+}
+
+/// The first item of a list.
+async fn first(rest: &Rest, list: &str) -> anyhow::Result<Option<Value>> {
+    let page = rest.get(&format!("{list}?limit=1")).await?;
+    Ok(page["items"].as_array().and_then(|items| items.first()).cloned())
 }
 
 /// What was asked for, unless the answer is that there is no such thing.
