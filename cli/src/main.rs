@@ -23,6 +23,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run both planes on this machine, with private servers and a demo tenant
+    ///
+    /// Ctrl-C, SIGTERM or a closed terminal stop everything in order; the state stays for the next time. If this process
+    /// itself is killed, what it started goes on serving until the next `up` or `down` in the same directory stops it.
     Up(Box<up::Options>),
     /// Stop a running `up`
     Down {

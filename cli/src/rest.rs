@@ -77,7 +77,8 @@ impl Rest {
             .request(method.clone(), format!("{}{path}", self.base))
             .bearer_auth(self.token.expose_secret());
         if let Some(body) = body {
-            let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+            let media =
+                if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
             request = request.header("content-type", media).body(body.to_string());
         }
         let response = request.send().await?;

@@ -209,6 +209,9 @@ async fn bootstrap(core: &Core) -> Result<(), StartError> {
 async fn housekeeping(core: Core) {
     let stopping = core.tasks.stopping();
     loop {
+        if let Err(error) = fleet::commands::forget(&core).await {
+            tracing::error!(error.cause = %error, "commands of the past were not deleted");
+        }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}
             () = stopping.cancelled() => return,

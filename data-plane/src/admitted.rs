@@ -3,7 +3,7 @@
 
 use std::{any::Any, net::IpAddr, rc::Rc, sync::Arc};
 
-use ::mcp::raw::Edits;
+use ::mcp::{Method, raw::Edits};
 use bytes::Bytes;
 use ids::UpstreamId;
 
@@ -154,6 +154,14 @@ fn rewritten(body: &Bytes, call: &Call<'_>, name: Option<&str>, opened: &Opened)
         edits.replace(range.clone(), bytes.as_slice());
     }
     let params = call.message().and_then(::mcp::envelope::Message::params);
+    // `initialize` leads to no revision of the later era, whatever a client of both asks for: a server that took it at its
+    // word would speak what the client, after this handshake, does not.
+    if call.method() == Some(Method::Initialize)
+        && let Some(asked) = params.and_then(|params| params.protocol_version())
+        && !asked.is_str(call.revision().as_str())
+    {
+        edits.replace_string(asked.range(), call.revision().as_str());
+    }
     if let (Some(name), Some(params)) = (name, params) {
         // `completion/complete` names its prompt in `ref`.
         let place = params.name().or_else(|| params.reference().and_then(|reference| reference.get("name")));

@@ -53,17 +53,29 @@ async function burst(side, echo, files, seconds) {
 
 /**
  * Waits until the side has no work left from its calls (audit upload), so that none of it escapes the measurement and none
- * of it is left for the next: idle, at most one tick in 250 ms, for a second.
+ * of it is left for the next: nothing spooled but the segment being written, and idle, at most one tick in 250 ms, for a
+ * second.
  */
 async function settled(side) {
   let idle = 0;
-  for (const deadline = Date.now() + 120_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 180_000; Date.now() < deadline; ) {
     const before = cpuMicros(side.pids);
     await sleep(250);
-    idle = cpuMicros(side.pids) - before <= 10_000 ? idle + 1 : 0;
+    const quiet = cpuMicros(side.pids) - before <= 10_000 && (await spooled(side)) <= SEGMENT;
+    idle = quiet ? idle + 1 : 0;
     if (idle === 4) return;
   }
-  throw new Error(`${side.name} is still busy two minutes after its calls`);
+  throw new Error(`${side.name} is still busy three minutes after its calls`);
+}
+
+/** Bytes of a spool segment: one that is not full yet stays, stored or not. */
+const SEGMENT = 9 * 1024 * 1024;
+
+/** Bytes of audit records in the spool. */
+async function spooled(side) {
+  if (!side.adminUrl) return 0;
+  const metrics = await (await fetch(`${side.adminUrl}/metrics`)).text();
+  return Number(/^portcullis_audit_spool_bytes (\S+)/m.exec(metrics)?.[1] ?? Number.NaN);
 }
 
 async function measureRow(row, echo, nginx, gateway) {

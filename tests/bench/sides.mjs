@@ -75,5 +75,5 @@ export async function startGateway(out, upstream, { profile, up }) {
   const servers = [{ slug: "echo", url: upstream.url }];
   const { endpoints, key } = await provision(facts, { tenant, servers, roles: 20 });
   const url = endpoints.echo;
-  return { name: "gateway", url, port: Number(new URL(url).port), pids: [proxy.pid], pid: proxy.pid, key };
+  return { name: "gateway", url, port: Number(new URL(url).port), pids: [proxy.pid], pid: proxy.pid, adminUrl: proxy.admin_url, key };
 }

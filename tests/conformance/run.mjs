@@ -1,9 +1,9 @@
 // The MCP conformance suite against an upstream of our own, directly and through the gateway.
 //   node tests/conformance/run.mjs [--profile up] [--up .portcullis/up.json | --url ENDPOINT, key in MCP_KEY] [--direct]
 // Without --up or --url it starts `portcullis up` for itself and sets a tenant up in it: a client that is granted the
-// upstream's tools and prompts by name and its resources by URI, on an endpoint that is closed to everything else. Prints a row per scenario; the last line
-// is `conformance: direct A/B, gateway C/D, lost N` (passed/failed checks over both sets). Fails when a check is lost or
-// the upstream itself scores below its baseline.
+// upstream's tools and prompts by name and its resources by URI, on an endpoint that is closed to everything else. Prints
+// a row per scenario; the last line is `conformance: direct A/B, gateway C/D, lost N` (passed/failed checks over both
+// sets). Fails when a check is lost or the upstream itself scores below its baseline.
 import { mkdirSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { gateway } from "../peers/gateway.mjs";

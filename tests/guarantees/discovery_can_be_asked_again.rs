@@ -25,6 +25,37 @@ async fn a_command_that_was_given_up_is_not_waited_for() {
     assert_ne!(tenant.post(&discover, json!({})).await["id"], second["id"]);
 }
 
+#[tokio::test]
+async fn a_command_is_forgotten_after_a_day() {
+    let gateway = Gateway::with_proxies(0).await;
+    let tenant = gateway.tenant("acme").await;
+    let mut database = PgConnection::connect(&gateway.database_url).await.unwrap();
+    let mut ids = Vec::new();
+    for (slug, age) in [("old", "25 hours"), ("recent", "23 hours")] {
+        let upstream = json!({"slug": slug, "name": slug, "url": "https://mcp.example.com/mcp"});
+        let upstream = text(&tenant.post("/upstreams", upstream).await, "id");
+        let made = tenant.post(&format!("/upstreams/{upstream}/discover"), json!({})).await;
+        let id: ids::CommandId = text(&made, "id").parse().unwrap();
+        sqlx::query(
+            "UPDATE commands SET created_at = created_at - $2::interval, finished_at = now() WHERE id = $1",
+        )
+        .bind(id.uuid())
+        .bind(age)
+        .execute(&mut database)
+        .await
+        .unwrap();
+        ids.push(id.uuid());
+    }
+    // A control plane looks when it starts, and every few hours.
+    let _replica = gateway.replica().await;
+    harness::eventually("the old one is gone", async || {
+        let left: Vec<ids::Uuid> =
+            sqlx::query_scalar("SELECT id FROM commands").fetch_all(&mut database).await.unwrap();
+        left == ids[1..]
+    })
+    .await;
+}
+
 /// An upstream that shows another definition each time leaves the last one and the approved one.
 #[tokio::test]
 async fn definitions_that_nobody_refers_to_are_forgotten() {

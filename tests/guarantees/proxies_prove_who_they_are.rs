@@ -73,6 +73,19 @@ async fn a_renewal_needs_the_old_key() {
     assert_eq!(member.renew(&gateway, &stolen).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
+#[tokio::test]
+async fn a_key_that_was_replaced_gets_no_certificate_once_its_successor_is_in_use() {
+    let gateway = Gateway::with_proxies(0).await;
+    let first = Member::join(&gateway, &token(&gateway).await).await;
+    let lost = first.renewed(&gateway).await.unwrap();
+    let second = first.renewed(&gateway).await.expect("the answer to a renewal can get lost");
+    let refused = lost.renewed(&gateway).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "join_token_refused"));
+    let third = second.renewed(&gateway).await.unwrap();
+    assert_eq!(first.renewed(&gateway).await.unwrap_err().code(), Code::Unauthenticated);
+    assert!(third.renewed(&gateway).await.is_ok());
+}
+
 fn record(tenant: TenantId, proxy: ProxyId, boot: [u8; 16], seq: u64) -> bytes::Bytes {
     let record = v1::AuditRecord {
         version: 1,

@@ -1,8 +1,9 @@
-//! Legacy sessions: the upstream's id never leaves, and ours works for its own client alone.
+//! Legacy sessions: the upstream's id never leaves, and ours works for its own client alone; so with what the server
+//! asks in them.
 
-use harness::{Caller, Gateway, Upstream, text, tool};
+use harness::{Behaviour, Caller, Gateway, Upstream, text, tool};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_session_is_sealed_and_bound_to_its_client() {
@@ -45,5 +46,53 @@ async fn a_session_is_sealed_and_bound_to_its_client() {
         }
         let damaged = session.with_header("mcp-session-id", &format!("{}A", &id[..id.len() - 1]));
         assert_eq!(damaged.legacy("tools/list", json!({})).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_question_of_the_server_is_answered_by_whom_it_was_put_to() {
+    let gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    tenant.grant(&endpoint, &["echo"]).await;
+    let (session, _) = endpoint.caller().initialize("2025-11-25").await;
+
+    let question =
+        json!({"jsonrpc": "2.0", "id": 7, "method": "elicitation/create", "params": {"message": "Sure?"}});
+    let done = json!({"content": [{"type": "text", "text": "done"}]});
+    upstream.next(Behaviour::Stream(vec![question], done));
+    let answer = session.legacy("tools/call", json!({"name": "echo", "arguments": {}})).await;
+    let stream = String::from_utf8(answer.body.to_vec()).unwrap();
+    let events = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let messages: Vec<Value> = events.map(|data| serde_json::from_str(data).unwrap()).collect();
+    assert_eq!(messages[0]["params"], json!({"message": "Sure?"}));
+    assert_eq!(messages[1]["result"]["content"][0]["text"], "done");
+
+    let answers = || {
+        upstream.received().into_iter().filter(|sent| sent.json().get("result").is_some()).collect::<Vec<_>>()
+    };
+    let reply = |id: &Value| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "accept"}}).to_string();
+    // The server's own id means nothing: it was never given to anyone.
+    let refused = session.send(Method::POST, reply(&json!(7))).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "state_invalid"));
+    assert!(answers().is_empty());
+    let accepted = session.send(Method::POST, reply(&messages[0]["id"])).await;
+    assert_eq!(accepted.status, 202);
+    assert_eq!(answers()[0].json(), json!({"jsonrpc": "2.0", "id": 7, "result": {"action": "accept"}}));
+}
+
+#[tokio::test]
+async fn a_client_of_both_eras_begins_a_session_of_the_older() {
+    let gateway = Gateway::start().await;
+    // This server answers `initialize` with whatever revision it is asked for.
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    let (_, answer) = endpoint.caller().initialize("2026-07-28").await;
+    assert_eq!(answer.json()["result"]["protocolVersion"], "2025-11-25", "{answer:?}");
+    for older in ["2025-03-26", "2024-11-05"] {
+        let (_, answer) = endpoint.caller().initialize(older).await;
+        assert_eq!(answer.code(), "protocol_version_unsupported", "{answer:?}");
     }
 }

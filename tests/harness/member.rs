@@ -79,7 +79,23 @@ impl Member {
 
     /// Asks for a new certificate, the proof made by `signer`.
     pub async fn renew(&self, gateway: &Gateway, signer: &KeyPair) -> Result<v1::EnrolResponse, Status> {
-        let (_, csr_der) = request();
+        self.renew_with(gateway, signer, request().1).await
+    }
+
+    /// The same member with a new key and certificate.
+    pub async fn renewed(&self, gateway: &Gateway) -> Result<Self, Status> {
+        let (key, csr) = request();
+        let response = self.renew_with(gateway, &self.key, csr).await?;
+        let chain = response.certificate_chain_der.into_iter().map(CertificateDer::from).collect();
+        Ok(Self { proxy: self.proxy, key, chain, ca: self.ca.clone() })
+    }
+
+    async fn renew_with(
+        &self,
+        gateway: &Gateway,
+        signer: &KeyPair,
+        csr_der: Vec<u8>,
+    ) -> Result<v1::EnrolResponse, Status> {
         let proof = signer.sign(&[wire::RENEWAL_CONTEXT, &csr_der].concat()).unwrap();
         let request = v1::RenewRequest {
             certificate_der: self.chain[0].to_vec(),

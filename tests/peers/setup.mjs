@@ -81,7 +81,9 @@ async function approveAll(admin, base, upstream) {
   }
   if (command.error_code !== null) throw new Error(`a proxy could not list the upstream's tools: ${command.error_code}`);
   const tools = await admin.all(`${base}/tools?upstream_id=${upstream}`);
-  for (const tool of tools) await admin.post(`${base}/tools/${tool.id}/approve`, { class: "read", digest: tool.seen_digest });
+  for (const { id, seen_digest: digest } of tools) {
+    await admin.post(`${base}/tools/${id}/approve`, { class: "read", digest });
+  }
   return tools.map((tool) => tool.name);
 }
 

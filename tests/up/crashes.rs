@@ -13,10 +13,15 @@ async fn the_next_up_stops_what_a_killed_one_left() {
     assert!(orphans.iter().all(|(_, process)| process.is_alive()), "they go on serving");
     assert_eq!(place.result().caller().call("echo").await.status, 200);
     let status = place.status();
-    assert!(!status.success && status.text.contains("proxy-0") && status.text.contains("make down"), "{status:?}");
+    assert!(
+        !status.success && status.text.contains("proxy-0") && status.text.contains("make down"),
+        "{status:?}"
+    );
 
     let again = place.start(&[]);
-    assert!(again.said().contains("Stopping what an earlier run left: postgres, control, demo-server, proxy-0"));
+    assert!(
+        again.said().contains("Stopping what an earlier run left: postgres, control, demo-server, proxy-0")
+    );
     for (name, process) in &orphans {
         assert!(!process.is_alive(), "{name} was left running");
     }

@@ -8,7 +8,9 @@ fn a_detached_run_stays_until_down() {
     assert!(!place.status().success);
     let up = place.finish(place.up(&["--detach"]));
     assert!(up.success, "{up:?}");
-    for line in ["Making a private Postgres", "Starting the control plane", "portcullis down --dir", "curl -sS "] {
+    for line in
+        ["Making a private Postgres", "Starting the control plane", "portcullis down --dir", "curl -sS "]
+    {
         assert!(up.text.contains(line), "{line}: {}", up.text);
     }
     let status = place.status();
@@ -33,7 +35,8 @@ fn a_detached_run_stays_until_down() {
 fn a_reader_that_goes_away_ends_no_detached_run() {
     let place = Place::new();
     let up = place.up(&["--detach"]);
-    let line: Vec<_> = [up.get_program()].into_iter().chain(up.get_args()).map(|word| word.to_str().unwrap()).collect();
+    let line: Vec<_> =
+        [up.get_program()].into_iter().chain(up.get_args()).map(|word| word.to_str().unwrap()).collect();
     let first = shell(&format!("{} | head -n 1", line.join(" ")));
     assert_eq!(first, "Making a private Postgres …\n");
     assert!(place.status().success);

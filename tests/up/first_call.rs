@@ -65,7 +65,8 @@ async fn the_result_has_its_members_is_private_and_its_tokens_work() {
         members
     };
     assert_eq!(sorted(&found), sorted(&MEMBERS));
-    let places: Vec<_> = MEMBERS.iter().map(|member| text.find(&format!("\n  \"{member}\":")).unwrap()).collect();
+    let places: Vec<_> =
+        MEMBERS.iter().map(|member| text.find(&format!("\n  \"{member}\":")).unwrap()).collect();
     assert!(places.is_sorted(), "{text}");
     assert_eq!(fs::metadata(place.up_json()).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(&place.dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -73,7 +74,10 @@ async fn the_result_has_its_members_is_private_and_its_tokens_work() {
     let proxies = result.0["proxies"].as_array().unwrap();
     assert_eq!(proxies.len(), 1);
     let proxy = proxies[0].as_object().unwrap();
-    assert_eq!(sorted(&proxy.keys().map(String::as_str).collect::<Vec<_>>()), ["admin_url", "id", "pid", "url"]);
+    assert_eq!(
+        sorted(&proxy.keys().map(String::as_str).collect::<Vec<_>>()),
+        ["admin_url", "id", "pid", "url"]
+    );
     assert_eq!(proxy["pid"], place.process("proxy-0").pid);
     let ready = reqwest::get(format!("{}/readyz", proxy["admin_url"].as_str().unwrap())).await.unwrap();
     assert_eq!(ready.status().as_u16(), 200);
@@ -138,7 +142,9 @@ fn secrets_below(dir: &std::path::Path) -> Vec<String> {
         if let Ok(json) = serde_json::from_str::<Value>(&text) {
             secrets.extend(["api_key", "admin_token"].map(|member| harness::text(&json, member)));
         } else {
-            let is_secret = |line: &&str| line.len() >= 20 && !line.starts_with("portcullis-") && !line.starts_with("-----");
+            let is_secret = |line: &&str| {
+                line.len() >= 20 && !line.starts_with("portcullis-") && !line.starts_with("-----")
+            };
             secrets.extend(text.lines().filter(is_secret).map(str::to_owned));
         }
     }

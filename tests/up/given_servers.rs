@@ -31,7 +31,10 @@ async fn given_servers_are_used_and_the_flag_wins() {
     up.env("DATABASE_URL", &wanted).env("REDIS_URL", "");
     let up = place.finish(up);
     assert!(up.success, "{up:?}");
-    assert_eq!((place.result().text("api_key"), place.result().0["redis_url"].is_null()), (key.clone(), true));
+    assert_eq!(
+        (place.result().text("api_key"), place.result().0["redis_url"].is_null()),
+        (key.clone(), true)
+    );
     assert!(place.down().success);
 
     // The private state is another one, and does not disturb the other.

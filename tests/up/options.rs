@@ -35,7 +35,10 @@ async fn two_proxies_serve_the_same_and_bring_a_private_redis() {
         assert_eq!(result.sum_at(&url, 2, 3).await, "5", "{url}");
     }
     let redis = result.text("redis_url");
-    assert!(redis.starts_with("redis://:") && redis.contains(&format!("@127.0.0.1:{}/", place.base + 5)), "{redis}");
+    assert!(
+        redis.starts_with("redis://:") && redis.contains(&format!("@127.0.0.1:{}/", place.base + 5)),
+        "{redis}"
+    );
     let processes = place.processes();
     assert!(processes.iter().any(|(name, _)| name == "redis"));
     assert!(running.stop().success);
@@ -93,7 +96,9 @@ fn without_the_demo_there_is_no_tenant() {
     let place = Place::new();
     let running = place.start(&["--no-demo"]);
     let result = place.result();
-    for member in ["endpoint_url", "tenant", "client_id", "key_id", "api_key", "admin_token", "curl", "snippets"] {
+    for member in
+        ["endpoint_url", "tenant", "client_id", "key_id", "api_key", "admin_token", "curl", "snippets"]
+    {
         assert!(result.0[member].is_null(), "{member}");
     }
     assert!(result.text("operator_token").starts_with("pop_"));
@@ -128,7 +133,11 @@ async fn other_ports_take_the_demo_along() {
     assert!(place.result().paste_curl().contains(r#""text":"5""#));
     let result = place.result();
     let tenant = result.operator().get(&format!("/v1/tenants/{}", result.text("tenant"))).await.unwrap();
-    assert_eq!(tenant["egress"], json!([{"network": "127.0.0.1/32", "port": place.base + 6}]), "only the new port");
+    assert_eq!(
+        tenant["egress"],
+        json!([{"network": "127.0.0.1/32", "port": place.base + 6}]),
+        "only the new port"
+    );
     assert!(running.stop().success);
 }
 

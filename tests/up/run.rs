@@ -11,8 +11,8 @@ use std::{
 
 use harness::Caller;
 use portcullis_cli::{private::ProcessId, rest::Rest};
-use secrecy::SecretString;
 use seams::{Entropy, SystemEntropy};
+use secrecy::SecretString;
 use serde_json::Value;
 
 /// What a start or a stop may take on a busy machine.
@@ -54,7 +54,10 @@ impl Place {
         line.arg(command).arg("--dir").arg(&self.dir).current_dir(self.scratch.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if ["DATABASE_URL", "REDIS_URL", "PG", "PORTCULLIS_"].iter().any(|prefix| name.starts_with(prefix)) {
+            if ["DATABASE_URL", "REDIS_URL", "PG", "PORTCULLIS_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+            {
                 line.env_remove(name);
             }
         }
@@ -95,7 +98,10 @@ impl Place {
         let ended = eventually(|| child.try_wait().unwrap().is_some());
         assert!(ended, "{command:?} does not end");
         let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-        Finished { success: status.success(), text: String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned() }
+        Finished {
+            success: status.success(),
+            text: String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned(),
+        }
     }
 
     pub(crate) fn down(&self) -> Finished {
@@ -123,7 +129,8 @@ impl Place {
     pub(crate) fn process(&self, name: &str) -> ProcessId {
         let recorded = self.recorded();
         let entry = recorded["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == name);
-        serde_json::from_value(entry.unwrap_or_else(|| panic!("no {name} in {recorded}"))["process"].clone()).unwrap()
+        serde_json::from_value(entry.unwrap_or_else(|| panic!("no {name} in {recorded}"))["process"].clone())
+            .unwrap()
     }
 
     /// All recorded processes, in the order in which they were started.
@@ -133,7 +140,10 @@ impl Place {
         entries
             .iter()
             .map(|entry| {
-                (entry["name"].as_str().unwrap().to_owned(), serde_json::from_value(entry["process"].clone()).unwrap())
+                (
+                    entry["name"].as_str().unwrap().to_owned(),
+                    serde_json::from_value(entry["process"].clone()).unwrap(),
+                )
             })
             .collect()
     }

@@ -27,7 +27,10 @@ async fn ctrl_c_and_sigterm_stop_everything_and_the_same_key_works_again() {
         }
         assert!(!place.up_json().exists());
     }
-    assert!(keys.windows(2).all(|pair| pair[0] == pair[1]), "key and proxy are those of the first run: {keys:?}");
+    assert!(
+        keys.windows(2).all(|pair| pair[0] == pair[1]),
+        "key and proxy are those of the first run: {keys:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,11 +78,17 @@ fn boot_seconds() -> u64 {
 async fn tenant_with(result: &UpJson, upstream: &Upstream) -> (Caller, String) {
     let operator = result.operator();
     let egress = json!([{"network": "127.0.0.1/32", "port": upstream.addr().port()}]);
-    let tenant = operator.post("/v1/tenants", json!({"slug": "acme", "name": "Acme", "egress": egress})).await.unwrap();
+    let tenant = operator
+        .post("/v1/tenants", json!({"slug": "acme", "name": "Acme", "egress": egress}))
+        .await
+        .unwrap();
     let tenant = text(&tenant, "id");
     let base = format!("/v1/tenants/{tenant}");
     let post = async |path: &str, body: Value| operator.post(&format!("{base}{path}"), body).await.unwrap();
-    let of = text(&post("/upstreams", json!({"slug": "server", "name": "Server", "url": upstream.url()})).await, "id");
+    let of = text(
+        &post("/upstreams", json!({"slug": "server", "name": "Server", "url": upstream.url()})).await,
+        "id",
+    );
     let endpoint = text(&post("/endpoints", json!({"slug": "tools", "name": "Tools"})).await, "id");
     post(&format!("/endpoints/{endpoint}/upstreams"), json!({"upstream_id": of, "prefix": ""})).await;
     let client = text(&post("/clients", json!({"name": "agent"})).await, "id");
@@ -87,7 +96,8 @@ async fn tenant_with(result: &UpJson, upstream: &Upstream) -> (Caller, String) {
     let key = text(&post(&format!("/clients/{client}/keys"), json!({"name": "first"})).await, "key");
     post(&format!("/upstreams/{of}/discover"), json!({})).await;
     let tools = format!("{base}/tools?upstream_id={of}");
-    eventually("the tool is reported", async || operator.get(&tools).await.unwrap()["items"][0].is_object()).await;
+    eventually("the tool is reported", async || operator.get(&tools).await.unwrap()["items"][0].is_object())
+        .await;
     let found = text(&operator.get(&tools).await.unwrap()["items"][0], "id");
     post(&format!("/tools/{found}/approve"), json!({"class": "read"})).await;
     let actions = json!([{"action": "call_tool", "upstream": of, "tools": {"names": ["slow"]}}]);

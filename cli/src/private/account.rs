@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn ids_are_read_by_exact_name() {
-        let passwd = "root:x:0:0::/root:/bin/sh\npostgres2:x:7:8::/:\npostgres:x:104:109:,,,:/var/lib:/bin/bash\n";
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\npostgres2:x:7:8::/:\npostgres:x:104:109:,,,:/var/lib:/bin/bash\n";
         assert_eq!(find(passwd, "postgres"), Some((104, 109)));
         assert_eq!(find(passwd, "nobody"), None);
     }

@@ -15,11 +15,11 @@ use std::{io, path::PathBuf, process::ExitStatus};
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateError {
     /// No binaries were found.
-    #[error("no {what} binaries found; install them: {remedy}")]
+    #[error("no {what} binaries found; {remedy}")]
     Missing {
         /// Which server.
         what: &'static str,
-        /// The line to type.
+        /// What to do.
         remedy: &'static str,
     },
     /// A tool of the server failed.

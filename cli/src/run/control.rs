@@ -9,8 +9,8 @@ use control_plane::{
     db::PoolSizes,
 };
 use crypto::Zeroizing;
-use secrecy::SecretString;
 use seams::{SystemClock, SystemEntropy};
+use secrecy::SecretString;
 use url::Url;
 
 use super::{logs::LogOptions, read_secret};
@@ -70,10 +70,17 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         enrol_listen: options.enrol_listen,
         grpc_listen: options.streams_listen,
         admin_listen: options.admin_listen,
-        api_tls: options.tls_cert.zip(options.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
+        api_tls: options
+            .tls_cert
+            .zip(options.tls_key)
+            .map(|(certificate, key)| TlsFiles { certificate, key }),
         master_key: MasterKeyFile(Zeroizing::new(master_key)),
         operator_token,
-        urls: PublicUrls { control: options.control_url, auth: options.auth_url, gateway: options.gateway_url },
+        urls: PublicUrls {
+            control: options.control_url,
+            auth: options.auth_url,
+            gateway: options.gateway_url,
+        },
     };
     let running = ControlPlane::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
     super::asked_to_stop().await?;

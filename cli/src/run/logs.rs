@@ -18,7 +18,10 @@ impl LogOptions {
     }
 
     /// Starts logging; flushes when the guard is dropped.
-    pub(super) fn start(&self, service_name: &'static str) -> Result<telemetry::Guard, telemetry::TelemetryError> {
+    pub(super) fn start(
+        &self,
+        service_name: &'static str,
+    ) -> Result<telemetry::Guard, telemetry::TelemetryError> {
         telemetry::init(TelemetryConfig {
             json_logs: true,
             filter: self.log.clone(),

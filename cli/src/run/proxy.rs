@@ -53,7 +53,11 @@ pub struct Options {
 /// Runs until SIGTERM or SIGINT, then drains.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let _telemetry = options.logs.start("portcullis-proxy")?;
-    let tls = options.tls_cert.zip(options.tls_key).map(|(certificate, key)| read_tls(&certificate, &key)).transpose()?;
+    let tls = options
+        .tls_cert
+        .zip(options.tls_key)
+        .map(|(certificate, key)| read_tls(&certificate, &key))
+        .transpose()?;
     let workers = match options.workers {
         Some(workers) => usize::from(workers),
         None => std::thread::available_parallelism().context("count the cores")?.get(),
@@ -74,9 +78,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         bounds: Bounds::default(),
         trace_calls: options.logs.traces(),
     };
-    let running = tokio::task::spawn_blocking(|| Proxy::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)))
-        .await
-        .context("start the proxy")??;
+    let running =
+        tokio::task::spawn_blocking(|| Proxy::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)))
+            .await
+            .context("start the proxy")??;
     super::asked_to_stop().await?;
     running.drain().await;
     running.shutdown().await;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use secrecy::{ExposeSecret as _, SecretString};
 use seams::{Entropy, SystemEntropy};
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{
@@ -64,19 +64,22 @@ impl Plan {
             self.demo_server(processes).await?;
         }
         let proxies = self.proxies(processes, &operator).await?;
-        let demo = if self.options.no_demo {
-            None
-        } else {
-            say("Preparing the demo tenant …");
-            let wanted = demo::Wanted {
-                file: &self.places.secret("demo.json"),
-                port: self.ports.demo(),
-                fresh: self.options.fresh,
+        let demo =
+            if self.options.no_demo {
+                None
+            } else {
+                say("Preparing the demo tenant …");
+                let wanted = demo::Wanted {
+                    file: &self.places.secret("demo.json"),
+                    port: self.ports.demo(),
+                    fresh: self.options.fresh,
+                };
+                let log = self.places.log("proxy-0");
+                let demo = demo::ensure(&operator, &wanted).await;
+                Some(demo.with_context(|| {
+                    format!("prepare the demo tenant; the proxy's log is {}", log.display())
+                })?)
             };
-            let log = self.places.log("proxy-0");
-            let demo = demo::ensure(&operator, &wanted).await;
-            Some(demo.with_context(|| format!("prepare the demo tenant; the proxy's log is {}", log.display()))?)
-        };
         Ok(self.result(demo, &operator_token, database_url, redis_url, proxies))
     }
 
@@ -98,7 +101,11 @@ impl Plan {
         }
         let data = self.places.data()?;
         let directory = data.join("pg");
-        say(if directory.exists() { "Starting the private Postgres …" } else { "Making a private Postgres …" });
+        say(if directory.exists() {
+            "Starting the private Postgres …"
+        } else {
+            "Making a private Postgres …"
+        });
         let cluster = postgres::Cluster::start(
             &postgres::Places {
                 data: &directory,
@@ -184,7 +191,11 @@ impl Plan {
 
     async fn proxies(&self, processes: &mut Processes, operator: &Rest) -> anyhow::Result<Vec<ProxyResult>> {
         let count = self.options.proxies;
-        say(&if count == 1 { "Starting the proxy …".to_owned() } else { format!("Starting {count} proxies …") });
+        say(&if count == 1 {
+            "Starting the proxy …".to_owned()
+        } else {
+            format!("Starting {count} proxies …")
+        });
         let mut started = Vec::new();
         for index in 0..count {
             started.push(self.start_proxy(processes, index, operator).await?);
@@ -207,7 +218,12 @@ impl Plan {
     }
 
     /// Starts a proxy that joins if it has no identity yet; returns its process number.
-    async fn start_proxy(&self, processes: &mut Processes, index: u16, operator: &Rest) -> anyhow::Result<u32> {
+    async fn start_proxy(
+        &self,
+        processes: &mut Processes,
+        index: u16,
+        operator: &Rest,
+    ) -> anyhow::Result<u32> {
         let name = format!("proxy-{index}");
         let state = self.places.proxy(index);
         let mut arguments = Arguments::of("proxy");
@@ -301,7 +317,14 @@ impl Arguments {
 }
 
 fn child<'a>(name: &'a str, stop: Stop, arguments: Arguments, log: &Path) -> Child<'a> {
-    Child { name, stop, arguments: arguments.0, environment: Vec::new(), without: &["PG"], log: log.to_owned() }
+    Child {
+        name,
+        stop,
+        arguments: arguments.0,
+        environment: Vec::new(),
+        without: &["PG"],
+        log: log.to_owned(),
+    }
 }
 
 /// Whether the proxy whose state this is still belongs to the installation. If not, as when the database was made anew, the
@@ -320,7 +343,11 @@ async fn has_identity(state: &Path, operator: &Rest) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-async fn wait_until(processes: &Processes, log: &Path, mut holds: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
+async fn wait_until(
+    processes: &Processes,
+    log: &Path,
+    mut holds: impl AsyncFnMut() -> bool,
+) -> anyhow::Result<()> {
     let mut waited = Duration::ZERO;
     while !holds().await {
         if let Some(dead) = processes.first_dead() {
@@ -344,6 +371,7 @@ fn reachable(url: &str) -> anyhow::Result<()> {
     let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(6379));
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let connects = |address| TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok();
-    let mut addresses = (bare, port).to_socket_addrs().with_context(|| format!("look up the Redis server {host}"))?;
+    let mut addresses =
+        (bare, port).to_socket_addrs().with_context(|| format!("look up the Redis server {host}"))?;
     if addresses.any(connects) { Ok(()) } else { bail!("no Redis answers at {host}:{port}") }
 }

@@ -59,7 +59,8 @@ pub async fn ensure(operator: &Rest, wanted: &Wanted<'_>) -> anyhow::Result<Demo
         && let Some(tenant) = found(operator.get(&format!("/v1/tenants/{}", demo.tenant)).await)?
     {
         if demo.port != wanted.port {
-            let maker = Maker { operator, admin: admin(operator, &demo.admin_token), base: base(&tenant)?, wanted };
+            let maker =
+                Maker { operator, admin: admin(operator, &demo.admin_token), base: base(&tenant)?, wanted };
             maker.allow_egress(&tenant, Some(demo.port)).await?;
             maker.upstream(true).await?;
             demo.port = wanted.port;
@@ -70,7 +71,8 @@ pub async fn ensure(operator: &Rest, wanted: &Wanted<'_>) -> anyhow::Result<Demo
     let tenant = tenant(operator, wanted.fresh).await?;
     let base = base(&tenant)?;
     // Keys and tokens are answered once. Those of a run that was interrupted here are lost, so there are new ones.
-    let token = operator.post(&format!("{base}/admin-tokens"), json!({"name": "demo", "scopes": ["*"]})).await?;
+    let token =
+        operator.post(&format!("{base}/admin-tokens"), json!({"name": "demo", "scopes": ["*"]})).await?;
     let admin_token = text(&token, "token")?;
     let maker = Maker { operator, admin: admin(operator, &admin_token), base, wanted };
     let demo = maker.make(&tenant, admin_token).await?;
@@ -161,7 +163,8 @@ impl Maker<'_> {
     async fn allow_egress(&self, tenant: &Value, earlier: Option<u16>) -> anyhow::Result<()> {
         let rule = |port: u16| json!({"network": "127.0.0.1/32", "port": port});
         let mut rules = tenant["egress"].as_array().cloned().unwrap_or_default();
-        rules.retain(|held| earlier.is_none_or(|port| *held != rule(port)) && *held != rule(self.wanted.port));
+        rules
+            .retain(|held| earlier.is_none_or(|port| *held != rule(port)) && *held != rule(self.wanted.port));
         rules.push(rule(self.wanted.port));
         self.operator.patch(&self.base, json!({"egress": rules})).await?;
         Ok(())
@@ -239,12 +242,18 @@ fn found(answer: Result<Value, RestError>) -> Result<Option<Value>, RestError> {
 }
 
 fn text(value: &Value, member: &str) -> anyhow::Result<String> {
-    Ok(value[member].as_str().with_context(|| format!("the control plane's answer has no `{member}`"))?.to_owned())
+    Ok(value[member]
+        .as_str()
+        .with_context(|| format!("the control plane's answer has no `{member}`"))?
+        .to_owned())
 }
 
 impl std::fmt::Debug for Demo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Demo").field("tenant", &self.tenant).field("client_id", &self.client_id).finish_non_exhaustive()
+        f.debug_struct("Demo")
+            .field("tenant", &self.tenant)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
     }
 }
 

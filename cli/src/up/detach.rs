@@ -1,12 +1,6 @@
 //! `--detach`: the same command in the background, watched until everything runs.
 
-use std::{
-    fs,
-    io::Read as _,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs, io::Read as _, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
@@ -25,9 +19,12 @@ const STEP: Duration = Duration::from_millis(50);
 /// Starts the background process, shows its progress, and returns its result.
 pub(super) async fn start(options: &Options) -> anyhow::Result<()> {
     let mut asked = Asked::listen()?;
-    let places = Places::prepare(&options.dir).with_context(|| format!("prepare {}", options.dir.display()))?;
+    let places =
+        Places::prepare(&options.dir).with_context(|| format!("prepare {}", options.dir.display()))?;
     // The background process takes the directory for itself; here is only seen whether it can.
-    let Some(lock) = places.lock().context("take the directory")? else { return Err(already_running(&places)) };
+    let Some(lock) = places.lock().context("take the directory")? else {
+        return Err(already_running(&places));
+    };
     let path = places.log("up");
     let log = processes::fresh_log(&path).with_context(|| format!("make {}", path.display()))?;
     drop(lock);
@@ -57,7 +54,7 @@ pub(super) async fn start(options: &Options) -> anyhow::Result<()> {
         }
         tokio::select! {
             () = tokio::time::sleep(STEP) => {}
-            () = asked.to_stop() => {
+            () = asked.wait() => {
                 if let Some(process) = process {
                     process.signal(Signal::TERM);
                 }
@@ -67,7 +64,8 @@ pub(super) async fn start(options: &Options) -> anyhow::Result<()> {
 }
 
 fn arguments(options: &Options) -> Vec<String> {
-    let mut arguments = vec![format!("--proxies={}", options.proxies), format!("--port-base={}", options.port_base)];
+    let mut arguments =
+        vec![format!("--proxies={}", options.proxies), format!("--port-base={}", options.port_base)];
     for (given, name) in [
         (options.fresh, "--fresh"),
         (options.redis, "--redis"),

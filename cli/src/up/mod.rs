@@ -39,8 +39,11 @@ pub async fn up(options: Options) -> anyhow::Result<()> {
         rustix::process::setsid().context("leave the terminal")?;
     }
     let mut asked = Asked::listen()?;
-    let places = Places::prepare(&options.dir).with_context(|| format!("prepare {}", options.dir.display()))?;
-    let Some(_lock) = places.lock().context("take the directory")? else { return Err(already_running(&places)) };
+    let places =
+        Places::prepare(&options.dir).with_context(|| format!("prepare {}", options.dir.display()))?;
+    let Some(_lock) = places.lock().context("take the directory")? else {
+        return Err(already_running(&places));
+    };
     places.forget_result().context("remove the earlier result")?;
     let mut processes = Processes::take_over(places.processes()).context("stop what an earlier run left")?;
     let outcome = supervise(options, &places, &mut processes, &mut asked).await;
@@ -70,7 +73,7 @@ async fn supervise(
     let plan = Plan::new(options, places.clone())?;
     let result: UpResult = tokio::select! {
         biased;
-        () = asked.to_stop() => return Ok(()),
+        () = asked.wait() => return Ok(()),
         result = plan.start_all(processes) => result?,
     };
     crate::files::write_private(&places.up_json(), &serde_json::to_vec_pretty(&result)?)
@@ -81,7 +84,7 @@ async fn supervise(
     loop {
         tokio::select! {
             biased;
-            () = asked.to_stop() => return Ok(()),
+            () = asked.wait() => return Ok(()),
             () = tokio::time::sleep(Duration::from_millis(200)) => {}
         }
         if let Some(dead) = processes.first_dead() {
@@ -93,7 +96,9 @@ async fn supervise(
 fn already_running(places: &Places) -> anyhow::Error {
     let process = Recorded::read(&places.processes()).supervisor.map_or(0, |process| process.pid);
     let root = places.root.display();
-    anyhow::anyhow!("already running in {root} (process {process}); stop it with `make down` or `portcullis down --dir {root}`")
+    anyhow::anyhow!(
+        "already running in {root} (process {process}); stop it with `make down` or `portcullis down --dir {root}`"
+    )
 }
 
 /// Stops what runs in this state directory.
@@ -106,7 +111,9 @@ pub fn down(dir: &Path) -> anyhow::Result<()> {
         Some(lock) => return stop_orphans(&places, lock),
         None => Recorded::read(&places.processes()).running_supervisor(),
     };
-    let Some(supervisor) = running else { bail!("another command is at work in {}; try again", places.root.display()) };
+    let Some(supervisor) = running else {
+        bail!("another command is at work in {}; try again", places.root.display())
+    };
     if !stop_process(supervisor, Signal::TERM, STOP_PATIENCE) {
         let lock = places.lock().context("take the directory")?;
         let Some(lock) = lock else { bail!("process {} does not end", supervisor.pid) };
@@ -132,7 +139,9 @@ pub async fn status(dir: &Path) -> anyhow::Result<()> {
     if recorded.running_supervisor().is_none() {
         match recorded.running().join(", ") {
             left if left.is_empty() => bail!("not running; start with `make up`"),
-            left => bail!("what started them was killed, but these still run: {left}; `make up` or `make down` stops them"),
+            left => bail!(
+                "what started them was killed, but these still run: {left}; `make up` or `make down` stops them"
+            ),
         }
     }
     let result = std::fs::read(places.up_json())

@@ -99,7 +99,11 @@ impl Places {
         }
         let keep: &[&str] = if private { &[LOCK, DATABASES, "processes.json", "logs"] } else { &["secrets"] };
         clear(&self.state, keep)?;
-        if private { clear(&self.root.join("logs"), &["up.log"]) } else { clear(&self.state.join("secrets"), &KEPT) }
+        if private {
+            clear(&self.root.join("logs"), &["up.log"])
+        } else {
+            clear(&self.state.join("secrets"), &KEPT)
+        }
     }
 
     /// A secret's file.
@@ -154,7 +158,9 @@ impl Places {
                 std::os::unix::fs::symlink(&target, &pointer).context("point to the data")?;
                 target
             }
-            Err(error) => return Err(error).with_context(|| format!("read where {} points", pointer.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("read where {} points", pointer.display()));
+            }
         };
         enterable(&target).with_context(|| format!("create {}", target.display()))?;
         self.own(&target)?;
@@ -185,7 +191,8 @@ impl Places {
 /// A name for a database that holds neither its login nor its password.
 fn name_of(url: &str) -> anyhow::Result<String> {
     // The URL may hold a password, so no message shows it.
-    let parsed = Url::parse(url).map_err(|error| anyhow::anyhow!("the database URL cannot be read: {error}"))?;
+    let parsed =
+        Url::parse(url).map_err(|error| anyhow::anyhow!("the database URL cannot be read: {error}"))?;
     if !["postgres", "postgresql"].contains(&parsed.scheme()) {
         bail!("the database URL must begin with postgres://");
     }
@@ -207,7 +214,11 @@ fn clear(dir: &Path, keep: &[&str]) -> io::Result<()> {
             continue;
         }
         let is_dir = entry.file_type()?.is_dir();
-        absent_is_fine(if is_dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) })?;
+        absent_is_fine(if is_dir {
+            fs::remove_dir_all(entry.path())
+        } else {
+            fs::remove_file(entry.path())
+        })?;
     }
     Ok(())
 }

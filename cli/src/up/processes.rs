@@ -71,7 +71,8 @@ impl Recorded {
     /// What was recorded since the machine started; nothing when it recorded nothing readable.
     #[must_use]
     pub fn read(path: &Path) -> Self {
-        let recorded: Option<Self> = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let recorded: Option<Self> =
+            fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         recorded.filter(|recorded| recorded.boot == this_boot()).unwrap_or_default()
     }
 
@@ -84,7 +85,11 @@ impl Recorded {
     /// Names of the processes that run.
     #[must_use]
     pub fn running(&self) -> Vec<&str> {
-        self.entries.iter().filter(|entry| entry.process.is_alive()).map(|entry| entry.name.as_str()).collect()
+        self.entries
+            .iter()
+            .filter(|entry| entry.process.is_alive())
+            .map(|entry| entry.name.as_str())
+            .collect()
     }
 }
 
@@ -153,8 +158,9 @@ impl Processes {
         command.envs(child.environment);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut running = command.spawn()?;
-        let process = ProcessId::of(running.id())
-            .ok_or_else(|| io::Error::other(format!("{} ended at once; see {}", child.name, child.log.display())))?;
+        let process = ProcessId::of(running.id()).ok_or_else(|| {
+            io::Error::other(format!("{} ended at once; see {}", child.name, child.log.display()))
+        })?;
         thread::spawn(move || running.wait());
         self.adopt(Entry { name: child.name.to_owned(), process, stop: child.stop, log: child.log })?;
         Ok(process)
@@ -273,7 +279,8 @@ mod tests {
     #[test]
     fn every_process_of_a_wave_is_stopped() {
         let stops = [Stop::Interrupt, Stop::Terminate, Stop::TerminateTogether, Stop::TerminateTogether];
-        let (entries, reapers): (Vec<_>, Vec<_>) = stops.map(|stop| sleeper("sleeper", stop)).into_iter().unzip();
+        let (entries, reapers): (Vec<_>, Vec<_>) =
+            stops.map(|stop| sleeper("sleeper", stop)).into_iter().unzip();
         stop_all(&entries);
         reapers.into_iter().for_each(|reaper| reaper.join().unwrap());
         assert!(entries.iter().all(|entry| !entry.process.is_alive()));
@@ -287,7 +294,10 @@ mod tests {
         let process = ProcessId { pid: 1, started: 0 };
         let entry = Entry { name: "control".to_owned(), process, stop: Stop::Terminate, log: log.clone() };
         let said = entry.obituary();
-        assert!(said.contains("control ended by itself: no database; its log is ") && said.contains("control.log"));
+        assert!(
+            said.contains("control ended by itself: no database; its log is ")
+                && said.contains("control.log")
+        );
         let newer = fresh_log(&log).unwrap();
         assert_eq!(newer.metadata().unwrap().len(), 0);
         assert!(dir.path().join("control.previous.log").exists());

@@ -19,7 +19,7 @@ impl Asked {
         })
     }
 
-    pub(super) async fn to_stop(&mut self) {
+    pub(super) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

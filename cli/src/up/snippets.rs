@@ -82,7 +82,10 @@ mod tests {
         let snippets = all("demo", "https://127.0.0.1:7420/x", "pck_x", Some("/a b/ca.pem"));
         for client in ["inspector", "mcp-remote"] {
             let text = snippets[client].as_str().unwrap();
-            assert!(text.starts_with("NODE_EXTRA_CA_CERTS='/a b/ca.pem' ") && !text.contains("--allow-http"), "{text}");
+            assert!(
+                text.starts_with("NODE_EXTRA_CA_CERTS='/a b/ca.pem' ") && !text.contains("--allow-http"),
+                "{text}"
+            );
         }
     }
 

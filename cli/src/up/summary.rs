@@ -77,12 +77,17 @@ pub(super) fn print(result: &UpResult, places: &Places, detached: bool) {
 
 fn text(result: &UpResult, places: &Places, detached: bool) -> String {
     let root = places.root.display();
-    let stop = if detached { format!("`make down` or `portcullis down --dir {root}`") } else { "Ctrl-C".to_owned() };
+    let stop =
+        if detached { format!("`make down` or `portcullis down --dir {root}`") } else { "Ctrl-C".to_owned() };
     let mut lines = vec![
         String::new(),
         format!("Portcullis is running. {stop} stops it; its state stays in {root}."),
         String::new(),
-        format!("  Admin API    {}   (operator token and all else: {})", result.control_url, places.up_json().display()),
+        format!(
+            "  Admin API    {}   (operator token and all else: {})",
+            result.control_url,
+            places.up_json().display()
+        ),
     ];
     for proxy in &result.proxies {
         lines.push(format!("  Gateway      {}   {}", proxy.url, proxy.id));

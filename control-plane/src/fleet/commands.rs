@@ -27,6 +27,9 @@ use crate::{
 const CLAIM: Duration = Duration::from_secs(15);
 /// Commands older than this are given up.
 const LIFE: Duration = Duration::from_secs(600);
+/// Commands are kept so long after they were asked for, for those who want to know what came of them. Much longer than [`LIFE`]:
+/// those nobody did go too.
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// Claimed at one poll.
 const BATCH: i64 = 64;
 /// Commands a proxy may leave unread.
@@ -46,6 +49,18 @@ pub async fn enqueue(
     let now = clock.now();
     let id = ids::CallId::from_parts(now.millis(), entropy.bytes()).uuid();
     queries::insert(tx, id, upstream, now, LIFE).await
+}
+
+/// Deletes commands that are over for a day.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn forget(core: &Core) -> Result<(), StoreError> {
+    let mut tx = core.store.operator().await?;
+    let forgotten = queries::forget(&mut tx, core.clock.now(), KEEP).await?;
+    tx.commit().await?;
+    tracing::debug!(forgotten, "commands of the past deleted");
+    Ok(())
 }
 
 /// Marks a command as answered.

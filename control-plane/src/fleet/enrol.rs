@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use crypto::{KeyKind, Presented, key};
+use crypto::{KeyKind, Presented, digest, key};
 use errors::ErrorCode;
 use ids::ProxyId;
 use rustls::{pki_types::CertificateDer, server::danger::ClientCertVerifier};
@@ -79,7 +79,8 @@ impl EnrolService {
     }
 
     /// The proxy named by a certificate of ours whose key made `proof`. A certificate that has run out still proves whose
-    /// key it was: a proxy that was away for long comes back by itself, unless it was revoked.
+    /// key it was: a proxy that was away for long comes back by itself, unless it was revoked. Whether it is one of its last two
+    /// is asked of the database.
     fn prove(&self, request: &v1::RenewRequest) -> Option<Named> {
         let certificate = CertificateDer::from(request.certificate_der.as_slice());
         let named = named(&certificate)?;
@@ -93,13 +94,21 @@ impl EnrolService {
         Some(named)
     }
 
-    async fn renewed(&self, proxy: ProxyId, csr: &Csr, build: &str) -> Result<Option<Joined>, FleetError> {
+    /// `None` when the proxy is unknown or revoked, or has gone on to other keys since.
+    async fn renewed(
+        &self,
+        proxy: ProxyId,
+        presented: &[u8; 32],
+        csr: &Csr,
+        build: &str,
+    ) -> Result<Option<Joined>, FleetError> {
         let core = &self.core;
         let now = core.clock.now();
         let issued = self.authority.issue_proxy(csr, proxy, now, &*core.entropy)?;
         let mut tx = core.store.operator().await?;
         let (fingerprint, not_after) = (issued.fingerprint(), issued.not_after);
-        let pool = queries::renew_proxy(&mut tx, proxy, &build_name(build), &fingerprint, not_after).await?;
+        let build = build_name(build);
+        let pool = queries::renew_proxy(&mut tx, proxy, presented, &build, &fingerprint, not_after).await?;
         let Some(pool) = pool else { return Ok(None) };
         tx.commit().await?;
         Ok(Some(Joined { proxy, pool, issued }))
@@ -161,8 +170,12 @@ impl v1::enrol_server::Enrol for EnrolService {
         let request = request.into_inner();
         let named = self.prove(&request).ok_or_else(|| refused("certificate or proof not ours"))?;
         let csr = Csr::verify(&request.csr_der).ok_or_else(bad_request)?;
-        let renewed =
-            self.renewed(named.proxy, &csr, &request.build).await.map_err(FleetError::into_status)?;
-        Ok(self.response(renewed.ok_or_else(|| refused("proxy unknown or revoked"))?))
+        let presented = digest::sha256(&request.certificate_der);
+        let renewed = self
+            .renewed(named.proxy, &presented, &csr, &request.build)
+            .await
+            .map_err(FleetError::into_status)?;
+        Ok(self
+            .response(renewed.ok_or_else(|| refused("proxy unknown or revoked, or certificate replaced"))?))
     }
 }

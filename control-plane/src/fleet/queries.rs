@@ -143,21 +143,27 @@ pub(super) async fn insert_proxy(
     Ok(())
 }
 
-/// Notes a proxy's new certificate and gives its pool's name. `None` when the proxy is unknown or revoked.
+/// Notes a proxy's new certificate and gives its pool's name. `None` when the proxy is unknown or revoked, or `presented` is
+/// neither its current certificate nor the one before. What was presented becomes the one before: a certificate that was
+/// issued and never arrived goes, and one that a stranger got with a former key shows, because the proxy's own is refused.
 pub(super) async fn renew_proxy(
     tx: &mut OperatorTx,
     proxy: ProxyId,
+    presented: &[u8; 32],
     build: &str,
     fingerprint: &[u8; 32],
     not_after: Timestamp,
 ) -> Result<Option<String>, StoreError> {
     let slug = sqlx::query_scalar!(
-        "UPDATE proxies SET build = $2, certificate_sha256 = $3, certificate_not_after = $4
-         FROM pools WHERE proxies.id = $1 AND revoked_at IS NULL AND pools.id = proxies.pool_id RETURNING pools.slug",
+        "UPDATE proxies SET build = $2, certificate_sha256 = $3, certificate_not_after = $4, previous_certificate_sha256 = $5
+         FROM pools WHERE proxies.id = $1 AND revoked_at IS NULL AND pools.id = proxies.pool_id
+           AND $5 IN (certificate_sha256, previous_certificate_sha256)
+         RETURNING pools.slug",
         proxy.uuid(),
         build,
         fingerprint.as_slice(),
-        not_after.to_offset()
+        not_after.to_offset(),
+        presented.as_slice()
     )
     .fetch_optional(tx.conn())
     .await?;

@@ -118,3 +118,11 @@ pub(super) async fn finish(
     .await?;
     Ok(())
 }
+
+/// Deletes what is older; gives how many that were.
+pub(super) async fn forget(tx: &mut OperatorTx, now: Timestamp, keep: Duration) -> Result<u64, StoreError> {
+    let done = sqlx::query!("DELETE FROM commands WHERE created_at < $1", before(now, keep))
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected())
+}

@@ -13,10 +13,9 @@ use crate::{
     resources::{fields::moment, tenants::types::SHARED_POOL},
 };
 
-/// How long a token can be used for which nothing else was said.
-const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
-/// A token lies about in a file until it is used, so it has to end soon.
-const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A token lies about in a file until it is used, so it has to end soon: this long can one be used, at most and unless less
+/// was asked for.
+const LIFE: Duration = Duration::from_secs(600);
 
 /// A join token, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,7 +46,7 @@ pub struct JoinTokenNew {
     /// Slug of the pool that a proxy joins with it.
     #[serde(default = "shared")]
     pub pool: String,
-    /// Until when it can be used: at most 7 days, an hour if absent.
+    /// Until when it can be used: at most 10 minutes, which it is if absent.
     #[serde(default, with = "moment::option")]
     pub not_after: Option<OffsetDateTime>,
 }
@@ -63,10 +62,10 @@ impl JoinTokenNew {
     /// [`ApiError::Invalid`] if that is past, or too far away.
     pub fn end(&self, now: Timestamp) -> Result<OffsetDateTime, ApiError> {
         match self.not_after {
-            None => Ok(now.plus(DEFAULT_LIFE).to_offset()),
+            None => Ok(now.plus(LIFE).to_offset()),
             Some(end) if end <= now.to_offset() => Err(ApiError::invalid("/not_after", "is past")),
-            Some(end) if end > now.plus(MAX_LIFE).to_offset() => {
-                Err(ApiError::invalid("/not_after", "must be within 7 days"))
+            Some(end) if end > now.plus(LIFE).to_offset() => {
+                Err(ApiError::invalid("/not_after", "must be within 10 minutes"))
             }
             Some(end) => Ok(end),
         }
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_ends_within_a_week() {
+    fn a_token_ends_within_ten_minutes() {
         let now = Timestamp::from_secs(1_795_600_000);
         let end = |seconds: i64| {
             let not_after = Some(now.to_offset() + time::Duration::seconds(seconds));
@@ -102,8 +101,8 @@ mod tests {
         };
         let default: JoinTokenNew = serde_json::from_str("{}").unwrap();
         assert_eq!(default.pool, "shared");
-        assert_eq!(default.end(now).unwrap(), now.plus(DEFAULT_LIFE).to_offset());
-        assert!(end(1).is_ok() && end(7 * 24 * 3600).is_ok());
-        assert!(end(0).is_err() && end(-1).is_err() && end(7 * 24 * 3600 + 1).is_err());
+        assert_eq!(default.end(now).unwrap(), now.plus(Duration::from_secs(600)).to_offset());
+        assert!(end(1).is_ok() && end(600).is_ok());
+        assert!(end(0).is_err() && end(-1).is_err() && end(601).is_err());
     }
 }
