@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes every parser of outside bytes: fuzz.sh [target…], all by default, SECONDS_EACH seconds each (60).
+# Fuzzes every parser of outside bytes: fuzz.sh [target…], all by default, FUZZ_SECONDS seconds each (60).
 # Needs a nightly Rust, for the sanitizer and for coverage.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
-seconds=${SECONDS_EACH:-60}
+seconds=${FUZZ_SECONDS:-60}
 version=0.13.2
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --version "$version"
 if ! rustup toolchain list | grep -q '^nightly'; then rustup toolchain install nightly --profile minimal; fi

@@ -86,7 +86,10 @@ export async function stopAll() {
 
 /** Runs `main` to its end, which is also the end of all that was started; exits 0 only when it returns true. */
 export async function runToEnd(main) {
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stopAll().then(() => process.exit(1)));
+  const giveUp = () => stopAll().then(() => process.exit(1));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, giveUp);
+  // Whoever reads the output may go away first (`| head`).
+  process.stdout.once("error", giveUp);
   const fine = await main().catch((error) => console.error(error));
   await stopAll();
   process.exitCode = fine === true ? 0 : 1;

@@ -219,7 +219,7 @@ pub fn parse(body: &[u8]) -> Result<Message<'_>, ParseError> {
     }
     let top = read_top(&mut scanner)?;
     scanner.end()?;
-    top.message(scanner.text())
+    top?.message(scanner.text())
 }
 
 /// The id of a body that [`parse`] refused, for the refusal; `None` when it cannot be told for certain.
@@ -229,9 +229,10 @@ pub fn peek_id(body: &[u8]) -> Option<RawId<'_>> {
     object.get("id").and_then(valid_id)
 }
 
-fn read_top(scanner: &mut Scanner<'_>) -> Result<Top, ParseError> {
+/// Reads the object. What is wrong with its members is inside, for the caller to report after the scan of the whole body, so that
+/// text which is not JSON at all is always called that.
+fn read_top(scanner: &mut Scanner<'_>) -> Result<Result<Top, ParseError>, ScanError> {
     let mut top = Top::default();
-    // Structural errors are reported after the scan, so that text which is not JSON at all is always called that.
     let mut wrong = None;
     let mut frame = scanner.begin_object()?;
     while let Some(key) = scanner.next_key(&mut frame)? {
@@ -261,7 +262,7 @@ fn read_top(scanner: &mut Scanner<'_>) -> Result<Top, ParseError> {
             }
         }
     }
-    wrong.map_or(Ok(top), Err)
+    Ok(wrong.map_or(Ok(top), Err))
 }
 
 impl Top {

@@ -118,6 +118,9 @@ fn what_is_not_strict_json_is_refused_as_that() {
         r#"{"jsonrpc":"2.0","id":1,"method":"ping"}{}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"ping"},"#,
         r#"{"jsonrpc":"1.0","extra":1,"id":nope}"#,
+        // Not a message either, but what follows the object decides.
+        r#"{"jsonrpc":"2.0","id":1,"extra":1}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]} x"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#,
     ] {
         assert!(matches!(refused(body), ParseError::Json(ScanError::Syntax(_))), "{body}");
