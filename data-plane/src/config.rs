@@ -49,10 +49,14 @@ pub struct Bounds {
     pub header_timeout: Duration,
     /// From a head's last byte to the body's last byte.
     pub body_timeout: Duration,
+    /// Bytes of request bodies of one client that are held at once, from their first byte until the upstream answers.
+    pub client_body_bytes: u32,
     /// For a TLS handshake.
     pub handshake_timeout: Duration,
     /// Open connections of one worker; more are closed at once.
     pub connections: usize,
+    /// Of these, of one IPv4 address or IPv6 network of 64 bits; more are closed at once.
+    pub connections_per_address: u32,
     /// Failed authentications and anonymous answers of one address.
     pub address: Rate,
     /// How long a drain may take before what still runs is cut.
@@ -70,8 +74,10 @@ impl Default for Bounds {
             header_bytes: 32 * 1024,
             header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
+            client_body_bytes: 64 * 1024 * 1024,
             handshake_timeout: Duration::from_secs(10),
             connections: 16 * 1024,
+            connections_per_address: 1024,
             address: Rate { per_minute: 300, burst: 300 },
             drain_timeout: Duration::from_secs(30),
             drain_quiet: Duration::from_millis(500),

@@ -87,7 +87,10 @@ where
     // 7 · The body is read and parsed only for someone known.
     let verb = protocol::verb(&exchange, &principal)?;
     let body = match verb {
-        Verb::Post => edge::read(body, place.endpoint().max_request_bytes, &shared.bounds).await?,
+        Verb::Post => {
+            let held = &principal.client().limit.buckets.body_bytes;
+            edge::read(body, place.endpoint().max_request_bytes, held, &shared.bounds).await?
+        }
         Verb::Get | Verb::Delete => ReadBody::empty(),
     };
     trail.read(&body);

@@ -40,6 +40,8 @@ pub(crate) enum LimitName {
     TenantProtocol,
     /// Requests that are not tool calls, of this client.
     ClientProtocol,
+    /// Bytes of request bodies of this client that are held at once.
+    ClientBodyBytes,
 }
 
 impl LimitName {
@@ -47,7 +49,7 @@ impl LimitName {
     pub(crate) const fn protocol(self) -> Self {
         match self {
             Self::Tenant | Self::TenantProtocol => Self::TenantProtocol,
-            Self::Client | Self::Tool | Self::ClientProtocol => Self::ClientProtocol,
+            Self::Client | Self::Tool | Self::ClientProtocol | Self::ClientBodyBytes => Self::ClientProtocol,
         }
     }
 
@@ -59,6 +61,7 @@ impl LimitName {
             Self::Tool => "tool",
             Self::TenantProtocol => "tenant_protocol",
             Self::ClientProtocol => "client_protocol",
+            Self::ClientBodyBytes => "client_body_bytes",
         }
     }
 }

@@ -174,9 +174,14 @@ pub(crate) fn exchange(request: Builder) -> Exchange {
 
 /// A body as row 7 reads it.
 pub(crate) async fn body(text: &str) -> ReadBody {
-    edge::read(Full::new(Bytes::copy_from_slice(text.as_bytes())), 1 << 20, &Bounds::default())
-        .await
-        .expect("within bounds")
+    edge::read(
+        Full::new(Bytes::copy_from_slice(text.as_bytes())),
+        1 << 20,
+        &Arc::default(),
+        &Bounds::default(),
+    )
+    .await
+    .expect("within bounds")
 }
 
 pub(crate) fn addresses() -> address_limit::Addresses {

@@ -18,6 +18,7 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use connection::{Connection, Registered, Wish};
 use ids::CallId;
+use limits::address::AddressKey;
 use seams::Monotonic;
 use tokio::{
     net::TcpStream,
@@ -57,6 +58,8 @@ pub(crate) struct Worker {
     fleet: RefCell<Cache<Arc<ArcSwap<Fleet>>, Arc<Fleet>>>,
     ids: RefCell<Vec<[u8; 10]>>,
     connections: RefCell<Map<u64, Rc<Connection>>>,
+    /// How many of these come from where.
+    sources: RefCell<Map<AddressKey, u32>>,
     opened: Cell<u64>,
     /// Time as of the last sweep: good enough for idleness, and free.
     coarse_now: Cell<Monotonic>,
@@ -83,6 +86,7 @@ impl Worker {
             fleet,
             ids: RefCell::default(),
             connections: RefCell::default(),
+            sources: RefCell::default(),
             opened: Cell::new(0),
             coarse_now,
         }
@@ -188,11 +192,14 @@ impl Worker {
             tracing::debug!("too many connections; closed one");
             return;
         }
+        // Counted before it is served, so that a burst does not pass the bound.
+        let Some(registered) = Registered::new(self, address.ip()) else {
+            tracing::debug!("too many connections from one address; closed one");
+            return;
+        };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        // Counted before it is served, so that a burst does not pass the bound.
-        let registered = Registered::new(self);
         tasks::spawn_local("connection", connection::serve(registered, stream, address));
     }
 

@@ -35,10 +35,6 @@ pub struct Servers {
 impl Servers {
     /// The run's servers. Panics outside a run, naming the command to use: no test skips itself.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "nextest hands the set-up script's result over in the environment"
-    )]
     pub fn of_this_run() -> Self {
         let path =
             std::env::var(SERVERS_VARIABLE).expect("run the tests by `cargo nextest run` or `make test`");
@@ -87,7 +83,6 @@ pub fn start() -> anyhow::Result<()> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    #[expect(clippy::disallowed_methods, reason = "nextest names the file for variables in the environment")]
     let variables = std::env::var("NEXTEST_ENV").context("run by nextest as a set-up script")?;
     let mut variables = fs::OpenOptions::new().append(true).open(variables)?;
     writeln!(variables, "{SERVERS_VARIABLE}={}", ready.display())?;

@@ -102,7 +102,6 @@ impl Upstream {
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Mutex::new(Shared { tools, ..Shared::default() }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        #[expect(clippy::disallowed_methods, reason = "the server lives as long as the test")]
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { addr, shared }
     }

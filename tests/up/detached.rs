@@ -38,7 +38,7 @@ fn a_reader_that_goes_away_ends_no_detached_run() {
     let line: Vec<_> =
         [up.get_program()].into_iter().chain(up.get_args()).map(|word| word.to_str().unwrap()).collect();
     let first = shell(&format!("{} | head -n 1", line.join(" ")));
-    assert_eq!(first, "Making a private Postgres …\n");
+    assert_eq!(first.lines().count(), 1, "{first}");
     assert!(place.status().success);
     // The same with nothing to write to at all.
     assert!(place.down().success);

@@ -22,10 +22,14 @@ use rustix::fs::{FlockOperation, flock};
 use seams::{Entropy, SystemEntropy};
 use url::Url;
 
+use super::summary::say;
 use crate::{files, private::Account};
 
 const LOCK: &str = "lock";
 const DATABASES: &str = "databases";
+/// As root: data, each directory with the file that says whose it is.
+const DATA_OF_ROOT: &str = "/var/lib/portcullis-up";
+const BELONGS_TO: &str = "belongs-to";
 /// Kept by `--fresh` for a database that is not deleted: without them nothing in it could be read any more.
 const KEPT: [&str; 2] = [Places::MASTER_KEY, Places::OPERATOR_TOKEN];
 
@@ -151,9 +155,10 @@ impl Places {
         let target = match fs::read_link(&pointer) {
             Ok(target) => target,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                name_orphans(Path::new(DATA_OF_ROOT));
                 // A new name, never that of a checkout which was here before: its secrets are gone with it.
                 let entropy: &dyn Entropy = &SystemEntropy;
-                let target = PathBuf::from("/var/lib/portcullis-up").join(hex::encode(entropy.bytes::<8>()));
+                let target = Path::new(DATA_OF_ROOT).join(hex::encode(entropy.bytes::<8>()));
                 enterable(&target).with_context(|| format!("create {}", target.display()))?;
                 std::os::unix::fs::symlink(&target, &pointer).context("point to the data")?;
                 target
@@ -170,7 +175,7 @@ impl Places {
     /// Writes into `target` whose it is, and refuses it when a copied directory brought the pointer along: two runs would
     /// share one database.
     fn own(&self, target: &Path) -> anyhow::Result<()> {
-        let file = target.join("belongs-to");
+        let file = target.join(BELONGS_TO);
         let root = self.root.as_os_str().as_encoded_bytes();
         if let Ok(owner) = fs::read(&file)
             && owner != root
@@ -200,6 +205,21 @@ fn name_of(url: &str) -> anyhow::Result<String> {
     let host = socket.or(parsed.host_str().map(str::to_owned)).unwrap_or_default();
     let place = format!("{host}\n{}\n{}", parsed.port().unwrap_or(5432), parsed.path());
     Ok(hex::encode(&crypto::digest::sha256(place.as_bytes())[..6]))
+}
+
+/// Says which data nobody points to any more, as after a checkout was deleted. It may also have been moved, so nothing is
+/// deleted.
+fn name_orphans(data: &Path) {
+    for entry in fs::read_dir(data).into_iter().flatten().flatten() {
+        let Ok(owner) = fs::read(entry.path().join(BELONGS_TO)) else { continue };
+        let owner = String::from_utf8_lossy(&owner).into_owned();
+        if !Path::new(&owner).exists() {
+            say(&format!(
+                "{} is left of {owner}, which is gone; delete it if that was not moved",
+                entry.path().display()
+            ));
+        }
+    }
 }
 
 /// Deletes what is in `dir`, except the entries named.

@@ -4,14 +4,18 @@
 //! body, which runs only once the caller is known. hyper bounds what it buffers (a little above these limits) and
 //! rejects ambiguous framing (RFC 9112 section 6.3) before a request gets here.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, header, request::Parts, uri::Authority};
 use http_body::Body;
 use http_body_util::BodyExt;
+use limits::{Concurrency, Lease};
 
-use crate::{config::Bounds, refuse::Refusal};
+use crate::{
+    config::Bounds,
+    refuse::{LimitName, Refusal},
+};
 
 /// Query parameters by which credentials are sent elsewhere (RFC 6750 section 2.3 and common practice).
 const CREDENTIAL_PARAMETERS: [&str; 9] =
@@ -104,27 +108,36 @@ fn carries_credential(query: &str) -> bool {
         })
 }
 
-/// Evidence: a body that was read whole, within its cap and its time.
+/// Evidence: a body that was read whole, within its cap and its time. Its bytes count as held as long as this lives.
 #[derive(Debug)]
-pub(crate) struct ReadBody(Bytes);
+pub(crate) struct ReadBody {
+    bytes: Bytes,
+    _held: Option<Lease>,
+}
 
 impl ReadBody {
     /// Of a request that carries none.
     pub(crate) fn empty() -> Self {
-        Self(Bytes::new())
+        Self { bytes: Bytes::new(), _held: None }
     }
 
     pub(crate) fn bytes(&self) -> &Bytes {
-        &self.0
+        &self.bytes
     }
 }
 
-/// Of a body over the cap so much is read and dropped: a caller that is still sending when the connection closes never sees
+/// Of a refused body so much is read and dropped: a caller that is still sending when the connection closes never sees
 /// why it was refused.
 const DISCARDED: u64 = 4 * 1024 * 1024;
 
-/// Reads a body whole. The cap holds for chunked bodies too: nothing over it is kept.
-pub(crate) async fn read<B>(body: B, limit: usize, bounds: &Bounds) -> Result<ReadBody, Refusal>
+/// Reads a body whole. The cap holds for chunked bodies too: nothing over it is kept. What is kept is added to `held`, which
+/// the caller's other requests share: they are not counted otherwise before they are read.
+pub(crate) async fn read<B>(
+    body: B,
+    limit: usize,
+    held: &Arc<Concurrency>,
+    bounds: &Bounds,
+) -> Result<ReadBody, Refusal>
 where
     B: Body<Data = Bytes>,
 {
@@ -132,12 +145,12 @@ where
     if body.size_hint().lower() > limit as u64 + DISCARDED {
         return Err(Refusal::RequestTooLarge);
     }
-    tokio::time::timeout(bounds.body_timeout, collect(body, limit))
+    tokio::time::timeout(bounds.body_timeout, collect(body, limit, held.lease(), bounds.client_body_bytes))
         .await
         .unwrap_or(Err(Refusal::RequestTimeout))
 }
 
-async fn collect<B>(body: B, limit: usize) -> Result<ReadBody, Refusal>
+async fn collect<B>(body: B, limit: usize, mut held: Lease, max_held: u32) -> Result<ReadBody, Refusal>
 where
     B: Body<Data = Bytes>,
 {
@@ -150,8 +163,14 @@ where
         let Ok(data) = frame.map_err(|_| Refusal::BodyBroken)?.into_data() else { continue };
         total += data.len();
         if total > limit {
-            drop((first, rest, data));
-            return discard(body).await;
+            drop((first, rest, data, held));
+            return discard(body, Refusal::RequestTooLarge).await;
+        }
+        if !u32::try_from(data.len()).is_ok_and(|bytes| held.try_grow(bytes, max_held)) {
+            drop((first, rest, data, held));
+            let refusal =
+                Refusal::ConcurrencyLimited { limit: LimitName::ClientBodyBytes, allowed: max_held };
+            return discard(body, refusal).await;
         }
         // Most bodies arrive in one piece, which is then used as it is.
         match first.take() {
@@ -164,10 +183,10 @@ where
             }
         }
     }
-    Ok(ReadBody(first.unwrap_or_else(|| rest.freeze())))
+    Ok(ReadBody { bytes: first.unwrap_or_else(|| rest.freeze()), _held: Some(held) })
 }
 
-async fn discard<B>(mut body: std::pin::Pin<&mut B>) -> Result<ReadBody, Refusal>
+async fn discard<B>(mut body: std::pin::Pin<&mut B>, refusal: Refusal) -> Result<ReadBody, Refusal>
 where
     B: Body<Data = Bytes>,
 {
@@ -178,7 +197,7 @@ where
             break;
         }
     }
-    Err(Refusal::RequestTooLarge)
+    Err(refusal)
 }
 
 #[cfg(test)]
@@ -191,6 +210,10 @@ mod tests {
     use http_body_util::{Full, StreamBody};
 
     use super::*;
+
+    fn held() -> Arc<Concurrency> {
+        Arc::default()
+    }
 
     fn head(request: http::request::Builder) -> Parts {
         request.body(()).unwrap().into_parts().0
@@ -251,18 +274,18 @@ mod tests {
     #[tokio::test]
     async fn bodies_are_read_whole_up_to_the_cap() {
         let bounds = Bounds::default();
-        let whole = read(chunks(&["ab", "cd", "ef"]), 6, &bounds).await.unwrap();
+        let whole = read(chunks(&["ab", "cd", "ef"]), 6, &held(), &bounds).await.unwrap();
         assert_eq!(whole.bytes(), "abcdef");
-        let empty = read(chunks(&[]), 6, &bounds).await.unwrap();
+        let empty = read(chunks(&[]), 6, &held(), &bounds).await.unwrap();
         assert!(empty.bytes().is_empty());
     }
 
     #[tokio::test]
     async fn the_cap_holds_for_announced_and_for_chunked_bodies() {
         let bounds = Bounds::default();
-        let announced = read(Full::new(Bytes::from_static(b"abcdefg")), 6, &bounds).await;
+        let announced = read(Full::new(Bytes::from_static(b"abcdefg")), 6, &held(), &bounds).await;
         assert!(matches!(announced, Err(Refusal::RequestTooLarge)));
-        let chunked = read(chunks(&["abc", "def", "g"]), 6, &bounds).await;
+        let chunked = read(chunks(&["abc", "def", "g"]), 6, &held(), &bounds).await;
         assert!(matches!(chunked, Err(Refusal::RequestTooLarge)));
     }
 
@@ -270,12 +293,27 @@ mod tests {
     async fn a_body_that_stalls_is_given_up() {
         let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let bounds = Bounds { body_timeout: Duration::from_millis(5), ..Bounds::default() };
-        assert!(matches!(read(never, 6, &bounds).await, Err(Refusal::RequestTimeout)));
+        assert!(matches!(read(never, 6, &held(), &bounds).await, Err(Refusal::RequestTimeout)));
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_refused() {
         let broken = StreamBody::new(stream::iter([Err::<Frame<Bytes>, _>(std::io::Error::other("gone"))]));
-        assert!(matches!(read(broken, 6, &Bounds::default()).await, Err(Refusal::BodyBroken)));
+        assert!(matches!(read(broken, 6, &held(), &Bounds::default()).await, Err(Refusal::BodyBroken)));
+    }
+
+    #[tokio::test]
+    async fn bodies_of_one_client_share_what_may_be_held() {
+        let bounds = Bounds { client_body_bytes: 10, ..Bounds::default() };
+        let client = held();
+        let first = read(chunks(&["abc", "def"]), 8, &client, &bounds).await.unwrap();
+        assert_eq!(client.running(), 6);
+        let second = read(chunks(&["abc", "de"]), 8, &client, &bounds).await;
+        assert!(matches!(second, Err(Refusal::ConcurrencyLimited { allowed: 10, .. })));
+        assert_eq!(client.running(), 6, "a refused body is held no longer");
+        assert!(read(chunks(&["abcdef"]), 8, &held(), &bounds).await.is_ok(), "another client");
+        drop(first);
+        assert!(read(chunks(&["abc", "de"]), 8, &client, &bounds).await.is_ok());
+        assert_eq!(client.running(), 0);
     }
 }

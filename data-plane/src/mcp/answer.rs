@@ -137,7 +137,8 @@ impl Speaker {
         if let Some(state) = result.request_state()
             && let Some(text) = state.string()
         {
-            edits.replace_string(state.range(), &self.handles.seal_request_state(&text, &*self.entropy)?);
+            let sealed = self.handles.seal_request_state(&text, &self.opened, &*self.entropy)?;
+            edits.replace_string(state.range(), &sealed);
         }
         if let Some(asked) = result.input_requests() {
             self.look_at_input_requests(asked)?;

@@ -14,6 +14,7 @@ use ::mcp::{
 };
 use crypto::{
     SealError,
+    digest::{Digest, sha256_parts},
     state::{StateKind, open_state, seal_state},
 };
 use ids::{ClientId, EndpointId, UpstreamId};
@@ -55,6 +56,35 @@ pub(crate) struct Opened {
     pub(crate) resume: Option<Resume>,
     /// Task ids by the text the caller knows them under.
     echo: Vec<(String, String)>,
+    /// What the caller's request asks, and of what: its `requestState` comes back with the same.
+    asked: Asked,
+}
+
+/// A request's method and what it names: tool, prompt, resource or task. A server may trust its `requestState` to be
+/// brought back with the question that it was made for.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    method: Option<Method>,
+    target: Box<str>,
+}
+
+impl Asked {
+    fn of(method: Option<Method>, params: &Params<'_>) -> Self {
+        let target = params.name().or_else(|| params.uri()).or_else(|| params.task_id());
+        Self { method, target: target.and_then(Raw::string).unwrap_or_default().into() }
+    }
+
+    fn digest(&self) -> Digest {
+        // One task is read, fed and ended by different methods.
+        let method = match self.method {
+            Some(Method::TasksGet | Method::TasksCancel | Method::TasksResult | Method::TasksUpdate) => {
+                "tasks"
+            }
+            Some(method) => method.as_str(),
+            None => "",
+        };
+        sha256_parts(&[method.as_bytes(), b"\n", self.target.as_bytes()])
+    }
 }
 
 /// Where a stream resumes, and which request it answers.
@@ -99,12 +129,16 @@ impl Handles {
     }
 
     fn open(&self, kind: StateKind, text: &str) -> Result<String, HandleError> {
+        String::from_utf8(self.open_bytes(kind, text)?).map_err(|_| HandleError)
+    }
+
+    fn open_bytes(&self, kind: StateKind, text: &str) -> Result<Vec<u8>, HandleError> {
         let keys = &self.tenant.crypto.session;
         let opened = open_state(keys, kind, self.endpoint, self.client, text).map_err(|_| HandleError)?;
         if opened.upstream != self.upstream {
             return Err(HandleError);
         }
-        String::from_utf8(opened.bytes).map_err(|_| HandleError)
+        Ok(opened.bytes)
     }
 
     fn open_value(&self, kind: StateKind, value: Raw<'_>) -> Result<(String, String), HandleError> {
@@ -121,6 +155,7 @@ impl Handles {
         match message {
             Message::Request(request) => {
                 let method = Method::parse(&request.method);
+                opened.asked = Asked::of(method, &request.params);
                 self.open_params(method, &request.params, &mut opened)?;
                 self.open_related(request.params.meta_members().related_task(), true, &mut opened)?;
             }
@@ -152,8 +187,14 @@ impl Handles {
             opened.edits.push((cursor.range(), json_string(&value)));
         }
         if let Some(state) = params.request_state() {
-            let (value, _) = self.open_value(StateKind::RequestState, state)?;
-            opened.edits.push((state.range(), json_string(&value)));
+            let sealed = state.string().ok_or(HandleError)?;
+            let bytes = self.open_bytes(StateKind::RequestState, &sealed)?;
+            let (asked, value) = bytes.split_first_chunk().ok_or(HandleError)?;
+            if *asked != opened.asked.digest() {
+                return Err(HandleError);
+            }
+            let value = std::str::from_utf8(value).map_err(|_| HandleError)?;
+            opened.edits.push((state.range(), json_string(value)));
         }
         let names_task = matches!(
             method,
@@ -230,9 +271,15 @@ impl Handles {
         self.seal(StateKind::Cursor, cursor.as_bytes(), entropy)
     }
 
-    /// Seals `requestState`.
-    pub(crate) fn seal_request_state(&self, state: &str, entropy: &dyn Entropy) -> Result<String, SealError> {
-        self.seal(StateKind::RequestState, state.as_bytes(), entropy)
+    /// Seals `requestState`, together with what was asked when it was given.
+    pub(crate) fn seal_request_state(
+        &self,
+        state: &str,
+        opened: &Opened,
+        entropy: &dyn Entropy,
+    ) -> Result<String, SealError> {
+        let value = [&opened.asked.digest(), state.as_bytes()].concat();
+        self.seal(StateKind::RequestState, &value, entropy)
     }
 
     /// Seals the id of a request from server to client, raw JSON; `None` for one too long to come back.

@@ -375,3 +375,23 @@ async fn a_flood_of_refused_requests_of_a_known_client_is_counted_not_recorded_o
     })
     .await;
 }
+
+#[tokio::test]
+async fn bodies_of_a_client_are_held_up_to_a_bound() {
+    let case = async {
+        let rig = Rig::start(|_| {}).await;
+        let tenant = rig.world.tenant();
+        let client = tenant.clients.values().next().unwrap();
+        let mut held = client.limit.buckets.body_bytes.lease();
+        assert!(held.try_grow(rig.worker.shared.bounds.client_body_bytes, 0));
+        let refused = rig.call(ADD).await;
+        assert_eq!(
+            (refused.status, refused.refusal()),
+            (StatusCode::TOO_MANY_REQUESTS, "concurrency_limited")
+        );
+        drop(held);
+        assert_eq!(rig.call(ADD).await.refusal(), "");
+        assert_eq!(client.limit.buckets.body_bytes.running(), 0);
+    };
+    LocalSet::new().run_until(case).await;
+}

@@ -381,6 +381,7 @@ fn subject_limit(limit: Option<&v1::Limit>, former: Option<&SubjectLimit>, now: 
             protocol: former.buckets.protocol.carried_over(now.nanos(), former.protocol_rate, protocol_rate),
             refusals: former.buckets.refusals.carried_over(now.nanos(), REFUSALS_RECORDED, REFUSALS_RECORDED),
             in_flight: former.buckets.in_flight.clone(),
+            body_bytes: former.buckets.body_bytes.clone(),
         }),
     };
     let id = limit.and_then(|limit| Uuid::from_slice(&limit.id).ok()).map(Id::from_uuid);

@@ -234,6 +234,8 @@ pub struct Buckets {
     pub refusals: Bucket,
     /// Calls running now.
     pub in_flight: Arc<Concurrency>,
+    /// Bytes of request bodies held now.
+    pub body_bytes: Arc<Concurrency>,
 }
 
 impl SubjectLimit {

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
     future::poll_fn,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use limits::address::AddressKey;
 use seams::Monotonic;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -207,11 +208,20 @@ impl http_body::Body for Sending {
 pub(super) struct Registered {
     worker: Rc<Worker>,
     number: u64,
+    from: AddressKey,
     connection: Rc<Connection>,
 }
 
 impl Registered {
-    pub(super) fn new(worker: &Rc<Worker>) -> Self {
+    /// `None` when as many come from there as may.
+    pub(super) fn new(worker: &Rc<Worker>, address: IpAddr) -> Option<Self> {
+        let from = AddressKey::from(address);
+        let mut sources = worker.sources.borrow_mut();
+        let of_source = sources.get(&from).copied().unwrap_or_default();
+        if of_source >= worker.shared.bounds.connections_per_address {
+            return None;
+        }
+        sources.insert(from, of_source + 1);
         let number = worker.opened.get();
         worker.opened.set(number + 1);
         let connection = Rc::new(Connection {
@@ -221,13 +231,18 @@ impl Registered {
             waker: RefCell::default(),
         });
         worker.connections.borrow_mut().insert(number, Rc::clone(&connection));
-        Self { worker: Rc::clone(worker), number, connection }
+        Some(Self { worker: Rc::clone(worker), number, from, connection })
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().remove(&self.number);
+        let mut sources = self.worker.sources.borrow_mut();
+        match sources.get_mut(&self.from) {
+            Some(of_source) if *of_source > 1 => *of_source -= 1,
+            _ => drop(sources.remove(&self.from)),
+        }
     }
 }
 

@@ -135,6 +135,32 @@ async fn a_drain_under_load_loses_no_call() {
 }
 
 #[tokio::test]
+async fn one_address_keeps_so_many_connections_open_and_no_more() {
+    let case = async {
+        let server = Server::start(|_| async { result("{}") }).await;
+        let workers = Workers::start(world_of(&server), |shared| shared.bounds.connections_per_address = 2);
+        let (two, many) = (2, 12);
+        let mut kept = Vec::new();
+        for _ in 0..many {
+            let mut stream = TcpStream::connect(workers.address).await.unwrap();
+            let closed = tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await;
+            if closed.is_err() {
+                kept.push(stream);
+            }
+        }
+        assert!((two..=2 * two).contains(&kept.len()), "{} of two workers", kept.len());
+        drop(kept);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut caller = workers.connect().await;
+        assert_eq!(caller.send_request(workers.post()).await.unwrap().status(), 200);
+        workers.shared.drain.enter(Phase::Draining);
+        drop(caller);
+        workers.ended().await;
+    };
+    LocalSet::new().run_until(case).await;
+}
+
+#[tokio::test]
 async fn callers_that_connect_anew_for_each_call_lose_none_either() {
     let case = async {
         let server = Server::start(|_| async { result("{}") }).await;

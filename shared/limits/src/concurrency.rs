@@ -5,17 +5,18 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-/// A count of what is running.
+/// A count of what is running, or of bytes that are held.
 #[derive(Debug, Default)]
 pub struct Concurrency {
     running: AtomicU32,
 }
 
-/// One that is running. Ends when dropped.
+/// What one holder adds to the count. Ends when dropped.
 #[must_use = "the lease lasts as long as this value"]
 #[derive(Debug)]
 pub struct Lease {
     of: Arc<Concurrency>,
+    units: u32,
 }
 
 impl Concurrency {
@@ -27,17 +28,13 @@ impl Concurrency {
 
     /// One more, unless `max` are running already. A `max` of 0 is no limit, and still counts.
     pub fn try_acquire(self: &Arc<Self>, max: u32) -> Option<Lease> {
-        let ceiling = if max == 0 { u32::MAX } else { max };
-        let mut seen = self.running.load(Ordering::Relaxed);
-        loop {
-            if seen >= ceiling {
-                return None;
-            }
-            match self.running.compare_exchange_weak(seen, seen + 1, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Some(Lease { of: Arc::clone(self) }),
-                Err(current) => seen = current,
-            }
-        }
+        let mut lease = self.lease();
+        lease.try_grow(1, max).then_some(lease)
+    }
+
+    /// A lease that counts nothing yet.
+    pub fn lease(self: &Arc<Self>) -> Lease {
+        Lease { of: Arc::clone(self), units: 0 }
     }
 
     /// How many run now.
@@ -47,9 +44,29 @@ impl Concurrency {
     }
 }
 
+impl Lease {
+    /// `units` more, unless all leases together would count more than `max`. A `max` of 0 is no limit, and still counts.
+    #[must_use]
+    pub fn try_grow(&mut self, units: u32, max: u32) -> bool {
+        let ceiling = if max == 0 { u32::MAX } else { max };
+        let running = &self.of.running;
+        let mut seen = running.load(Ordering::Relaxed);
+        loop {
+            let Some(sum) = seen.checked_add(units).filter(|sum| *sum <= ceiling) else { return false };
+            match running.compare_exchange_weak(seen, sum, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(current) => seen = current,
+            }
+        }
+        // Part of the sum above, which did not overflow.
+        self.units += units;
+        true
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Only `try_acquire` makes a lease, and each adds one: this cannot pass zero.
-        self.of.running.fetch_sub(1, Ordering::Relaxed);
+        // Only `try_grow` adds to either: this cannot pass zero.
+        self.of.running.fetch_sub(self.units, Ordering::Relaxed);
     }
 }

@@ -130,6 +130,19 @@ fn concurrency_counts_leases() {
 }
 
 #[test]
+fn leases_that_grow_share_one_limit() {
+    let held = Arc::new(Concurrency::new());
+    let (mut first, mut second) = (held.lease(), held.lease());
+    assert!(first.try_grow(4, 10) && first.try_grow(3, 10) && second.try_grow(3, 10));
+    assert!(!second.try_grow(1, 10) && !second.try_grow(u32::MAX, 0), "all or nothing");
+    drop(first);
+    assert_eq!(held.running(), 3);
+    assert!(second.try_grow(7, 10));
+    drop(second);
+    assert_eq!(held.running(), 0);
+}
+
+#[test]
 fn threads_together_take_no_more_than_the_burst() {
     let rate = Rate { per_minute: 60, burst: 1_000 };
     let bucket = Bucket::new();

@@ -147,11 +147,14 @@ fn prefixes_are_put_before_names_of_tools_and_prompts() {
 
 #[test]
 fn cursors_states_and_tasks_leave_sealed() {
-    let (speaker, _noticed) = speaker(&world(), Revision::V2026_07_28, AllBut::default());
+    let (mut speaker, _noticed) = speaker(&world(), Revision::V2026_07_28, AllBut::default());
+    let asked = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add"}}"#;
+    speaker.opened = speaker.handles.open_inbound(&::mcp::envelope::parse(asked).unwrap()).unwrap();
     let opens = |text: &str, member: &str, params: &str| {
         let value = Raw::parse(text.as_bytes()).unwrap().path(&["result", member]).unwrap();
+        let method = if member == "requestState" { "tools/call" } else { "tasks/get" };
         let body = format!(
-            r#"{{"jsonrpc":"2.0","id":2,"method":"tasks/get","params":{{"{params}":{}}}}}"#,
+            r#"{{"jsonrpc":"2.0","id":2,"method":"{method}","params":{{"name":"add","{params}":{}}}}}"#,
             value.as_str()
         );
         let message = ::mcp::envelope::parse(body.as_bytes()).unwrap();

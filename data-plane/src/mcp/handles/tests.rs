@@ -35,12 +35,34 @@ fn what_was_sealed_comes_back_byte_for_byte_and_nothing_else_changes() {
         r#"{"jsonrpc": "2.0","id":1,  "method":"tools/list","params":{"x":1e2,"cursor":"next \"page\" é"}}"#
     );
     assert_eq!((opened.mcp_name, opened.task), (None, None));
+}
 
-    let state = handles.seal_request_state("opaque", &ENTROPY).unwrap();
-    let body = format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"a","requestState":"{state}"}}}}"#
-    );
-    assert!(open(&handles, &body).unwrap().0.contains(r#""requestState":"opaque""#));
+#[test]
+fn a_request_state_comes_back_with_the_question_it_was_given_for_and_with_no_other() {
+    let handles = handles(&World::new());
+    let ask = |method: &str, params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#)
+    };
+    let questions = [
+        ("tools/call", r#""name":"a""#),
+        ("tools/call", r#""name":"b""#),
+        ("prompts/get", r#""name":"a""#),
+        ("resources/read", r#""uri":"a:a""#),
+        ("resources/read", r#""uri":"a:b""#),
+    ];
+    for (i, (method, params)) in questions.iter().enumerate() {
+        let (_, asked) = open(&handles, &ask(method, params)).unwrap();
+        let state = handles.seal_request_state("opaque \u{e9}", &asked, &ENTROPY).unwrap();
+        for (j, (method, params)) in questions.iter().enumerate() {
+            let again = open(&handles, &ask(method, &format!(r#"{params},"requestState":"{state}""#)));
+            match again {
+                Ok((sent, _)) => assert!(i == j && sent.contains("\"requestState\":\"opaque \u{e9}\"")),
+                Err(error) => assert!(i != j && error == HandleError),
+            }
+        }
+        let spelled = ask("tools/call", &format!(r#""name":"\u0061","requestState":"{state}""#));
+        assert_eq!(open(&handles, &spelled).is_ok(), i == 0, "the same name, spelled with an escape");
+    }
 }
 
 #[test]
