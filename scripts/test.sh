@@ -6,6 +6,8 @@ unset DATABASE_URL REDIS_URL
 scripts/setup.sh test
 scripts/verify.sh
 export SQLX_OFFLINE=true
+# nextest builds a program only for its own package's tests; tests/up and the suites below run it too.
+cargo build --locked --workspace --bins
 cargo nextest run --locked --workspace
 # In the profile of the tests, so that next to nothing is compiled again.
 export PROFILE=dev

@@ -143,7 +143,11 @@ async function main() {
   await settled(gateway);
   const idle = memoryMib(gateway.pid).now;
   const rows = [];
-  for (const row of ROWS) rows.push(await measureRow(row, echo, nginx, gateway));
+  for (const row of ROWS) {
+    rows.push(await measureRow(row, echo, nginx, gateway));
+    // A run takes minutes; what is known is said at once.
+    console.log(`${row.name}: ${round(rows.at(-1).ratio)} × nginx`);
+  }
   const delays = await latency({ echo, nginx, gateway, row: ROWS[0], tool: TOOL, folder: out, core: LOAD_CORE });
   const ratio = (name) => round(rows.find((row) => row.row === name).ratio);
   const result = {

@@ -35,7 +35,7 @@ fn binary() -> PathBuf {
     let binary = profile.join("portcullis");
     assert!(
         binary.is_file(),
-        "{} is missing: run `cargo nextest run --workspace`, which builds it, or `cargo build -p portcullis`",
+        "{} is missing: build it with `cargo build --workspace --bins`, or run `make test`",
         binary.display()
     );
     binary
