@@ -142,7 +142,7 @@ where
         pinned,
     };
     let admitted = Admitted::new(worker, evidence);
-    let intent = shared.recorder.intent(facts, strict).await.map_err(Refusal::AuditUnavailable)?;
+    let intent = worker.pen.intent(facts, strict).await.map_err(Refusal::AuditUnavailable)?;
     Ok(upstream::forward(&worker.pool, admitted, intent).instrument(trail.span()).await)
 }
 

@@ -250,7 +250,7 @@ impl Trail {
         let cut = matches!(failed.error, UpstreamError::Cut(_));
         let refusal = Refusal::Upstream(failed.error);
         let rendered = self.render(&refusal);
-        failed.intent.finish(End {
+        failed.intent.finish_now(End {
             code: Some(refusal.code()),
             status: rendered.status.as_u16(),
             body: &rendered.body,

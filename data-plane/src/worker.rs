@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     app::Shared,
+    audit::Pen,
     decisions::Decisions,
     drain::Phase,
     listener,
@@ -55,6 +56,7 @@ pub(crate) struct Worker {
     pub(crate) decisions: Decisions,
     pub(crate) meters: Meters,
     pub(crate) watchers: Watchers,
+    pub(crate) pen: Rc<Pen>,
     fleet: RefCell<Cache<Arc<ArcSwap<Fleet>>, Arc<Fleet>>>,
     ids: RefCell<Vec<[u8; 10]>>,
     connections: RefCell<Map<u64, Rc<Connection>>>,
@@ -77,12 +79,14 @@ impl Worker {
         let pool = upstream::Pool::new(shared.upstream_parts());
         let fleet = RefCell::new(Cache::new(shared.snapshots.shared()));
         let coarse_now = Cell::new(shared.clock.monotonic());
+        let pen = Pen::new(shared.recorder.clone());
         Self {
             shared,
             pool,
             decisions: Decisions::default(),
             meters: Meters::new(),
             watchers: Watchers::default(),
+            pen,
             fleet,
             ids: RefCell::default(),
             connections: RefCell::default(),

@@ -1,5 +1,7 @@
 //! What came back, as a digest and a beginning: enough to prove a response without keeping it.
 
+use std::borrow::Cow;
+
 use crypto::digest::{Digest, Sha256};
 
 /// Bytes of a response that the record keeps, sealed.
@@ -15,9 +17,9 @@ pub(crate) struct ResponseDigest {
 
 /// What is recorded of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sent {
+pub(crate) struct Sent<'a> {
     pub(crate) digest: Digest,
-    pub(crate) excerpt: Vec<u8>,
+    pub(crate) excerpt: Cow<'a, [u8]>,
     pub(crate) bytes: u64,
 }
 
@@ -31,17 +33,17 @@ impl ResponseDigest {
     }
 
     /// At the response's end.
-    pub(crate) fn finish(self) -> Sent {
-        Sent { digest: self.sha256.finish(), excerpt: self.excerpt, bytes: self.bytes }
+    pub(crate) fn finish(self) -> Sent<'static> {
+        Sent { digest: self.sha256.finish(), excerpt: self.excerpt.into(), bytes: self.bytes }
     }
 }
 
-impl Sent {
+impl<'a> Sent<'a> {
     /// Of a body that is held whole.
-    pub(crate) fn whole(body: &[u8]) -> Self {
+    pub(crate) fn whole(body: &'a [u8]) -> Self {
         Self {
             digest: crypto::digest::sha256(body),
-            excerpt: body[..body.len().min(EXCERPT)].to_vec(),
+            excerpt: Cow::Borrowed(&body[..body.len().min(EXCERPT)]),
             bytes: body.len() as u64,
         }
     }
@@ -59,7 +61,7 @@ mod tests {
             body.chunks(size).for_each(|chunk| digest.update(chunk));
             let sent = digest.finish();
             assert_eq!(sent, Sent::whole(&body));
-            assert_eq!(sent.excerpt, body[..EXCERPT]);
+            assert_eq!(*sent.excerpt, body[..EXCERPT]);
         }
         assert_eq!(ResponseDigest::default().finish(), Sent::whole(b""));
     }

@@ -1,12 +1,13 @@
 //! The records of a call. Two share the call's id: the intent, which carries the arguments, and the outcome. A refused
 //! call has one, which carries both.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use crypto::Aad;
 use errors::ErrorCode;
-use ids::{CallId, ClientId, EndpointId, KeyId, ToolId, UpstreamId};
+use ids::{CallId, ClientId, EndpointId, KeyId, ToolId, UpstreamId, Uuid};
+use prost::Message as _;
 use seams::{Entropy, Monotonic, Timestamp};
 use wire::v1::{AuditRecord, Decision, Phase};
 
@@ -72,73 +73,76 @@ pub(crate) struct End<'a> {
 
 /// How a call ended.
 #[derive(Debug)]
-pub(super) struct Conclusion {
+pub(super) struct Conclusion<'a> {
     pub(super) decision: Decision,
     pub(super) code: Option<ErrorCode>,
     pub(super) status: u16,
-    pub(super) sent: Sent,
+    pub(super) sent: Sent<'a>,
     pub(super) cut: bool,
     pub(super) latency_micros: u64,
 }
 
 impl CallFacts {
-    /// The record written before the MCP server is called.
-    pub(super) fn intent(&self, at: Timestamp, entropy: &dyn Entropy) -> AuditRecord {
-        let mut record = self.common(at, Phase::Intent, Decision::Allowed);
-        self.seal_arguments(&mut record, entropy);
-        record
+    /// Makes `record` the one written before the MCP server is called.
+    pub(super) fn intent(&self, record: &mut AuditRecord, at: Timestamp, entropy: &dyn Entropy) {
+        self.common(record, at, Phase::Intent, Decision::Allowed);
+        self.seal_arguments(record, entropy);
     }
 
-    /// The record written when the call has ended.
-    pub(super) fn outcome(&self, at: Timestamp, end: &Conclusion, entropy: &dyn Entropy) -> AuditRecord {
-        let mut record = self.common(at, Phase::Outcome, end.decision);
+    /// Makes `record` the one written when the call has ended.
+    pub(super) fn outcome(
+        &self,
+        record: &mut AuditRecord,
+        at: Timestamp,
+        end: &Conclusion<'_>,
+        entropy: &dyn Entropy,
+    ) {
+        self.common(record, at, Phase::Outcome, end.decision);
         if end.decision == Decision::Refused {
-            self.seal_arguments(&mut record, entropy);
+            self.seal_arguments(record, entropy);
         }
         if let Some(code) = end.code {
-            code.slug().clone_into(&mut record.code);
+            record.code.push_str(code.slug());
         }
         record.status = u32::from(end.status);
-        record.response_digest = end.sent.digest.to_vec();
+        record.response_digest.extend_from_slice(&end.sent.digest);
         if !end.sent.excerpt.is_empty() {
-            record.sealed_excerpt =
-                self.seal("sealed_excerpt", &end.sent.excerpt, &mut record.data_key_id, entropy);
+            let sealed = (&mut record.sealed_excerpt, &mut record.data_key_id);
+            self.seal("sealed_excerpt", &end.sent.excerpt, sealed, entropy);
         }
         record.bytes_out = end.sent.bytes;
         record.latency_micros = end.latency_micros;
         record.cut = end.cut;
-        record
     }
 
-    fn common(&self, at: Timestamp, phase: Phase, decision: Decision) -> AuditRecord {
-        let id = |id: Option<&[u8; 16]>| id.map(|id| id.to_vec()).unwrap_or_default();
-        AuditRecord {
-            version: VERSION,
-            tenant_id: self.tenant.id.uuid().as_bytes().to_vec(),
-            at_micros: at.micros(),
-            phase: phase.into(),
-            call_id: self.call.uuid().as_bytes().to_vec(),
-            client_id: id(self
-                .client
-                .as_ref()
-                .map(|client| client.uuid())
-                .as_ref()
-                .map(|uuid| uuid.as_bytes())),
-            key_id: id(self.key.as_ref().map(|key| key.uuid()).as_ref().map(|uuid| uuid.as_bytes())),
-            address: self.address.to_canonical().to_string(),
-            endpoint_id: self.endpoint.uuid().as_bytes().to_vec(),
-            upstream_id: id(self.upstream.as_ref().map(|up| up.uuid()).as_ref().map(|uuid| uuid.as_bytes())),
-            method: self.method.clone().into_owned(),
-            target: start_of(&self.target, MAX_TARGET).to_owned(),
-            tool_id: id(self.tool.as_ref().map(|tool| tool.uuid()).as_ref().map(|uuid| uuid.as_bytes())),
-            decision: decision.into(),
-            policies: self.policies.clone(),
-            bytes_in: self.bytes_in,
-            protocol_version: self.protocol_version.to_owned(),
-            rev: self.tenant.rev,
-            request_id: self.request_id.clone(),
-            ..AuditRecord::default()
-        }
+    /// Every field that both have. What was in `record` goes; its memory is used again.
+    fn common(&self, record: &mut AuditRecord, at: Timestamp, phase: Phase, decision: Decision) {
+        record.clear();
+        let set = |field: &mut Vec<u8>, id: Option<Uuid>| {
+            if let Some(id) = id {
+                field.extend_from_slice(id.as_bytes());
+            }
+        };
+        record.version = VERSION;
+        set(&mut record.tenant_id, Some(self.tenant.id.uuid()));
+        record.at_micros = at.micros();
+        record.phase = phase.into();
+        set(&mut record.call_id, Some(self.call.uuid()));
+        set(&mut record.client_id, self.client.map(|client| client.uuid()));
+        set(&mut record.key_id, self.key.map(|key| key.uuid()));
+        // Writing into a string cannot fail.
+        let _ = write!(record.address, "{}", self.address.to_canonical());
+        set(&mut record.endpoint_id, Some(self.endpoint.uuid()));
+        set(&mut record.upstream_id, self.upstream.map(|upstream| upstream.uuid()));
+        record.method.push_str(&self.method);
+        record.target.push_str(start_of(&self.target, MAX_TARGET));
+        set(&mut record.tool_id, self.tool.map(|tool| tool.uuid()));
+        record.decision = decision.into();
+        record.policies.extend(self.policies.iter().cloned());
+        record.bytes_in = self.bytes_in;
+        record.protocol_version.push_str(self.protocol_version);
+        record.rev = self.tenant.rev;
+        record.request_id.push_str(&self.request_id);
     }
 
     fn seal_arguments(&self, record: &mut AuditRecord, entropy: &dyn Entropy) {
@@ -146,25 +150,31 @@ impl CallFacts {
             return;
         }
         let kept = &self.arguments[..self.arguments.len().min(MAX_ARGUMENTS)];
-        record.sealed_arguments = self.seal("sealed_arguments", kept, &mut record.data_key_id, entropy);
+        let sealed = (&mut record.sealed_arguments, &mut record.data_key_id);
+        self.seal("sealed_arguments", kept, sealed, entropy);
         if let Some(keys) = self.tenant.crypto.current() {
-            record.arguments_hash = keys.audit_mac.mac(&[&self.arguments]).to_vec();
+            record.arguments_hash.extend_from_slice(&keys.audit_mac.mac(&[&self.arguments]));
         }
     }
 
     /// Seals for this call's row. What cannot be sealed is left out: a record without it is worth more than none.
-    fn seal(&self, column: &str, bytes: &[u8], data_key: &mut Vec<u8>, entropy: &dyn Entropy) -> Vec<u8> {
-        let Some(keys) = self.tenant.crypto.current() else { return Vec::new() };
+    fn seal(
+        &self,
+        column: &str,
+        bytes: &[u8],
+        (sealed, data_key): (&mut Vec<u8>, &mut Vec<u8>),
+        entropy: &dyn Entropy,
+    ) {
+        let Some(keys) = self.tenant.crypto.current() else { return };
         let call = self.call.uuid();
         let aad = Aad { tenant: self.tenant.id, table: "audit_records", column, row: call.as_bytes() };
-        match keys.sealer.seal(&aad, bytes, entropy) {
-            Ok(sealed) => {
-                *data_key = keys.id.uuid().as_bytes().to_vec();
-                sealed
+        match keys.sealer.seal_onto(sealed, &aad, bytes, entropy) {
+            Ok(()) => {
+                data_key.clear();
+                data_key.extend_from_slice(keys.id.uuid().as_bytes());
             }
             Err(error) => {
                 tracing::error!(%error, call.id = %self.call, audit.column = column, "audit: cannot seal");
-                Vec::new()
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Writes records: what pipeline and upstream call.
 
 use std::{
-    fmt,
     net::IpAddr,
     sync::{
         Arc,
@@ -15,13 +14,15 @@ use errors::ErrorCode;
 use ids::{EndpointId, TenantId};
 use parking_lot::Mutex;
 use seams::{Clock, Entropy};
-use wire::v1::Decision;
+use wire::{
+    record::Draft,
+    v1::{AuditRecord, Decision},
+};
 
 use super::{
-    ResponseDigest,
     aggregate::Aggregates,
     digest::Sent,
-    record::{self, CallFacts, Conclusion, End},
+    record::{self, CallFacts, Conclusion},
     spool::{Spool, SpoolError},
 };
 
@@ -42,17 +43,6 @@ struct Shared {
     entropy: Arc<dyn Entropy>,
     stop: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// A call whose intent is in the spool: the proof that forwarding needs. The call's outcome is recorded through it; one that is
-/// dropped before says that the call was cut.
-pub(crate) struct IntentId {
-    open: Option<Box<Open>>,
-}
-
-struct Open {
-    recorder: Recorder,
-    facts: CallFacts,
 }
 
 impl Recorder {
@@ -79,18 +69,16 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Writes a call's intent; with `strict`, waits until it is on disk.
-    ///
-    /// # Errors
-    /// When it cannot be written: the call must not be forwarded.
-    pub(crate) async fn intent(&self, facts: CallFacts, strict: bool) -> Result<IntentId, SpoolError> {
-        let record = facts.intent(self.0.clock.now(), &*self.0.entropy);
-        let seq = self.0.spool.append(&mut [record])?;
-        let intent = IntentId { open: Some(Box::new(Open { recorder: self.clone(), facts })) };
-        if strict {
-            self.0.spool.durable(seq).await?;
-        }
-        Ok(intent)
+    pub(super) fn spool(&self) -> &Spool {
+        &self.0.spool
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(super) fn entropy(&self) -> &dyn Entropy {
+        &*self.0.entropy
     }
 
     /// Records a refusal of an authenticated caller. The refusal goes out even when this fails.
@@ -103,7 +91,11 @@ impl Recorder {
             cut: false,
             latency_micros: self.latency(facts),
         };
-        self.conclude(facts, &conclusion);
+        let mut record = AuditRecord::default();
+        facts.outcome(&mut record, self.0.clock.now(), &conclusion, &*self.0.entropy);
+        if let Err(error) = self.0.spool.append(&[Draft::of(&record)]) {
+            tracing::error!(%error, call.id = %facts.call, "audit: refusal not recorded");
+        }
     }
 
     /// Counts a refusal of a caller that was not authenticated.
@@ -140,16 +132,8 @@ impl Recorder {
         self.0.spool.close();
     }
 
-    fn latency(&self, facts: &CallFacts) -> u64 {
+    pub(super) fn latency(&self, facts: &CallFacts) -> u64 {
         self.0.clock.monotonic().since(facts.started).as_micros() as u64
-    }
-
-    fn conclude(&self, facts: &CallFacts, conclusion: &Conclusion) {
-        let record = facts.outcome(self.0.clock.now(), conclusion, &*self.0.entropy);
-        if let Err(error) = self.0.spool.append(&mut [record]) {
-            // The call has happened; its intent is on record, and the missing outcome shows.
-            tracing::error!(%error, call.id = %facts.call, "audit: outcome not recorded");
-        }
     }
 }
 
@@ -158,9 +142,11 @@ impl Shared {
         let at = self.clock.now();
         let taken = self.aggregates.take();
         for group in taken.chunks(AGGREGATE_GROUP) {
-            let mut records: Vec<_> =
-                group.iter().map(|(key, tally)| record::aggregate(key, tally.count, tally.rev, at)).collect();
-            if let Err(error) = self.spool.append(&mut records) {
+            let records: Vec<_> = group
+                .iter()
+                .map(|(key, tally)| Draft::of(&record::aggregate(key, tally.count, tally.rev, at)))
+                .collect();
+            if let Err(error) = self.spool.append(&records) {
                 let lost: u64 = group.iter().map(|(_, tally)| tally.count).sum();
                 tracing::error!(%error, refusals.lost = lost, "audit: counted refusals not recorded");
             }
@@ -181,50 +167,3 @@ fn run(shared: &Shared) {
         shared.spool.sync();
     }
 }
-
-impl IntentId {
-    /// Time since the call's headers had come.
-    pub(crate) fn elapsed(&self) -> Duration {
-        let open = self.open.as_ref();
-        open.map_or(Duration::ZERO, |open| open.recorder.0.clock.monotonic().since(open.facts.started))
-    }
-
-    /// Records the outcome of a call whose whole response is at hand.
-    pub(crate) fn finish(mut self, end: End<'_>) {
-        self.conclude(end.code, end.status, Sent::whole(end.body), end.cut);
-    }
-
-    /// Records the outcome of a call whose response was followed while it was sent.
-    pub(crate) fn finish_stream(
-        mut self,
-        code: Option<ErrorCode>,
-        status: u16,
-        sent: ResponseDigest,
-        cut: bool,
-    ) {
-        self.conclude(code, status, sent.finish(), cut);
-    }
-
-    fn conclude(&mut self, code: Option<ErrorCode>, status: u16, sent: Sent, cut: bool) {
-        let Some(open) = self.open.take() else { return };
-        let latency_micros = open.recorder.latency(&open.facts);
-        let decision = Decision::Allowed;
-        open.recorder
-            .conclude(&open.facts, &Conclusion { decision, code, status, sent, cut, latency_micros });
-    }
-}
-
-impl Drop for IntentId {
-    fn drop(&mut self) {
-        self.conclude(None, 0, Sent::whole(b""), true);
-    }
-}
-
-impl fmt::Debug for IntentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntentId").field("call", &self.open.as_ref().map(|open| open.facts.call)).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests;

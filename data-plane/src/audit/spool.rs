@@ -29,11 +29,10 @@ use std::{
 use errors::ErrorCode;
 use ids::ProxyId;
 use parking_lot::Mutex;
-use prost::Message as _;
 use seams::Clock;
 use telemetry::metric;
 use tokio::sync::Notify;
-use wire::v1::AuditRecord;
+use wire::record::{Author, Draft};
 
 pub(crate) use reader::{Batch, Reader};
 use recover::Shares;
@@ -157,12 +156,12 @@ impl Spool {
         self.inner.lock().proxy = proxy;
     }
 
-    /// Writes records in one `write`, filling in proxy, boot and seq. Returns the last one's seq. When it fails,
-    /// none of them was written.
+    /// Writes records in one `write`, giving each its author and number. Returns the last one's seq. When it fails, none
+    /// of them was written.
     ///
     /// # Errors
     /// See [`SpoolError`].
-    pub(crate) fn append(&self, records: &mut [AuditRecord]) -> Result<u64, SpoolError> {
+    pub(crate) fn append(&self, records: &[Draft]) -> Result<u64, SpoolError> {
         let result = self.write(records);
         match &result {
             Ok(_) => {
@@ -177,24 +176,21 @@ impl Spool {
         result
     }
 
-    fn write(&self, records: &mut [AuditRecord]) -> Result<u64, SpoolError> {
+    fn write(&self, records: &[Draft]) -> Result<u64, SpoolError> {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         inner.admit(&self.config, records)?;
         let file = inner.writer(&self.config, self.clock.now().micros())?;
+        let author = Author { proxy: *inner.proxy.uuid().as_bytes(), boot: self.config.boot };
         let mut buffer = std::mem::take(&mut inner.buffer);
         buffer.clear();
         let mut shares = Shares::new();
         let mut seq = inner.next_seq;
-        for record in records.iter_mut() {
-            record.proxy_id = inner.proxy.uuid().as_bytes().to_vec();
-            record.boot = self.config.boot.to_vec();
-            record.seq = seq;
-            let tenant = tenant_of(record);
+        for record in records {
+            let tenant = record.tenant();
             let start = buffer.len();
-            // A vector grows as needed, so encoding into it cannot fail.
-            frame::write(&mut buffer, seq, tenant, record.encoded_len(), |out| {
-                let _ = record.encode(out);
+            frame::write(&mut buffer, seq, tenant, record.completed_len(seq), |out| {
+                record.complete(&author, seq, out);
             })?;
             shares.push((tenant, (buffer.len() - start) as u64));
             seq += 1;
@@ -275,8 +271,4 @@ impl Spool {
             let _ = fs::remove_dir(self.config.boot_dir());
         }
     }
-}
-
-fn tenant_of(record: &AuditRecord) -> [u8; 16] {
-    record.tenant_id.as_slice().try_into().unwrap_or_default()
 }

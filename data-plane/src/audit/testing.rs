@@ -1,6 +1,6 @@
 //! A recorder over a directory that goes away, and what it wrote.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ids::{CallId, ClientId, ProxyId};
@@ -9,7 +9,7 @@ use seams::{Monotonic, SeededEntropy, SystemClock};
 use wire::v1::AuditRecord;
 
 use super::{
-    CallFacts, Recorder,
+    CallFacts, Pen, Recorder,
     spool::{Config, Spool},
 };
 use crate::testing::World;
@@ -37,6 +37,11 @@ impl Log {
         let entropy = Arc::new(SeededEntropy::new(5));
         let recorder = Recorder::start(spool.clone(), Arc::new(SystemClock), entropy).expect("a thread");
         Self { recorder, spool, _dir: dir }
+    }
+
+    /// A pen of one more worker.
+    pub(crate) fn pen(&self) -> Rc<Pen> {
+        Pen::new(self.recorder.clone())
     }
 
     /// Everything written so far.

@@ -252,11 +252,12 @@ async fn the_spool_is_uploaded_and_acknowledged() {
     )
     .expect("a spool");
     let tenant = Sample::new(1).tenant.uuid().as_bytes().to_vec();
-    let record = || v1::AuditRecord { version: 1, tenant_id: tenant.clone(), ..v1::AuditRecord::default() };
-    spool.append(&mut [record(), record()]).expect("appends");
+    let record = v1::AuditRecord { version: 1, tenant_id: tenant, ..v1::AuditRecord::default() };
+    let draft = || wire::record::Draft::of(&record);
+    spool.append(&[draft(), draft()]).expect("appends");
     proxy.control.start_upload(spool.clone());
     tokio::time::timeout(Duration::from_secs(20), spool.drained()).await.expect("acknowledged in time");
-    spool.append(&mut [record()]).expect("appends");
+    spool.append(&[draft()]).expect("appends");
     tokio::time::timeout(Duration::from_secs(20), spool.drained()).await.expect("acknowledged in time");
     let records: usize = plane.inner.audit.lock().iter().map(|batch| batch.records.len()).sum();
     assert_eq!(records, 3);

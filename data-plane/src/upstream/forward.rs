@@ -163,7 +163,7 @@ pub(super) async fn send(
             let took = pool.parts.clock.monotonic().since(sent);
             pool.meters.operation(method, None, took);
             pool.meters.overhead(intent.elapsed().saturating_sub(took));
-            intent.finish(End { code: None, status: head.status.as_u16(), body: &body, cut: false });
+            intent.finish(End { code: None, status: head.status.as_u16(), body: &body, cut: false }).await;
             drop(hold);
             Response::new(Body::full(body))
         }

@@ -59,12 +59,19 @@ impl AeadKey {
     ) -> Result<(), SealError> {
         let key = self.0.as_ref().ok_or(SealError::NoKey)?;
         let nonce: [u8; NONCE] = entropy.bytes();
-        let mut body = Vec::with_capacity(plaintext.len() + TAG);
-        body.extend_from_slice(plaintext);
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut body)
-            .map_err(|_| SealError::TooLarge)?;
+        out.reserve(NONCE + plaintext.len() + TAG);
         out.extend_from_slice(&nonce);
-        out.extend_from_slice(&body);
+        let start = out.len();
+        out.extend_from_slice(plaintext);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        match key.seal_in_place_separate_tag(nonce, Aad::from(aad), &mut out[start..]) {
+            Ok(tag) => out.extend_from_slice(tag.as_ref()),
+            Err(_) => {
+                // What is there now may be the plaintext.
+                out.truncate(start - NONCE);
+                return Err(SealError::TooLarge);
+            }
+        }
         Ok(())
     }
 

@@ -57,9 +57,28 @@ impl Sealer {
     /// [`SealError::TooLarge`] above 2³⁶ bytes.
     pub fn seal(&self, aad: &Aad<'_>, plaintext: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, SealError> {
         let mut out = Vec::with_capacity(1 + 12 + plaintext.len() + 16);
-        out.push(VERSION);
-        self.0.seal_onto(&mut out, &aad.encode(), plaintext, entropy)?;
+        self.seal_onto(&mut out, aad, plaintext, entropy)?;
         Ok(out)
+    }
+
+    /// Appends the sealed `plaintext` to `out`; nothing when it fails.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_onto(
+        &self,
+        out: &mut Vec<u8>,
+        aad: &Aad<'_>,
+        plaintext: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<(), SealError> {
+        let start = out.len();
+        out.push(VERSION);
+        let sealed = self.0.seal_onto(out, &aad.encode(), plaintext, entropy);
+        if sealed.is_err() {
+            out.truncate(start);
+        }
+        sealed
     }
 
     /// Opens what was sealed for this place.

@@ -1,6 +1,7 @@
 //! The only coupling between the planes: the generated protocol types, the snapshot's canonical form and digest, and
 //! the two ends of the configuration stream as state machines without I/O.
 
+pub mod record;
 mod redacted;
 pub mod snapshot;
 pub mod stream;

@@ -1,6 +1,10 @@
 //! The uploader's end of the spool.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use telemetry::metric;
@@ -30,6 +34,8 @@ pub(crate) struct Reader {
     at: Option<Place>,
     /// Its file.
     file: Option<Arc<File>>,
+    /// Buffers of earlier batches, used again once nothing of them is left.
+    spent: Vec<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +56,7 @@ struct Source {
 
 impl Reader {
     pub(super) const fn new(spool: Arc<Spool>) -> Self {
-        Self { spool, at: None, file: None }
+        Self { spool, at: None, file: None, spent: Vec::new() }
     }
 
     /// The next records, at most about `max_bytes` of them, at least one if there is one. Reads from the page cache as
@@ -76,7 +82,7 @@ impl Reader {
                     Err(error) => return Err(error.into()),
                 },
             };
-            let (records, last_seq, offset) = read(&file, &source, max_bytes)?;
+            let (records, last_seq, offset) = self.read(&file, &source, max_bytes)?;
             self.at = Some(Place { offset, ..source.place });
             if !records.is_empty() {
                 return Ok(Some(Batch { boot: source.place.boot, last_seq, records }));
@@ -123,48 +129,75 @@ impl Reader {
         }
     }
 
+    /// Frames from the source's offset on. Returns the records, the last one's seq and the offset reached.
+    fn read(
+        &mut self,
+        file: &File,
+        source: &Source,
+        max_bytes: usize,
+    ) -> Result<(Vec<Bytes>, u64, u64), SpoolError> {
+        let mut offset = source.place.offset;
+        let want = (max_bytes + FRAME).max(FRAME + MAX_RECORD).min((source.len - offset) as usize);
+        let buffer = self.fill(file, offset, want)?;
+        let (mut records, mut last_seq, mut taken, mut at) = (Vec::new(), 0, 0, 0);
+        while at < buffer.len() {
+            match frame::next(&buffer[at..]) {
+                Next::Frame(frame) => {
+                    if !records.is_empty() && taken + frame.record.len() > max_bytes {
+                        break;
+                    }
+                    at += frame.raw.len();
+                    if frame.seq > source.acknowledged {
+                        taken += frame.record.len();
+                        last_seq = frame.seq;
+                        records.push(buffer.slice_ref(frame.record));
+                    }
+                }
+                Next::Short if offset + (buffer.len() as u64) < source.len => break,
+                Next::Short | Next::Damaged => {
+                    // It was whole when it was written or recovered. The rest of the segment is left for the next
+                    // start's recovery; the control plane sees the gap.
+                    metrics::counter!(metric::AUDIT_CORRUPT_SEGMENTS).increment(1);
+                    tracing::error!(
+                        file.path = %source.path.display(),
+                        file.offset = offset + at as u64,
+                        "audit spool: a segment was damaged while the proxy ran; compare it with the disk's error log"
+                    );
+                    return Ok((records, last_seq, source.len));
+                }
+            }
+        }
+        offset += at as u64;
+        Ok((records, last_seq, offset))
+    }
+
+    /// `want` bytes of the file from `offset` on. Memory of a batch that has gone out is used again: a batch is large
+    /// enough for fresh memory to cost more than reading into it.
+    fn fill(&mut self, mut file: &File, offset: u64, want: usize) -> Result<Bytes, SpoolError> {
+        let mut buffer = Vec::new();
+        for spent in std::mem::take(&mut self.spent) {
+            match spent.try_into_mut() {
+                Ok(free) if buffer.capacity() == 0 => {
+                    buffer = Vec::from(free);
+                    buffer.clear();
+                }
+                Ok(_) => {}
+                Err(used) => self.spent.push(used),
+            }
+        }
+        buffer.reserve(want);
+        file.seek(SeekFrom::Start(offset))?;
+        if file.take(want as u64).read_to_end(&mut buffer)? < want {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        let buffer = Bytes::from(buffer);
+        self.spent.push(buffer.clone());
+        Ok(buffer)
+    }
+
     /// Starts again at the first record that is not acknowledged.
     pub(crate) fn rewind(&mut self) {
         self.at = None;
         self.file = None;
     }
-}
-
-/// Frames from the source's offset on. Returns the records, the last one's seq and the offset reached.
-fn read(file: &File, source: &Source, max_bytes: usize) -> Result<(Vec<Bytes>, u64, u64), SpoolError> {
-    let mut offset = source.place.offset;
-    let want = (max_bytes + FRAME).max(FRAME + MAX_RECORD).min((source.len - offset) as usize);
-    let mut buffer = vec![0; want];
-    file.read_exact_at(&mut buffer, offset)?;
-    let buffer = Bytes::from(buffer);
-    let (mut records, mut last_seq, mut taken, mut at) = (Vec::new(), 0, 0, 0);
-    while at < buffer.len() {
-        match frame::next(&buffer[at..]) {
-            Next::Frame(frame) => {
-                if !records.is_empty() && taken + frame.record.len() > max_bytes {
-                    break;
-                }
-                at += frame.raw.len();
-                if frame.seq > source.acknowledged {
-                    taken += frame.record.len();
-                    last_seq = frame.seq;
-                    records.push(buffer.slice_ref(frame.record));
-                }
-            }
-            Next::Short if offset + (buffer.len() as u64) < source.len => break,
-            Next::Short | Next::Damaged => {
-                // It was whole when it was written or recovered. The rest of the segment is left for the next
-                // start's recovery; the control plane sees the gap.
-                metrics::counter!(metric::AUDIT_CORRUPT_SEGMENTS).increment(1);
-                tracing::error!(
-                    file.path = %source.path.display(),
-                    file.offset = offset + at as u64,
-                    "audit spool: a segment was damaged while the proxy ran; compare it with the disk's error log"
-                );
-                return Ok((records, last_seq, source.len));
-            }
-        }
-    }
-    offset += at as u64;
-    Ok((records, last_seq, offset))
 }

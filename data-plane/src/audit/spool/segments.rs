@@ -10,12 +10,11 @@ use std::{
 
 use hashbrown::HashMap;
 use ids::ProxyId;
-use wire::v1::AuditRecord;
+use wire::record::Draft;
 
 use super::{
     Config, SpoolError, frame,
     recover::{Segment, Shares},
-    tenant_of,
 };
 
 #[derive(Debug)]
@@ -62,13 +61,13 @@ impl Inner {
     }
 
     /// Quotas. An acknowledged segment that is only kept because it is being written makes room first.
-    pub(super) fn admit(&mut self, config: &Config, records: &[AuditRecord]) -> Result<(), SpoolError> {
+    pub(super) fn admit(&mut self, config: &Config, records: &[Draft]) -> Result<(), SpoolError> {
         let over = |inner: &Self| {
             if inner.bytes >= config.quota_bytes {
                 return Some(SpoolError::Full);
             }
-            let full = |record: &AuditRecord| {
-                inner.shares.get(&tenant_of(record)).is_some_and(|sum| *sum >= config.tenant_quota_bytes)
+            let full = |record: &Draft| {
+                inner.shares.get(&record.tenant()).is_some_and(|sum| *sum >= config.tenant_quota_bytes)
             };
             records.iter().any(full).then_some(SpoolError::TenantFull)
         };

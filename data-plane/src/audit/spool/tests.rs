@@ -35,9 +35,13 @@ fn record(method: &str) -> AuditRecord {
     AuditRecord { version: 1, tenant_id: tenant(1), method: method.to_owned(), ..AuditRecord::default() }
 }
 
+fn drafts(records: &[AuditRecord]) -> Vec<Draft> {
+    records.iter().map(Draft::of).collect()
+}
+
 fn write(spool: &Spool, count: usize) {
     for i in 0..count {
-        spool.append(&mut [record(&format!("call {i}"))]).unwrap();
+        spool.append(&drafts(&[record(&format!("call {i}"))])).unwrap();
     }
 }
 
@@ -80,8 +84,8 @@ fn expected(boot: u8, seqs: impl IntoIterator<Item = u64>) -> Vec<(u8, u64)> {
 fn records_are_named_read_in_order_and_deleted_when_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(config(dir.path(), 1));
-    assert_eq!(spool.append(&mut [record("a"), record("b")]).unwrap(), 2);
-    assert_eq!(spool.append(&mut [record("c")]).unwrap(), 3);
+    assert_eq!(spool.append(&drafts(&[record("a"), record("b")])).unwrap(), 2);
+    assert_eq!(spool.append(&drafts(&[record("c")])).unwrap(), 3);
     let mut reader = spool.reader();
     let batch = reader.next_batch(1 << 20).unwrap().unwrap();
     assert_eq!(names(&batch), expected(1, 1..=3));
@@ -235,16 +239,16 @@ fn quotas_refuse_and_acknowledgement_makes_room() {
     let mut other = record("other");
     other.tenant_id = tenant(2);
     let full = loop {
-        if let Err(error) = spool.append(&mut [record("x")]) {
+        if let Err(error) = spool.append(&drafts(&[record("x")])) {
             break error;
         }
     };
     assert!(matches!(full, SpoolError::TenantFull), "{full}");
     assert_eq!(full.code(), ErrorCode::AuditUnavailable);
     // A flood of one tenant does not close another.
-    spool.append(&mut [other.clone()]).unwrap();
+    spool.append(&drafts(&[other.clone()])).unwrap();
     let last = loop {
-        match spool.append(&mut [other.clone()]) {
+        match spool.append(&drafts(&[other.clone()])) {
             Ok(seq) => assert!(seq < 1000),
             Err(error) => break error,
         }
@@ -253,7 +257,7 @@ fn quotas_refuse_and_acknowledgement_makes_room() {
     let upto = read_all(&spool).last().unwrap().1;
     spool.acknowledge([1; 16], upto);
     // No number was spent on what was refused.
-    assert_eq!(spool.append(&mut [record("x")]).unwrap(), upto + 1);
+    assert_eq!(spool.append(&drafts(&[record("x")])).unwrap(), upto + 1);
     assert_eq!(read_all(&spool), expected(1, [upto + 1]));
 }
 
@@ -262,7 +266,7 @@ fn a_record_that_is_too_long_is_refused_and_leaves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(config(dir.path(), 1));
     let long = record(&"x".repeat(frame::MAX_RECORD));
-    let error = spool.append(&mut [record("first"), long]).unwrap_err();
+    let error = spool.append(&drafts(&[record("first"), long])).unwrap_err();
     assert!(matches!(error, SpoolError::TooLong));
     write(&spool, 1);
     assert_eq!(read_all(&spool), expected(1, [1]));
@@ -275,7 +279,7 @@ async fn durable_drained_and_more_wake_up() {
     let reader = spool.reader();
     tokio::time::timeout(LONG, spool.drained()).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(20), reader.more()).await.is_err());
-    let seq = spool.append(&mut [record("a")]).unwrap();
+    let seq = spool.append(&drafts(&[record("a")])).unwrap();
     tokio::time::timeout(LONG, reader.more()).await.unwrap();
 
     let syncing = spool.clone();

@@ -51,7 +51,7 @@ impl Case {
     async fn run(self, chunks: Chunks) -> (Vec<u8>, AuditRecord, Seen) {
         let (world, log) = (World::new(), Log::new());
         let (speaker, _noticed) = speaker(&world, self.revision, AllBut::default());
-        let intent = log.recorder.intent(facts(&world, b""), false).await.unwrap();
+        let intent = log.pen().intent(facts(&world, b""), false).await.unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (aside, back) = (seen.clone(), seen.clone());
         let cut = self.cut;

@@ -35,7 +35,7 @@ struct Got {
 
 async fn got(pool: &Rc<Pool>, world: &World, dispatch: Dispatch) -> Got {
     let log = Log::new();
-    let intent = log.recorder.intent(facts(world, b""), false).await.unwrap();
+    let intent = log.pen().intent(facts(world, b""), false).await.unwrap();
     let response = send(pool, dispatch, intent).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -313,7 +313,7 @@ async fn a_cut_before_the_answer_closes_the_exchange() {
         assert_eq!(server.dropped(), 1);
         // So does a caller that goes away.
         let log = Log::new();
-        let intent = log.recorder.intent(facts(&world, b""), false).await.unwrap();
+        let intent = log.pen().intent(facts(&world, b""), false).await.unwrap();
         let call = send(&pool, dispatch(&world, MODERN, Method::ToolsCall), intent);
         assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
         tokio::time::sleep(Duration::from_millis(30)).await;

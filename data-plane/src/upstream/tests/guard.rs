@@ -18,13 +18,13 @@ use std::rc::Rc;
 
 pub(super) async fn failed(pool: &Rc<Pool>, world: &World, dispatch: Dispatch) -> UpstreamError {
     let log = Log::new();
-    let intent = log.recorder.intent(facts(world, b""), false).await.unwrap();
+    let intent = log.pen().intent(facts(world, b""), false).await.unwrap();
     send(pool, dispatch, intent).await.unwrap_err().error
 }
 
 async fn called(pool: &Rc<Pool>, world: &World, dispatch: Dispatch) {
     let log = Log::new();
-    let intent = log.recorder.intent(facts(world, b""), false).await.unwrap();
+    let intent = log.pen().intent(facts(world, b""), false).await.unwrap();
     assert_eq!(send(pool, dispatch, intent).await.unwrap().status(), 200);
 }
 

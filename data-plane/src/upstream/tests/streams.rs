@@ -50,7 +50,7 @@ impl Streaming {
     }
 
     async fn open(&self, dispatch: Dispatch) -> http::Response<Body> {
-        let intent = self.log.recorder.intent(facts(&self.world, b""), false).await.unwrap();
+        let intent = self.log.pen().intent(facts(&self.world, b""), false).await.unwrap();
         send(&self.pool, dispatch, intent).await.unwrap()
     }
 

@@ -92,7 +92,7 @@ fn upstream_world(secure: &Secure, host: &str, ca: bool, name: &str) -> World {
 
 async fn call(pool: &Rc<Pool>, world: &World) {
     let log = Log::new();
-    let intent = log.recorder.intent(facts(world, b""), false).await.unwrap();
+    let intent = log.pen().intent(facts(world, b""), false).await.unwrap();
     let response =
         send(pool, dispatch(world, Revision::V2026_07_28, Method::ToolsCall), intent).await.unwrap();
     assert_eq!(response.status(), 200);

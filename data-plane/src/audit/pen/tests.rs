@@ -6,7 +6,8 @@ use wire::v1::{AuditRecord, Decision, Phase};
 
 use super::super::testing::{Log, facts};
 use crate::{
-    audit::{End, ResponseDigest},
+    audit::{CallFacts, End, ResponseDigest, spool::SpoolError},
+    snapshot::{samples::Sample, store::Snapshots},
     testing::World,
 };
 
@@ -23,7 +24,7 @@ fn open(world: &World, record: &AuditRecord, column: &str, sealed: &[u8]) -> Vec
 #[tokio::test]
 async fn intent_comes_first_and_outcome_closes_it() {
     let (world, log) = (World::new(), Log::new());
-    let intent = log.recorder.intent(facts(&world, ARGUMENTS), false).await.unwrap();
+    let intent = log.pen().intent(facts(&world, ARGUMENTS), false).await.unwrap();
     let record = log.last();
     assert_eq!((record.phase(), record.decision(), record.seq), (Phase::Intent, Decision::Allowed, 1));
     assert_eq!((&*record.method, &*record.target), ("tools/call", "add"));
@@ -33,7 +34,7 @@ async fn intent_comes_first_and_outcome_closes_it() {
     assert_eq!(record.rev, tenant.rev);
 
     let body = vec![b'x'; 5000];
-    intent.finish(End { code: None, status: 200, body: &body, cut: false });
+    intent.finish_now(End { code: None, status: 200, body: &body, cut: false });
     let outcome = log.last();
     assert_eq!((outcome.phase(), outcome.seq, outcome.status, outcome.cut), (Phase::Outcome, 2, 200, false));
     assert_eq!(outcome.call_id, record.call_id);
@@ -46,10 +47,10 @@ async fn intent_comes_first_and_outcome_closes_it() {
 #[tokio::test]
 async fn a_call_that_is_dropped_is_recorded_as_cut() {
     let (world, log) = (World::new(), Log::new());
-    drop(log.recorder.intent(facts(&world, ARGUMENTS), false).await.unwrap());
+    drop(log.pen().intent(facts(&world, ARGUMENTS), false).await.unwrap());
     let outcome = log.last();
     assert_eq!((outcome.phase(), outcome.cut), (Phase::Outcome, true));
-    let intent = log.recorder.intent(facts(&world, b""), false).await.unwrap();
+    let intent = log.pen().intent(facts(&world, b""), false).await.unwrap();
     assert!(log.last().arguments_hash.is_empty());
     let mut sent = ResponseDigest::default();
     sent.update(b"data: 1\n\n");
@@ -74,9 +75,10 @@ async fn strict_intents_are_on_disk_and_counts_come_within_a_second() {
     let (world, log) = (World::new(), Log::new());
     let facts = facts(&world, ARGUMENTS);
     let (tenant, endpoint) = (facts.tenant.id, facts.endpoint);
-    let strict = log.recorder.intent(facts, true);
+    let pen = log.pen();
+    let strict = pen.intent(facts, true);
     let intent = tokio::time::timeout(Duration::from_secs(5), strict).await.unwrap().unwrap();
-    intent.finish(End { code: None, status: 200, body: b"", cut: false });
+    intent.finish(End { code: None, status: 200, body: b"", cut: false }).await;
     for _ in 0..5 {
         let address = "203.0.113.9".parse().unwrap();
         log.recorder.count(tenant, 3, endpoint, address, ErrorCode::CredentialInvalid);
@@ -98,8 +100,68 @@ async fn strict_intents_are_on_disk_and_counts_come_within_a_second() {
 #[tokio::test]
 async fn a_drain_ends_when_everything_is_acknowledged() {
     let (world, log) = (World::new(), Log::new());
-    drop(log.recorder.intent(facts(&world, b""), false).await.unwrap());
+    drop(log.pen().intent(facts(&world, b""), false).await.unwrap());
     assert!(!log.recorder.flush(Duration::from_millis(30)).await);
     log.spool.acknowledge([7; 16], 2);
     assert!(log.recorder.flush(Duration::from_secs(5)).await);
+}
+
+/// Of one more tenant.
+fn of_another(world: &World) -> CallFacts {
+    let (mut sample, snapshots) = (Sample::new(2), Snapshots::new(world.clock.clone()));
+    sample.edit(|_| {});
+    let applied = snapshots.apply(&sample.replace()).unwrap();
+    let tenant = snapshots.load().tenant(applied.tenant).unwrap().clone();
+    CallFacts { tenant, ..facts(world, b"") }
+}
+
+#[tokio::test]
+async fn what_is_ready_together_is_written_together_and_in_order() {
+    let (world, log) = (World::new(), Log::new());
+    let pen = log.pen();
+    let intents: Vec<_> = (0..5).map(|_| pen.intent(facts(&world, ARGUMENTS), false)).collect();
+    let intents: Vec<_> =
+        futures_util::future::join_all(intents).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(log.records().iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let end = || End { code: None, status: 200, body: b"{}", cut: false };
+    futures_util::future::join_all(intents.into_iter().map(|intent| intent.finish(end()))).await;
+    let phases: Vec<_> = log.records().iter().map(AuditRecord::phase).collect();
+    assert_eq!(phases, [[Phase::Intent; 5], [Phase::Outcome; 5]].concat());
+}
+
+#[tokio::test]
+async fn a_call_that_ends_while_it_waits_has_its_intent_and_is_cut() {
+    let (world, log) = (World::new(), Log::new());
+    let pen = log.pen();
+    // The first writes for all; here it never gets its turn.
+    let mut first = Box::pin(pen.intent(facts(&world, ARGUMENTS), false));
+    let mut second = Box::pin(pen.intent(facts(&world, b""), false));
+    assert!(futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending());
+    assert!(log.records().is_empty());
+    drop(first);
+    let phases =
+        |log: &Log| log.records().iter().map(|record| (record.phase(), record.cut)).collect::<Vec<_>>();
+    assert_eq!(phases(&log), [(Phase::Intent, false), (Phase::Intent, false), (Phase::Outcome, true)]);
+    second.await.unwrap().finish(End { code: None, status: 200, body: b"", cut: false }).await;
+    assert_eq!(phases(&log)[3..], [(Phase::Outcome, false)]);
+}
+
+#[tokio::test]
+async fn one_tenants_full_share_refuses_nobody_else() {
+    let (world, log) = (World::new(), Log::new());
+    let pen = log.pen();
+    let mut filled = 0;
+    while pen.intent(facts(&world, &[b'x'; 4096]), false).await.is_ok_and(|intent| {
+        intent.finish_now(End { code: None, status: 200, body: &[b'x'; 2048], cut: false });
+        true
+    }) {
+        filled += 1;
+        assert!(filled < 10_000, "the share has an end");
+    }
+    let before = log.records().len();
+    let (full, other) =
+        futures_util::join!(pen.intent(facts(&world, b""), false), pen.intent(of_another(&world), false));
+    assert!(matches!(full, Err(SpoolError::TenantFull)));
+    assert!(other.is_ok());
+    assert_eq!(log.records().len(), before + 1);
 }
