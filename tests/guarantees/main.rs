@@ -16,5 +16,6 @@ mod refusals_say_what_to_do;
 mod restarts_lose_nothing;
 mod sessions_belong_to_their_client;
 mod tenants_are_isolated;
+mod tenants_leave_without_a_trace;
 mod tokens_give_no_more_than_they_have;
 mod upstreams_are_kept_in_bounds;

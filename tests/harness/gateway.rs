@@ -179,25 +179,14 @@ impl Gateway {
 
     /// A new tenant with an admin token for everything.
     pub async fn tenant(&self, slug: &str) -> Tenant {
-        let made = self.operator.post("/v1/tenants", json!({"slug": slug, "name": slug})).await.unwrap();
-        let id = text(&made, "id");
-        let base = format!("/v1/tenants/{id}");
-        let token = self
-            .operator
-            .post(&format!("{base}/admin-tokens"), json!({"name": "test", "scopes": ["*"]}))
-            .await
-            .unwrap();
-        let admin_token = SecretString::from(text(&token, "token"));
-        let admin = self.operator.with_token(admin_token.clone());
-        Tenant {
-            id,
-            slug: slug.to_owned(),
-            base,
-            admin,
-            admin_token,
-            gateway: if self.proxies.is_empty() { String::new() } else { self.url(0) },
-            operator: self.operator.clone(),
-        }
+        let gateway = if self.proxies.is_empty() { String::new() } else { self.url(0) };
+        Tenant::make(&self.operator, &gateway, slug).await
+    }
+
+    /// An operator's token.
+    #[must_use]
+    pub fn operator_token(&self) -> &SecretString {
+        &self.settings.operator_token
     }
 
     /// Where proxies join.
@@ -256,6 +245,28 @@ pub struct Endpoint {
 }
 
 impl Tenant {
+    /// Makes a tenant with an admin token for everything; its endpoints are looked for at `gateway`.
+    pub async fn make(operator: &Rest, gateway: &str, slug: &str) -> Self {
+        let made = operator.post("/v1/tenants", json!({"slug": slug, "name": slug})).await.unwrap();
+        let id = text(&made, "id");
+        let base = format!("/v1/tenants/{id}");
+        let token = operator
+            .post(&format!("{base}/admin-tokens"), json!({"name": "test", "scopes": ["*"]}))
+            .await
+            .unwrap();
+        let admin_token = SecretString::from(text(&token, "token"));
+        let admin = operator.with_token(admin_token.clone());
+        Self {
+            id,
+            slug: slug.to_owned(),
+            base,
+            admin,
+            admin_token,
+            gateway: gateway.to_owned(),
+            operator: operator.clone(),
+        }
+    }
+
     /// POST below the tenant, which must succeed.
     pub async fn post(&self, path: &str, body: Value) -> Value {
         self.admin.post(&format!("{}{path}", self.base), body).await.unwrap()

@@ -8,6 +8,7 @@ use crate::{ROLES, new_database};
 const WITHOUT_TENANT: &[&str] = &[
     "_sqlx_migrations",
     "audit_gaps",
+    "audit_quarantine",
     "audit_sources",
     "certificate_authorities",
     "join_tokens",
@@ -171,4 +172,21 @@ async fn references_between_tenants_tables_carry_the_tenant() {
     )
     .await;
     assert_eq!(bare, Vec::<String>::new());
+}
+
+/// A tenant is deleted in one statement that cascades from table to table in no particular order.
+#[tokio::test]
+async fn no_reference_stands_in_the_way_of_deleting_a_tenant() {
+    let (_, mut conn) = new_database().await;
+    let in_the_way = strings(
+        &mut conn,
+        "SELECT k.conname::text FROM pg_constraint k
+         WHERE k.contype = 'f' AND k.connamespace = 'public'::regnamespace
+           AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attname = 'tenant_id')
+           AND (k.confrelid = 'tenants'::regclass
+             OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.confrelid AND a.attname = 'tenant_id'))
+           AND k.confdeltype <> 'c' AND NOT k.condeferrable",
+    )
+    .await;
+    assert_eq!(in_the_way, Vec::<String>::new(), "ON DELETE CASCADE, or DEFERRABLE INITIALLY IMMEDIATE");
 }

@@ -15,6 +15,7 @@ use super::{middleware::RequestId, problem::ApiError, queries};
 use crate::{
     app::Core,
     audit::{Act, Actor},
+    db::{INSTALLATION, StoreError},
     http::scope::{Scope, Scopes},
     http::serve::Peer,
 };
@@ -93,6 +94,17 @@ impl<S> InTenant<S> {
     }
 }
 
+/// As [`InTenant`], and for operators also a tenant that was deleted, by its id: its audit log outlives it.
+#[derive(Debug, Clone)]
+pub struct InTenantOrGone<S>(pub InTenant<S>);
+
+/// Whether a deleted tenant may be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deleted {
+    NotFound,
+    Allowed,
+}
+
 enum Authenticated {
     Operator(Caller),
     Admin { tenant: TenantId, slug: String, caller: Caller },
@@ -113,29 +125,56 @@ impl<S: Scope> FromRequestParts<Core> for InTenant<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, ApiError> {
-        let authenticated = authenticate(parts, core).await?;
-        let params = RawPathParams::from_request_parts(parts, core).await.map_err(|_| ApiError::NotFound)?;
-        let wanted = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
-        // No slug has a NUL, and Postgres takes none.
-        let wanted = wanted.filter(|wanted| !wanted.contains('\0')).ok_or(ApiError::NotFound)?;
-        let (tenant, caller) = match authenticated {
-            Authenticated::Operator(caller) => {
-                let mut tx = core.store.operator().await?;
-                let tenant = queries::tenant_by_name(&mut tx, wanted.parse().ok(), wanted).await?;
-                (tenant.ok_or(ApiError::NotFound)?, caller)
-            }
-            Authenticated::Admin { tenant, slug, caller } => {
-                if wanted != slug && wanted.parse() != Ok(tenant) {
-                    return Err(ApiError::NotFound);
-                }
-                if !caller.scopes.contain(S::NAME) {
-                    return Err(ApiError::Forbidden { scope: S::NAME });
-                }
-                (tenant, caller)
-            }
-        };
-        Ok(Self { tenant, caller, scope: PhantomData })
+        enter(parts, core, Deleted::NotFound).await
     }
+}
+
+impl<S: Scope> FromRequestParts<Core> for InTenantOrGone<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, ApiError> {
+        enter(parts, core, Deleted::Allowed).await.map(Self)
+    }
+}
+
+async fn enter<S: Scope>(parts: &mut Parts, core: &Core, deleted: Deleted) -> Result<InTenant<S>, ApiError> {
+    let authenticated = authenticate(parts, core).await?;
+    let params = RawPathParams::from_request_parts(parts, core).await.map_err(|_| ApiError::NotFound)?;
+    let wanted = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
+    // No slug has a NUL, and Postgres takes none.
+    let wanted = wanted.filter(|wanted| !wanted.contains('\0')).ok_or(ApiError::NotFound)?;
+    let (tenant, caller) = match authenticated {
+        Authenticated::Operator(caller) => {
+            let mut tx = core.store.operator().await?;
+            let tenant = queries::tenant_by_name(&mut tx, wanted.parse().ok(), wanted).await?;
+            drop(tx);
+            let tenant = match tenant {
+                None if deleted == Deleted::Allowed => gone(core, wanted).await?,
+                tenant => tenant,
+            };
+            (tenant.ok_or(ApiError::NotFound)?, caller)
+        }
+        Authenticated::Admin { tenant, slug, caller } => {
+            if wanted != slug && wanted.parse() != Ok(tenant) {
+                return Err(ApiError::NotFound);
+            }
+            if !caller.scopes.contain(S::NAME) {
+                return Err(ApiError::Forbidden { scope: S::NAME });
+            }
+            (tenant, caller)
+        }
+    };
+    Ok(InTenant { tenant, caller, scope: PhantomData })
+}
+
+/// The tenant of which nothing but its audit log is left. Every tenant has at least the act that made it.
+async fn gone(core: &Core, wanted: &str) -> Result<Option<TenantId>, StoreError> {
+    let Ok(id) = wanted.parse::<TenantId>() else { return Ok(None) };
+    if id == INSTALLATION {
+        return Ok(None);
+    }
+    let mut tx = core.store.audit_reader(id).await?;
+    Ok(queries::has_records(&mut tx, id).await?.then_some(id))
 }
 
 async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authenticated, ApiError> {

@@ -22,7 +22,7 @@ pub mod prelude {
     pub use utoipa::{IntoParams, ToSchema};
 
     pub use super::{
-        auth::{InTenant, Operator},
+        auth::{InTenant, InTenantOrGone, Operator},
         body::{Json, MergePatch, Query},
         etag::IfMatch,
         openapi::{Problems, TenantPath},

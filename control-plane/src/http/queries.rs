@@ -3,7 +3,7 @@
 use ids::{TenantId, Uuid};
 use time::OffsetDateTime;
 
-use crate::db::{AuthTx, OperatorTx, StoreError, TenantTx};
+use crate::db::{AuditReadTx, AuthTx, OperatorTx, StoreError, TenantTx};
 
 pub(super) struct FoundOperatorToken {
     pub(super) id: Uuid,
@@ -90,4 +90,14 @@ pub(super) async fn tenant_by_name(
     .fetch_optional(tx.conn())
     .await?;
     Ok(found.map(TenantId::from_uuid))
+}
+
+/// Whether the audit log has anything of the transaction's tenant.
+pub(super) async fn has_records(tx: &mut AuditReadTx, tenant: TenantId) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM audit_records WHERE tenant_id = $1) AS "has!""#,
+        tenant.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?)
 }

@@ -16,12 +16,13 @@ use crate::{
     http::prelude::*,
 };
 
-/// A tenant's calls and acts, newest first.
+/// A tenant's calls and acts, newest first. For operators also those of a tenant that was deleted, by its id; what is
+/// sealed in them cannot be opened any more.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/audit-records", operation_id = "list_audit_records", tag = "audit",
     params(TenantPath, AuditQuery), responses((status = 200, description = "A page", body = Page<AuditRecord>), Problems),
     security(("token" = ["audit:read"])))]
 pub async fn list(
-    caller: InTenant<AuditRead>,
+    InTenantOrGone(caller): InTenantOrGone<AuditRead>,
     State(core): State<Core>,
     Query(filter): Query<AuditQuery>,
     paging: Paging,

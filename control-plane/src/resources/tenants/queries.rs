@@ -140,7 +140,9 @@ pub(super) async fn set_egress(
     Ok(())
 }
 
+/// Deletes the tenant and every row that is its own, whatever refers to what among them.
 pub(super) async fn delete(tx: &mut OperatorTx, id: TenantId) -> Result<(), StoreError> {
+    sqlx::query!("SET CONSTRAINTS ALL DEFERRED").execute(tx.conn()).await?;
     sqlx::query!("DELETE FROM tenants WHERE id = $1", id.uuid()).execute(tx.conn()).await?;
     Ok(())
 }
