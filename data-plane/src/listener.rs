@@ -31,7 +31,8 @@ pub(crate) struct Sockets {
 /// the same user's processes share it, and so hand calls to whichever it likes.
 pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Sockets> {
     if address.port() != 0 {
-        drop(bind_alone(address)?);
+        // Only bound: were it to listen, callers who come back at this very moment would be accepted, and reset.
+        drop(bound(address, false)?);
     }
     let first = bind_one(address, true)?;
     let address = first.local_addr()?;
@@ -48,13 +49,18 @@ pub(crate) fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn bind_one(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = bound(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// From now on the kernel drops what would open a new connection, and still completes those that are being opened.

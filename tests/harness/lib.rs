@@ -3,9 +3,12 @@
 pub mod caller;
 pub mod gateway;
 pub mod member;
+pub mod processes;
 pub mod servers;
+pub mod site;
 pub mod upstream;
 
 pub use caller::{Answer, Caller};
 pub use gateway::{Endpoint, Gateway, Tenant, eventually, text};
+pub use site::Site;
 pub use upstream::{Behaviour, Upstream, tool};

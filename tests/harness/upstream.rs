@@ -70,6 +70,8 @@ struct Shared {
     tools: Vec<Value>,
     script: VecDeque<Behaviour>,
     received: Vec<Received>,
+    /// Instead of `received`: of each tool call its argument `text`.
+    ledger: Option<Vec<String>>,
     sessions: u64,
 }
 
@@ -104,6 +106,19 @@ impl Upstream {
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { addr, shared }
+    }
+
+    /// The same, and of what arrives it keeps nothing but the argument `text` of each tool call: for many calls.
+    pub async fn with_ledger(tools: Vec<Value>) -> Self {
+        let upstream = Self::start(tools).await;
+        upstream.shared.lock().ledger = Some(Vec::new());
+        upstream
+    }
+
+    /// The argument `text` of each tool call, in order of arrival.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<String> {
+        self.shared.lock().ledger.clone().unwrap_or_default()
     }
 
     /// Where it listens.
@@ -142,11 +157,12 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    shared.lock().received.push(Received {
-        http: http.clone(),
-        headers: headers.clone(),
-        body: body.clone(),
-    });
+    {
+        let mut shared = shared.lock();
+        if shared.ledger.is_none() {
+            shared.received.push(Received { http: http.clone(), headers, body: body.clone() });
+        }
+    }
     if http != Method::POST {
         let status =
             if http == Method::DELETE { StatusCode::NO_CONTENT } else { StatusCode::METHOD_NOT_ALLOWED };
@@ -177,7 +193,12 @@ async fn answer(
         }
         "tools/call" => {
             let name = message["params"]["name"].as_str().unwrap_or_default();
-            let next = shared.lock().script.pop_front();
+            let next = {
+                let mut shared = shared.lock();
+                let text = message["params"]["arguments"]["text"].as_str().unwrap_or_default();
+                shared.ledger.iter_mut().for_each(|ledger| ledger.push(text.to_owned()));
+                shared.script.pop_front()
+            };
             let ok = json!({"content": [{"type": "text", "text": format!("ok: {name}")}]});
             act(next.unwrap_or(Behaviour::Answer(ok)), &id, modern).await
         }

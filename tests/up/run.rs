@@ -2,16 +2,14 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::Duration,
 };
 
-use harness::Caller;
+use harness::{Caller, processes};
 use portcullis_cli::{private::ProcessId, rest::Rest};
-use seams::{Entropy, SystemEntropy};
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -28,39 +26,17 @@ pub(crate) struct Place {
     scratch: tempfile::TempDir,
 }
 
-/// The binary that cargo built beside this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
-    let binary = profile.join("portcullis");
-    assert!(
-        binary.is_file(),
-        "{} is missing: build it with `cargo build --workspace --bins`, or run `make test`",
-        binary.display()
-    );
-    binary
-}
-
 impl Place {
     pub(crate) fn new() -> Self {
         harness::gateway::install_tls_provider();
         let scratch = tempfile::Builder::new().prefix("portcullis-up-").tempdir().unwrap();
-        Self { dir: scratch.path().join("state"), base: free_ports(), scratch }
+        Self { dir: scratch.path().join("state"), base: processes::free_ports(PORTS), scratch }
     }
 
     /// `portcullis <command> --dir …` without variables of the caller's that it would read.
     pub(crate) fn command(&self, command: &str) -> Command {
-        let mut line = Command::new(binary());
-        line.arg(command).arg("--dir").arg(&self.dir).current_dir(self.scratch.path()).stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if ["DATABASE_URL", "REDIS_URL", "PG", "PORTCULLIS_"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-            {
-                line.env_remove(name);
-            }
-        }
+        let mut line = processes::command(command);
+        line.arg("--dir").arg(&self.dir).current_dir(self.scratch.path());
         line
     }
 
@@ -260,16 +236,4 @@ pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
         waited += STEP;
     }
     false
-}
-
-/// The first of as many free ports as a run uses, below those that other tests are given by the system.
-fn free_ports() -> u16 {
-    let entropy: &dyn Entropy = &SystemEntropy;
-    loop {
-        let base = 10_000 + u16::from_le_bytes(entropy.bytes()) % 20_000;
-        let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if (base..base + PORTS).all(is_free) {
-            return base;
-        }
-    }
 }
