@@ -1,7 +1,9 @@
 //! The one binary `portcullis`, as a library so that the tests start the same private servers as `portcullis up`.
 
+pub mod access;
 pub mod demo_server;
 pub mod files;
+pub mod fleet;
 pub mod private;
 pub mod rest;
 pub mod run;

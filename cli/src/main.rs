@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use portcullis_cli::{COMPLAINT, demo_server, run, up};
+use portcullis_cli::{COMPLAINT, demo_server, fleet, run, up};
 
 /// Short-lived requests on many small buffers are what this allocator is good at.
 #[global_allocator]
@@ -43,6 +43,8 @@ enum Command {
     Control(Box<run::control::Options>),
     /// Run a proxy
     Proxy(Box<run::proxy::Options>),
+    /// Show the proxies: what each enforces, how far behind it is, what it has not uploaded
+    Fleet(Box<fleet::Options>),
     /// Run the demo MCP server on a loopback port
     DemoServer {
         /// Loopback port
@@ -80,6 +82,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Status { dir } => runtime()?.block_on(up::status(&dir)),
         Command::Control(options) => runtime()?.block_on(run::control::run(*options)),
         Command::Proxy(options) => runtime()?.block_on(run::proxy::run(*options)),
+        Command::Fleet(options) => runtime()?.block_on(fleet::run(*options)),
         Command::DemoServer { port } => Ok(runtime()?.block_on(demo_server::serve(port))?),
         Command::Openapi => {
             println!("{}", control_plane::http::openapi::document());

@@ -1,6 +1,7 @@
 //! One promise a file, shown on both planes with real servers. Numbers are those of the product's requirements.
 
 mod audit_names_every_call;
+mod audit_records_arrive;
 mod both_sides_read_the_same_message;
 mod changed_tool_is_blocked;
 mod config_push_is_atomic;

@@ -23,7 +23,7 @@ pub(crate) async fn asked_to_stop() -> std::io::Result<()> {
 }
 
 /// A secret from a file, without the line's end.
-fn read_secret(path: &Path) -> anyhow::Result<SecretString> {
+pub(crate) fn read_secret(path: &Path) -> anyhow::Result<SecretString> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     Ok(SecretString::from(text.trim()))
 }

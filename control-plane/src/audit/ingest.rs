@@ -1,17 +1,23 @@
 //! Records from proxies' spools: checked, stored, and only then acknowledged.
+//!
+//! A stream's batches are stored several at a time and acknowledged in order. What cannot stand in the log is set aside
+//! with its bytes and its reason (`audit_quarantine`), and a number that is missing is a gap (`audit_gaps`); both raise an
+//! alarm, and neither holds up what comes behind.
 
+mod batch;
 mod queries;
 
-use bytes::Bytes;
+use std::{collections::HashSet, sync::Arc};
+
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use ids::{ProxyId, TenantId, Uuid};
-use prost::Message as _;
-use seams::Timestamp;
-use std::collections::HashMap;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::v1;
 
+use self::batch::{Batch, Fault};
 use super::row::AuditRow;
 use crate::{
     app::Core,
@@ -19,12 +25,12 @@ use crate::{
     fleet::{Peer, Peers},
 };
 
-/// Version of the record this build reads.
-const VERSION: u32 = 1;
 /// Acknowledgements a proxy may leave unread.
 const QUEUE: usize = 16;
-/// Records of one batch.
-const MAX_RECORDS: usize = 20_000;
+/// Batches of one stream that are stored at once: one is read while another is written.
+const AT_ONCE: usize = 3;
+/// Records of one proxy that are set aside. One that brings more is not listened to, so that it cannot fill the database.
+const MAX_SET_ASIDE: i64 = 10_000;
 
 /// The service proxies upload to.
 pub struct AuditService {
@@ -46,114 +52,55 @@ impl AuditService {
     }
 }
 
-/// Why a batch is not stored. The proxy keeps it, and its alarm for a spool that does not empty will bring somebody to
-/// look: skipping what is wrong would be a hole in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
-    #[error("batch is empty, too large or without a boot id")]
-    Batch,
-    #[error("record is not in canonical form")]
-    Record,
-    #[error("record is another proxy's or another run's")]
-    Foreign,
-    #[error("sequence numbers do not rise")]
-    Order,
-    #[error("record of a tenant that this proxy does not serve")]
-    Tenant,
-}
-
-impl From<Refused> for Status {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Foreign | Refused::Tenant => Self::permission_denied(refused.to_string()),
-            Refused::Batch | Refused::Record | Refused::Order => Self::invalid_argument(refused.to_string()),
-        }
-    }
-}
-
-/// Records of one run of a proxy, in order.
-#[derive(Debug)]
-struct Batch {
-    boot: Vec<u8>,
-    rows: Vec<AuditRow>,
-}
-
-impl Batch {
-    fn read(batch: v1::AuditBatch, proxy: ProxyId, now: Timestamp) -> Result<Self, Refused> {
-        if batch.boot.len() != 16 || !(1..=MAX_RECORDS).contains(&batch.records.len()) {
-            return Err(Refused::Batch);
-        }
-        let mut rows: Vec<AuditRow> = Vec::with_capacity(batch.records.len());
-        for bytes in batch.records {
-            let row = read_record(bytes, proxy, &batch.boot, now)?;
-            if rows.last().is_some_and(|before| before.seq >= row.seq) {
-                return Err(Refused::Order);
-            }
-            rows.push(row);
-        }
-        Ok(Self { boot: batch.boot, rows })
-    }
-
-    /// Ranges missing between `stored`, the last number that had arrived, and the batch's end.
-    fn gaps(&self, stored: i64) -> Vec<(i64, i64)> {
-        let mut expected = stored.saturating_add(1);
-        let mut gaps = Vec::new();
-        for row in &self.rows {
-            if row.seq > expected {
-                gaps.push((expected, row.seq - 1));
-            }
-            expected = expected.max(row.seq.saturating_add(1));
-        }
-        gaps
-    }
-
-    fn last_seq(&self) -> i64 {
-        self.rows.last().map_or(0, |row| row.seq)
-    }
-}
-
-fn read_record(bytes: Bytes, proxy: ProxyId, boot: &[u8], now: Timestamp) -> Result<AuditRow, Refused> {
-    let record = v1::AuditRecord::decode(bytes.clone()).map_err(|_| Refused::Record)?;
-    // Exactly: a field this build does not know would be signed for without being understood.
-    if record.version != VERSION || record.encode_to_vec() != bytes {
-        return Err(Refused::Record);
-    }
-    if record.proxy_id != proxy.uuid().as_bytes() || record.boot != boot {
-        return Err(Refused::Foreign);
-    }
-    let known_enums = v1::Phase::try_from(record.phase).is_ok_and(|phase| phase != v1::Phase::Unspecified)
-        && v1::Decision::try_from(record.decision).is_ok();
-    if !known_enums || record.phase == i32::from(v1::Phase::Act) {
-        return Err(Refused::Record);
-    }
-    AuditRow::from_record(&record, bytes, now).map_err(|_| Refused::Record)
-}
+type Stored = Result<Batch, Status>;
 
 /// One upload stream.
 struct Upload {
     core: Core,
     peers: Peers,
     peer: Peer,
-    /// Tenants this proxy may record for, once asked.
-    admitted: HashMap<Uuid, bool>,
+    /// Tenants for which records of these recorders were taken on this stream.
+    admitted: Mutex<HashSet<(Uuid, Uuid)>>,
 }
 
 impl Upload {
-    async fn run(
-        mut self,
+    /// Stores what comes and passes it on in order.
+    async fn store_all(
+        self: Arc<Self>,
         mut inbound: Streaming<v1::AuditBatch>,
-        acks: mpsc::Sender<Result<v1::AuditAck, Status>>,
+        stored: mpsc::Sender<Stored>,
     ) {
         let stopping = self.core.tasks.stopping();
-        loop {
-            let batch = tokio::select! {
+        let mut storing = FuturesOrdered::new();
+        let mut open = true;
+        while open || !storing.is_empty() {
+            tokio::select! {
                 () = stopping.cancelled() => return,
-                message = inbound.message() => match message {
-                    Ok(Some(batch)) => batch,
-                    Ok(None) | Err(_) => return,
+                message = inbound.message(), if open && storing.len() < AT_ONCE => match message {
+                    Ok(Some(batch)) => storing.push_back(Arc::clone(&self).take(batch)),
+                    Ok(None) | Err(_) => open = false,
                 },
+                Some(batch) = storing.next() => {
+                    let failed = batch.is_err();
+                    if stored.send(batch).await.is_err() || failed {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes the arrival of each batch and acknowledges it.
+    async fn acknowledge_all(
+        self: Arc<Self>,
+        mut stored: mpsc::Receiver<Stored>,
+        acks: mpsc::Sender<Result<v1::AuditAck, Status>>,
+    ) {
+        while let Some(batch) = stored.recv().await {
+            let ack = match batch {
+                Ok(batch) => self.note_arrival(&batch).await.map_err(Status::from).map(|()| ack(batch)),
+                Err(status) => Err(status),
             };
-            let ack = self.take(batch).await;
             if let Err(status) = &ack {
                 tracing::warn!(portcullis.proxy.id = %self.peer.proxy, reason = status.message(), "audit batch refused");
             }
@@ -164,69 +111,158 @@ impl Upload {
         }
     }
 
-    async fn take(&mut self, batch: v1::AuditBatch) -> Result<v1::AuditAck, Status> {
+    async fn take(self: Arc<Self>, message: v1::AuditBatch) -> Stored {
         // A stream stays open for as long as its certificate; the proxy may have been revoked since.
         self.peers.still(self.peer).await?;
-        let batch = Batch::read(batch, self.peer.proxy, self.core.clock.now())?;
-        for row in &batch.rows {
-            if !self.may_record(row.tenant_id).await? {
-                return Err(Refused::Tenant.into());
+        let (uploader, now) = (self.peer.proxy, self.core.clock.now());
+        // Thousands of records are decoded and hashed: long enough to hold up others on this thread.
+        let read = tokio::task::spawn_blocking(move || Batch::read(message, uploader, now));
+        let mut batch = read.await.map_err(|error| StoreError::Bug(Box::new(error)))??;
+        self.check_recorder(&mut batch).await?;
+        self.check_tenants(&mut batch).await?;
+        match self.store(&batch.rows).await {
+            Ok(()) => {}
+            // Not the database's state but a record's content: find out whose.
+            Err(StoreError::Bug(error)) => {
+                tracing::error!(portcullis.proxy.id = %uploader, error.cause = %error, "audit batch cannot be stored whole");
+                self.store_singly(&mut batch).await?;
             }
+            Err(error) => return Err(error.into()),
         }
-        self.store(&batch).await?;
         metrics::counter!(telemetry::metric::AUDIT_INGESTED).increment(batch.rows.len() as u64);
-        self.note_arrival(&batch).await?;
-        let seq = u64::try_from(batch.last_seq()).unwrap_or_default();
-        Ok(v1::AuditAck { boot: batch.boot, seq })
+        Ok(batch)
     }
 
-    async fn store(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut by_tenant: HashMap<Uuid, Vec<&AuditRow>> = HashMap::new();
-        for row in &batch.rows {
-            by_tenant.entry(row.tenant_id).or_default().push(row);
+    /// A proxy uploads what it recorded, and what it found in the spool that it was started over: that of another proxy of
+    /// its pool which lives no more.
+    async fn check_recorder(&self, batch: &mut Batch) -> Result<(), Status> {
+        if batch.recorder == self.peer.proxy.uuid() {
+            return Ok(());
         }
-        let first = batch.rows.first().map_or(Uuid::nil(), |row| row.tenant_id);
-        let mut tx = self.core.store.audit_writer(TenantId::from_uuid(first)).await?;
-        for (tenant, rows) in by_tenant {
-            tx.turn_to(TenantId::from_uuid(tenant)).await?;
-            queries::insert_many(&mut tx, &rows).await?;
+        let recorder = ProxyId::from_uuid(batch.recorder);
+        let mut tx = self.core.store.operator().await?;
+        match queries::predecessor(&mut tx, recorder, self.peer.pool, self.core.clock.now()).await? {
+            Some(false) => {}
+            // Its lease will run out, if it is not this one's predecessor in truth.
+            Some(true) => return Err(Status::unavailable("the proxy that recorded this still lives")),
+            None => {
+                batch.sift(|_| Some(Fault::Foreign));
+                batch.recorder = self.peer.proxy.uuid();
+            }
+        }
+        Ok(())
+    }
+
+    /// A proxy records for the tenants of its pool, for those it has served, and for those that are gone: the log
+    /// outlives the tenant.
+    async fn check_tenants(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        let recorder = batch.recorder;
+        let wanted: HashSet<Uuid> = batch.rows.iter().map(|row| row.tenant_id).collect();
+        let unknown: Vec<Uuid> = {
+            let admitted = self.admitted.lock();
+            wanted.into_iter().filter(|tenant| !admitted.contains(&(recorder, *tenant))).collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.core.store.operator().await?;
+        let recorders = [recorder, self.peer.proxy.uuid()];
+        let foreign = queries::not_served(&mut tx, &unknown, &recorders, self.peer.pool).await?;
+        drop(tx);
+        let mut admitted = self.admitted.lock();
+        admitted.extend(
+            unknown.into_iter().filter(|tenant| !foreign.contains(tenant)).map(|tenant| (recorder, tenant)),
+        );
+        drop(admitted);
+        batch.sift(|row| foreign.contains(&row.tenant_id).then_some(Fault::Tenant));
+        Ok(())
+    }
+
+    async fn store(&self, rows: &[AuditRow]) -> Result<(), StoreError> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let mut ordered: Vec<&AuditRow> = rows.iter().collect();
+        ordered.sort_by_key(|row| row.tenant_id);
+        let mut tx = self.core.store.audit_writer(TenantId::from_uuid(first.tenant_id)).await?;
+        for of_tenant in ordered.chunk_by(|one, next| one.tenant_id == next.tenant_id) {
+            tx.turn_to(TenantId::from_uuid(of_tenant[0].tenant_id)).await?;
+            queries::insert_many(&mut tx, of_tenant).await?;
         }
         tx.commit().await
     }
 
+    async fn store_singly(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        let mut unstorable = HashSet::new();
+        for row in &batch.rows {
+            match self.store(std::slice::from_ref(row)).await {
+                Ok(()) => {}
+                Err(StoreError::Bug(_)) => {
+                    unstorable.insert(row.seq);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        batch.sift(|row| unstorable.contains(&row.seq).then_some(Fault::Unstorable));
+        Ok(())
+    }
+
     /// After the records are stored and before they are acknowledged: whatever is lost in between is sent again.
-    async fn note_arrival(&self, batch: &Batch) -> Result<(), StoreError> {
+    async fn note_arrival(&self, batch: &Batch) -> Result<(), FullOrStore> {
         let (now, proxy) = (self.core.clock.now(), self.peer.proxy);
+        let recorder = ProxyId::from_uuid(batch.recorder);
         let mut tx = self.core.store.operator().await?;
-        let stored = queries::arrived(&mut tx, proxy, &batch.boot, now).await?;
+        let stored = queries::arrived(&mut tx, recorder, &batch.boot, proxy, now).await?;
         let gaps = batch.gaps(stored);
         if let (Some((from, _)), Some((_, to))) = (gaps.first(), gaps.last()) {
             tracing::error!(
-                portcullis.proxy.id = %proxy,
+                portcullis.proxy.id = %recorder,
                 boot = crypto::digest::hex(&batch.boot),
                 gaps = gaps.len(),
                 from_seq = from,
                 to_seq = to,
                 "audit records are missing"
             );
-            queries::insert_gaps(&mut tx, proxy, &batch.boot, &gaps, now).await?;
+            queries::insert_gaps(&mut tx, recorder, &batch.boot, &gaps, now).await?;
             metrics::counter!(telemetry::metric::AUDIT_GAPS).increment(gaps.len() as u64);
         }
-        queries::advance(&mut tx, proxy, &batch.boot, batch.last_seq(), now).await?;
-        tx.commit().await
-    }
-
-    /// A proxy records for the tenants of its pool, for those it has served, and for those that are gone: the log
-    /// outlives the tenant.
-    async fn may_record(&mut self, tenant: Uuid) -> Result<bool, StoreError> {
-        if let Some(admitted) = self.admitted.get(&tenant) {
-            return Ok(*admitted);
+        if !batch.set_aside.is_empty() {
+            if queries::set_aside_by(&mut tx, proxy).await? >= MAX_SET_ASIDE {
+                return Err(FullOrStore::Full);
+            }
+            let new = queries::set_aside(&mut tx, proxy, batch, now).await?;
+            tracing::error!(
+                portcullis.proxy.id = %proxy,
+                boot = crypto::digest::hex(&batch.boot),
+                records = new,
+                reason = batch.set_aside[0].0.reason(),
+                "audit records were set aside"
+            );
+            metrics::counter!(telemetry::metric::AUDIT_SET_ASIDE).increment(new);
         }
-        let mut tx = self.core.store.operator().await?;
-        let admitted =
-            !tenant.is_nil() && queries::may_record(&mut tx, tenant, self.peer.proxy, self.peer.pool).await?;
-        self.admitted.insert(tenant, admitted);
-        Ok(admitted)
+        queries::advance(&mut tx, recorder, &batch.boot, batch.last_seq, now).await?;
+        queries::note_spool(&mut tx, proxy, batch.spool_bytes, now).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+fn ack(batch: Batch) -> v1::AuditAck {
+    v1::AuditAck { boot: batch.boot, seq: u64::try_from(batch.last_seq).unwrap_or_default() }
+}
+
+/// Why an arrival was not noted.
+#[derive(Debug, thiserror::Error)]
+enum FullOrStore {
+    #[error("too much of this proxy's was set aside: look at audit_quarantine")]
+    Full,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<FullOrStore> for Status {
+    fn from(error: FullOrStore) -> Self {
+        match error {
+            FullOrStore::Full => Self::resource_exhausted(error.to_string()),
+            FullOrStore::Store(error) => error.into(),
+        }
     }
 }
 
@@ -240,12 +276,12 @@ impl v1::audit_server::Audit for AuditService {
     ) -> Result<Response<Self::UploadStream>, Status> {
         let peer = self.peers.admit(&request).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let upload =
-            Upload { core: self.core.clone(), peers: self.peers.clone(), peer, admitted: HashMap::new() };
-        self.core.tasks.spawn("audit upload", upload.run(request.into_inner(), sender));
+        let (stored, arriving) = mpsc::channel(AT_ONCE);
+        let admitted = Mutex::default();
+        let upload = Arc::new(Upload { core: self.core.clone(), peers: self.peers.clone(), peer, admitted });
+        let tasks = &self.core.tasks;
+        tasks.spawn("audit upload", Arc::clone(&upload).store_all(request.into_inner(), stored));
+        tasks.spawn("audit acknowledgement", upload.acknowledge_all(arriving, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -19,7 +19,7 @@ use wire::{
 use super::{
     Peer, Peers,
     peer::not_enrolled,
-    progress::{Pending, Progress, Run},
+    progress::{Pending, Progress, Run, clock_skew_ms},
     queries::{self, StoredSnapshot},
 };
 use crate::{
@@ -135,6 +135,8 @@ impl Session {
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         self.pending.run = Run::of(&message).or(self.pending.run.take());
+                        let skew = clock_skew_ms(&message, self.core.clock.now());
+                        self.pending.clock_skew_ms = skew.or(self.pending.clock_skew_ms);
                         Input::Received(message)
                     }
                     Ok(None) | Err(_) => return End::Quiet,

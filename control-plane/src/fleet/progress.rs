@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use errors::ErrorCode;
 use ids::{ProxyId, TenantId};
+use seams::Timestamp;
 use wire::{
     stream::{LEASE_TTL, Version},
     v1,
@@ -46,6 +47,13 @@ impl Run {
     }
 }
 
+/// What a beat shows of the proxy's clock: its time less ours, in milliseconds. The way here makes it look late.
+pub(super) fn clock_skew_ms(message: &v1::ProxyMessage, now: Timestamp) -> Option<i64> {
+    let Some(v1::proxy_message::Body::Beat(beat)) = &message.body else { return None };
+    let (theirs, ours) = (i64::try_from(beat.time_micros).ok()?, i64::try_from(now.micros()).ok()?);
+    Some(theirs.saturating_sub(ours) / 1_000)
+}
+
 /// What has not been written yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -53,6 +61,8 @@ pub(super) struct Pending {
     pub(super) run: Option<Run>,
     /// Its lease is to be extended.
     pub(super) heard: bool,
+    /// Its clock less ours, in milliseconds, as its last beat showed.
+    pub(super) clock_skew_ms: Option<i64>,
     pub(super) tenants: BTreeMap<TenantId, Progress>,
 }
 
@@ -65,6 +75,7 @@ impl Pending {
     pub(super) fn put_back(&mut self, failed: Self) {
         self.run = self.run.take().or(failed.run);
         self.heard |= failed.heard;
+        self.clock_skew_ms = self.clock_skew_ms.or(failed.clock_skew_ms);
         for (tenant, progress) in failed.tenants {
             self.tenants.entry(tenant).or_insert(progress);
         }
@@ -74,7 +85,9 @@ impl Pending {
     pub(super) async fn write(&self, core: &Core, proxy: ProxyId) -> Result<bool, StoreError> {
         let now = core.clock.now();
         let mut tx = core.store.operator().await?;
-        if !queries::extend_lease(&mut tx, proxy, self.run.as_ref(), now.plus(LEASE_TTL)).await? {
+        if !queries::extend_lease(&mut tx, proxy, self.run.as_ref(), self.clock_skew_ms, now.plus(LEASE_TTL))
+            .await?
+        {
             return Ok(false);
         }
         if self.run.is_some() {

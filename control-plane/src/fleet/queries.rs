@@ -198,15 +198,18 @@ pub(super) async fn extend_lease(
     tx: &mut OperatorTx,
     proxy: ProxyId,
     run: Option<&Run>,
+    clock_skew_ms: Option<i64>,
     until: Timestamp,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "UPDATE proxies SET lease_until = $2, boot = COALESCE($3, boot), build = COALESCE($4, build)
+        "UPDATE proxies SET lease_until = $2, boot = COALESCE($3, boot), build = COALESCE($4, build),
+           clock_skew_ms = COALESCE($5, clock_skew_ms)
          WHERE id = $1 AND revoked_at IS NULL",
         proxy.uuid(),
         until.to_offset(),
         run.map(|run| run.boot.as_slice()),
         run.map(|run| run.build.as_str()),
+        clock_skew_ms,
     )
     .execute(tx.conn())
     .await?;

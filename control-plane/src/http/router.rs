@@ -23,6 +23,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(pools::routes::get))
         .routes(routes!(proxies::routes::list))
         .routes(routes!(proxies::routes::get, proxies::routes::revoke))
+        .routes(routes!(proxies::routes::tenants))
+        .routes(routes!(proxies::routes::audit_gaps))
         .routes(routes!(join_tokens::routes::list, join_tokens::routes::create))
         .routes(routes!(join_tokens::routes::delete))
         .routes(routes!(audit_records::routes::list_installation))

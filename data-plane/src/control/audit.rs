@@ -17,8 +17,8 @@ use crate::audit::spool::{Batch, Reader, Spool};
 /// Bytes of a batch, about.
 const BATCH: usize = 1 << 20;
 /// Batches that await acknowledgement.
-const WINDOW: usize = 2;
-/// A batch is gathered at least so long: under steady traffic it holds what arrived meanwhile.
+const WINDOW: usize = 4;
+/// A batch that is not full is gathered so long: under steady traffic it holds what arrived meanwhile.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// Uploads until shutdown.
@@ -84,7 +84,12 @@ async fn stream(
         tokio::select! {
             batch = next_batch(reader), if under_way < WINDOW => {
                 let Some(batch) = batch else { continue };
-                let message = v1::AuditBatch { boot: batch.boot.to_vec(), records: batch.records };
+                let message = v1::AuditBatch {
+                    boot: batch.boot.to_vec(),
+                    records: batch.records,
+                    last_seq: batch.last_seq,
+                    spool_bytes: spool.unacknowledged_bytes(),
+                };
                 if outbound.send(message).await.is_err() {
                     return acks.message().await.err().unwrap_or_else(|| Status::unavailable("closed"));
                 }
@@ -110,7 +115,9 @@ async fn stream(
 /// Cut short while it waits, it has read nothing.
 async fn next_batch(reader: &mut Reader) -> Option<Batch> {
     reader.more().await;
-    tokio::time::sleep(GATHER).await;
+    if reader.unread() < BATCH as u64 {
+        tokio::time::sleep(GATHER).await;
+    }
     reader.next_batch(BATCH).unwrap_or_else(|error| {
         tracing::error!(error.code = error.code().slug(), error.cause = %error, "spool cannot be read");
         None

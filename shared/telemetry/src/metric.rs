@@ -108,6 +108,8 @@ metrics! {
         "Audit records stored.";
     AUDIT_GAPS "portcullis_audit_gaps_total" Counter Count []
         "Gaps found in proxies' audit sequences.";
+    AUDIT_SET_ASIDE "portcullis_audit_set_aside_total" Counter Count []
+        "Records of proxies that cannot stand in the audit log and were set aside with their bytes.";
 }
 
 /// Gives every metric its unit and help text at the installed recorder. [`crate::metrics_handle`] does it once.

@@ -1,30 +1,36 @@
 //! SQL of what arrives, and of what has arrived from whom.
 
+use std::collections::HashSet;
+
 use ids::{PoolId, ProxyId, Uuid};
 use seams::Timestamp;
 
+use super::batch::Batch;
 use crate::{
     audit::AuditRow,
     db::{AuditTx, OperatorTx, StoreError},
 };
 
-/// Inserts records of the transaction's tenant in one statement. Those that are there already stay as they are.
+/// Inserts records of the transaction's tenant and of one run of one proxy in one statement. Those that are there already
+/// stay as they are.
 pub(super) async fn insert_many(tx: &mut AuditTx, rows: &[&AuditRow]) -> Result<(), StoreError> {
     fn column<'a, T>(rows: &[&'a AuditRow], field: impl Fn(&'a AuditRow) -> T) -> Vec<T> {
         rows.iter().map(|row| field(row)).collect()
     }
     let tenant = tx.tenant().uuid();
+    let Some(first) = rows.first() else { return Ok(()) };
     sqlx::query!(
-        "INSERT INTO audit_records (tenant_id, at, proxy_id, boot, seq, phase, decision, call_id, client_id, key_id,
-           endpoint_id, upstream_id, tool_id, actor, method, target, code, body, leaf_hash, stored_at)
-         SELECT $1, records.* FROM UNNEST($2::timestamptz[], $3::uuid[], $4::bytea[], $5::bigint[], $6::smallint[],
-           $7::smallint[], $8::uuid[], $9::uuid[], $10::uuid[], $11::uuid[], $12::uuid[], $13::uuid[], $14::text[],
-           $15::text[], $16::text[], $17::text[], $18::bytea[], $19::bytea[], $20::timestamptz[]) AS records
+        "INSERT INTO audit_records (tenant_id, proxy_id, boot, stored_at, at, seq, phase, decision, call_id, client_id,
+           key_id, endpoint_id, upstream_id, tool_id, actor, method, target, code, body, leaf_hash)
+         SELECT $1, $2, $3, $4, records.* FROM UNNEST($5::timestamptz[], $6::bigint[], $7::smallint[], $8::smallint[],
+           $9::uuid[], $10::uuid[], $11::uuid[], $12::uuid[], $13::uuid[], $14::uuid[], $15::text[], $16::text[],
+           $17::text[], $18::text[], $19::bytea[], $20::bytea[]) AS records
          ON CONFLICT DO NOTHING",
         tenant,
+        first.proxy_id,
+        first.boot,
+        first.stored_at.to_offset(),
         &column(rows, |row| row.at.to_offset()),
-        &column(rows, |row| row.proxy_id),
-        &column(rows, |row| row.boot.clone()),
         &column(rows, |row| row.seq),
         &column(rows, |row| row.phase),
         &column(rows, |row| row.decision),
@@ -34,36 +40,54 @@ pub(super) async fn insert_many(tx: &mut AuditTx, rows: &[&AuditRow]) -> Result<
         &column(rows, |row| row.endpoint_id) as &[Option<Uuid>],
         &column(rows, |row| row.upstream_id) as &[Option<Uuid>],
         &column(rows, |row| row.tool_id) as &[Option<Uuid>],
-        &column(rows, |row| row.actor.clone()),
-        &column(rows, |row| row.method.clone()),
-        &column(rows, |row| row.target.clone()),
-        &column(rows, |row| row.code.clone()),
-        &column(rows, |row| row.body.to_vec()),
-        &column(rows, |row| row.leaf_hash.to_vec()),
-        &column(rows, |row| row.stored_at.to_offset())
+        &column(rows, |row| row.actor.as_str()) as &[&str],
+        &column(rows, |row| row.method.as_str()) as &[&str],
+        &column(rows, |row| row.target.as_str()) as &[&str],
+        &column(rows, |row| row.code.as_str()) as &[&str],
+        &column(rows, |row| &row.body[..]) as &[&[u8]],
+        &column(rows, |row| &row.leaf_hash[..]) as &[&[u8]]
     )
     .execute(tx.conn())
     .await?;
     Ok(())
 }
 
-/// Whether the tenant is of the proxy's pool, was served by it, or is gone.
-pub(super) async fn may_record(
+/// Those of `tenants` that are another pool's and were served by none of `recorders`.
+pub(super) async fn not_served(
     tx: &mut OperatorTx,
-    tenant: Uuid,
-    proxy: ProxyId,
+    tenants: &[Uuid],
+    recorders: &[Uuid],
     pool: PoolId,
-) -> Result<bool, StoreError> {
-    let may = sqlx::query_scalar!(
-        "SELECT NOT EXISTS (SELECT FROM tenants WHERE id = $1 AND pool_id <> $3)
-           OR EXISTS (SELECT FROM proxy_revisions WHERE tenant_id = $1 AND proxy_id = $2) AS \"may!\"",
-        tenant,
-        proxy.uuid(),
+) -> Result<HashSet<Uuid>, StoreError> {
+    let foreign = sqlx::query_scalar!(
+        "SELECT id FROM tenants WHERE id = ANY ($1) AND pool_id <> $3
+           AND NOT EXISTS (SELECT FROM proxy_revisions WHERE tenant_id = tenants.id AND proxy_id = ANY ($2))",
+        tenants,
+        recorders,
         pool.uuid()
     )
-    .fetch_one(tx.conn())
+    .fetch_all(tx.conn())
     .await?;
-    Ok(may)
+    Ok(foreign.into_iter().collect())
+}
+
+/// Whether a proxy of the pool still lives, or has yet to begin; `None` when the pool has no such proxy.
+pub(super) async fn predecessor(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    pool: PoolId,
+    now: Timestamp,
+) -> Result<Option<bool>, StoreError> {
+    let lives = sqlx::query_scalar!(
+        "SELECT NOT coalesce(revoked_at IS NOT NULL OR lease_until <= $3, false) AS \"lives!\"
+         FROM proxies WHERE id = $1 AND pool_id = $2",
+        proxy.uuid(),
+        pool.uuid(),
+        now.to_offset()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(lives)
 }
 
 /// Up to which number a run's records have arrived, 0 when none; the row is held until the transaction ends.
@@ -71,21 +95,19 @@ pub(super) async fn arrived(
     tx: &mut OperatorTx,
     proxy: ProxyId,
     boot: &[u8],
+    uploader: ProxyId,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
-    sqlx::query!(
-        "INSERT INTO audit_sources (proxy_id, boot, seq, first_at, last_at) VALUES ($1, $2, 0, $3, $3)
-         ON CONFLICT DO NOTHING",
+    let seq = sqlx::query_scalar!(
+        "INSERT INTO audit_sources (proxy_id, boot, seq, first_at, last_at, uploaded_by)
+         VALUES ($1, $2, 0, $4, $4, nullif($3::uuid, $1::uuid))
+         ON CONFLICT (proxy_id, boot) DO UPDATE SET last_at = EXCLUDED.last_at,
+           uploaded_by = coalesce(EXCLUDED.uploaded_by, audit_sources.uploaded_by)
+         RETURNING seq",
         proxy.uuid(),
         boot,
+        uploader.uuid(),
         now.to_offset()
-    )
-    .execute(tx.conn())
-    .await?;
-    let seq = sqlx::query_scalar!(
-        "SELECT seq FROM audit_sources WHERE proxy_id = $1 AND boot = $2 FOR UPDATE",
-        proxy.uuid(),
-        boot
     )
     .fetch_one(tx.conn())
     .await?;
@@ -127,6 +149,62 @@ pub(super) async fn insert_gaps(
         boot,
         &from,
         &to,
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// How many records of this proxy are set aside.
+pub(super) async fn set_aside_by(tx: &mut OperatorTx, proxy: ProxyId) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar!(
+        "SELECT count(*) AS \"count!\" FROM audit_quarantine WHERE proxy_id = $1",
+        proxy.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(count)
+}
+
+/// Keeps what a batch has set aside; returns how much of it was not kept before.
+pub(super) async fn set_aside(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    batch: &Batch,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let reasons: Vec<&str> = batch.set_aside.iter().map(|(fault, _)| fault.reason()).collect();
+    let bodies: Vec<&[u8]> = batch.set_aside.iter().map(|(_, bytes)| &bytes[..]).collect();
+    let digests: Vec<Vec<u8>> = bodies.iter().map(|body| crypto::digest::sha256(body).to_vec()).collect();
+    let done = sqlx::query!(
+        "INSERT INTO audit_quarantine (proxy_id, boot, digest, reason, body, arrived_at)
+         SELECT $1, $2, aside.digest, aside.reason, aside.body, $6
+         FROM UNNEST($3::bytea[], $4::text[], $5::bytea[]) AS aside (digest, reason, body)
+         ON CONFLICT DO NOTHING",
+        proxy.uuid(),
+        &batch.boot,
+        &digests,
+        &reasons as &[&str],
+        &bodies as &[&[u8]],
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Notes how much a proxy has in its spool, as it says.
+pub(super) async fn note_spool(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    bytes: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE proxies SET spool_bytes = $2, spool_at = $3 WHERE id = $1",
+        proxy.uuid(),
+        i64::try_from(bytes).unwrap_or(i64::MAX),
         now.to_offset()
     )
     .execute(tx.conn())

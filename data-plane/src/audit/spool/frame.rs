@@ -161,7 +161,7 @@ pub(super) fn scan(bytes: &[u8]) -> Scan<'_> {
 }
 
 /// The next place from `from` on where a whole frame with a plausible sequence number starts.
-fn resync(bytes: &[u8], from: usize, last: Option<u64>) -> Option<usize> {
+pub(super) fn resync(bytes: &[u8], from: usize, last: Option<u64>) -> Option<usize> {
     let after = last.unwrap_or(0);
     (from..bytes.len().saturating_sub(FRAME - 1)).find(|&at| {
         // The sequence number is looked at first: it rules out nearly every place without a checksum.

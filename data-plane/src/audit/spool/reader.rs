@@ -1,7 +1,8 @@
 //! The uploader's end of the spool.
 
 use std::{
-    fs::File,
+    collections::VecDeque,
+    fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
     sync::Arc,
 };
@@ -51,6 +52,7 @@ struct Source {
     place: Place,
     path: std::path::PathBuf,
     len: u64,
+    first_seq: u64,
     acknowledged: u64,
 }
 
@@ -93,28 +95,39 @@ impl Reader {
     /// The first segment with bytes that were not read.
     fn source(&self) -> Option<Source> {
         let inner = self.spool.inner.lock();
-        let place = |segment: &Segment, offset| Place { boot: segment.boot, number: segment.number, offset };
+        let (segment, offset) = self.ahead(&inner.segments).next()?;
+        Some(Source {
+            place: Place { boot: segment.boot, number: segment.number, offset },
+            path: segment.path.clone(),
+            len: segment.len,
+            first_seq: segment.first_seq,
+            acknowledged: inner.acknowledged.get(&segment.boot).copied().unwrap_or(0),
+        })
+    }
+
+    /// Segments that were not read to their end, each with where to read on.
+    fn ahead<'a>(&self, segments: &'a VecDeque<Segment>) -> impl Iterator<Item = (&'a Segment, u64)> {
         // Segments never move in the list; those before the current one have been read to their end.
-        let from = self.at.and_then(|at| {
-            inner.segments.iter().position(|segment| (segment.boot, segment.number) == (at.boot, at.number))
+        let at = self.at;
+        let from = at.and_then(|at| {
+            segments.iter().position(|segment| (segment.boot, segment.number) == (at.boot, at.number))
         });
-        let mut candidates = inner.segments.iter().enumerate().filter_map(|(index, segment)| {
-            let offset = match (self.at, from) {
+        segments.iter().enumerate().filter_map(move |(index, segment)| {
+            let offset = match (at, from) {
                 (Some(at), Some(from)) if index == from => at.offset,
                 (_, Some(from)) if index < from => return None,
                 // The current one was deleted: all that remain are later, or were never read.
                 (Some(at), None) if at.boot == segment.boot && segment.number < at.number => return None,
                 _ => HEADER as u64,
             };
-            (offset < segment.len).then(|| (place(segment, offset), segment))
-        });
-        let (place, segment) = candidates.next()?;
-        Some(Source {
-            place,
-            path: segment.path.clone(),
-            len: segment.len,
-            acknowledged: inner.acknowledged.get(&segment.boot).copied().unwrap_or(0),
+            (offset < segment.len).then_some((segment, offset))
         })
+    }
+
+    /// Bytes that were not read.
+    pub(crate) fn unread(&self) -> u64 {
+        let inner = self.spool.inner.lock();
+        self.ahead(&inner.segments).map(|(segment, offset)| segment.len - offset).sum()
     }
 
     /// Resolves when there is something to read. Under load that is after every record: whoever uploads gathers for a
@@ -155,20 +168,36 @@ impl Reader {
                 }
                 Next::Short if offset + (buffer.len() as u64) < source.len => break,
                 Next::Short | Next::Damaged => {
-                    // It was whole when it was written or recovered. The rest of the segment is left for the next
-                    // start's recovery; the control plane sees the gap.
-                    metrics::counter!(metric::AUDIT_CORRUPT_SEGMENTS).increment(1);
-                    tracing::error!(
-                        file.path = %source.path.display(),
-                        file.offset = offset + at as u64,
-                        "audit spool: a segment was damaged while the proxy ran; compare it with the disk's error log"
-                    );
-                    return Ok((records, last_seq, source.len));
+                    offset += at as u64;
+                    let known = if last_seq > 0 { last_seq } else { source.first_seq.saturating_sub(1) };
+                    return Ok((records, last_seq, self.step_over(file, source, offset, known)?));
                 }
             }
         }
         offset += at as u64;
         Ok((records, last_seq, offset))
+    }
+
+    /// Where the next whole frame after the damage at `offset` is; the segment's end when there is none. The frame was whole
+    /// when it was written or recovered: the file is kept as it is, under another name, and the control plane sees the gap.
+    fn step_over(
+        &mut self,
+        file: &File,
+        source: &Source,
+        offset: u64,
+        known: u64,
+    ) -> Result<u64, SpoolError> {
+        metrics::counter!(metric::AUDIT_CORRUPT_SEGMENTS).increment(1);
+        let kept = source.path.with_extension("corrupt");
+        let linked = fs::hard_link(&source.path, &kept);
+        tracing::error!(
+            file.path = %kept.display(),
+            file.offset = offset,
+            file.kept = linked.is_ok() || kept.exists(),
+            "audit spool: a segment was damaged while the proxy ran; compare it with the disk's error log"
+        );
+        let rest = self.fill(file, offset, (source.len - offset) as usize)?;
+        Ok(frame::resync(&rest, 1, Some(known)).map_or(source.len, |at| offset + at as u64))
     }
 
     /// `want` bytes of the file from `offset` on. Memory of a batch that has gone out is used again: a batch is large

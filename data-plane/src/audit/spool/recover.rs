@@ -178,6 +178,11 @@ fn set_aside(path: &Path, corrupt: &mut u64) -> io::Result<()> {
     *corrupt += 1;
     let to = path.with_extension("corrupt");
     fs::rename(path, &to)?;
+    // Two names of one file, since it was noticed before: renaming one to the other does nothing.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     tracing::error!(
         file.path = %to.display(),
         "audit spool: a segment is damaged and was set aside; compare it with the disk's own error log"

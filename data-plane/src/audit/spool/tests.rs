@@ -216,6 +216,48 @@ fn a_changed_byte_loses_at_most_its_own_record_and_is_noticed() {
 }
 
 #[test]
+fn damage_while_the_proxy_runs_is_stepped_over_and_kept() {
+    let origin = tempfile::tempdir().unwrap();
+    let spool = open(config(origin.path(), 1));
+    let mut ends = vec![frame::HEADER];
+    for _ in 0..5 {
+        write(&spool, 1);
+        ends.push(spool.inner.lock().segments.back().unwrap().len as usize);
+    }
+    let path = only_segment(origin.path(), 1);
+    let bytes = fs::read(&path).unwrap();
+    for at in ends[1]..ends[3] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, &damaged).unwrap();
+        let hit = if at < ends[2] { 2 } else { 3 };
+        assert_eq!(read_all(&spool), expected(1, (1..=5).filter(|seq| *seq != hit)), "byte {at}");
+        assert_eq!(fs::read(path.with_extension("corrupt")).unwrap(), damaged, "byte {at}");
+    }
+    // What was acknowledged goes, what was damaged stays to be looked at.
+    spool.acknowledge([1; 16], 5);
+    spool.close();
+    assert!(!path.exists() && path.with_extension("corrupt").exists());
+}
+
+#[test]
+fn what_was_not_read_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(Config { segment_bytes: 400, ..config(dir.path(), 1) });
+    let mut reader = spool.reader();
+    assert_eq!(reader.unread(), 0);
+    write(&spool, 20);
+    let all = reader.unread();
+    assert!(all > 1000);
+    reader.next_batch(100).unwrap().unwrap();
+    assert!(reader.unread() < all);
+    while reader.next_batch(100).unwrap().is_some() {}
+    assert_eq!(reader.unread(), 0);
+    reader.rewind();
+    assert_eq!(reader.unread(), all);
+}
+
+#[test]
 fn an_interrupted_repair_is_completed() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(config(dir.path(), 1));
