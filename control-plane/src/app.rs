@@ -9,6 +9,7 @@ use std::{
 use crypto::{ExposeSecret, KekError, KeyFormatError, KeyKind, key};
 use ids::PoolId;
 use limits::{AddressTable, Decision, Rate};
+use redis_link::Link;
 use seams::{Clock, Entropy};
 use tokio::sync::Semaphore;
 
@@ -45,6 +46,8 @@ pub struct Core {
     pub config: Arc<Config>,
     /// Failed authentications by address.
     failures: Arc<AddressTable>,
+    /// The way to Redis; `None` where none is configured.
+    pub redis: Option<Link>,
     /// Looks at proxies' progress that may run at once; see [`crate::publish::convergence`].
     pub looks: Arc<Semaphore>,
 }
@@ -148,12 +151,15 @@ impl ControlPlane {
         let store = Store::open(&config.database_url, config.pools).await?;
         store.ensure_audit_partitions(clock.now()).await?;
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
+        let tasks = Tasks::new();
+        let redis = config.redis.clone().map(|address| start_redis(address, &tasks, &entropy));
         let core = Core {
             store,
             clock,
             entropy,
             secrets,
-            tasks: Tasks::new(),
+            redis,
+            tasks,
             config: Arc::new(config),
             failures,
             looks: Arc::new(Semaphore::new(convergence::LOOKS)),
@@ -204,6 +210,18 @@ async fn bootstrap(core: &Core) -> Result<(), StartError> {
     }
     tx.commit().await?;
     Ok(())
+}
+
+fn start_redis(address: redis_link::Address, tasks: &Tasks, entropy: &Arc<dyn Entropy>) -> Link {
+    let (link, keeper) = Link::new(address, Arc::clone(entropy));
+    let stopping = tasks.stopping();
+    tasks.spawn("redis", async move {
+        tokio::select! {
+            () = keeper.run() => {}
+            () = stopping.cancelled() => {}
+        }
+    });
+    link
 }
 
 async fn housekeeping(core: Core) {

@@ -13,6 +13,8 @@ use crate::db::PoolSizes;
 pub struct Config {
     /// Postgres. A pooler in transaction mode works for everything but LISTEN, whose loss only costs latency.
     pub database_url: SecretString,
+    /// Redis, through which proxies count together; `None` where each counts for itself.
+    pub redis: Option<redis_link::Address>,
     /// Connections per kind of work.
     pub pools: PoolSizes,
     /// REST API. Port 0 picks one.

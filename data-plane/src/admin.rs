@@ -12,7 +12,7 @@ use telemetry::MetricsHandle;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::Shared, drain::Phase};
+use crate::{app::Shared, drain::Phase, redis};
 
 /// Observations wait in buffers until something takes them out; where nobody scrapes, this does.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -105,6 +105,8 @@ impl Health {
             "configuration": if self.shared.ready.is_ready() { "complete" } else { "missing" },
             // Serving goes on without the control plane, so this alone makes nothing unready.
             "control": if *self.connected.borrow() { "connected" } else { "unreachable" },
+            // Nor without Redis: each proxy then admits its share.
+            "redis": redis::state(self.shared.redis.as_ref()),
             "tenants": self.shared.snapshots.load().len(),
         });
         let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

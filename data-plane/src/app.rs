@@ -16,6 +16,7 @@ use std::{
 
 use errors::ErrorCode;
 use ids::{ProxyId, Uuid};
+use redis_link::Link;
 use seams::{Clock, Entropy};
 use tokio::{runtime::Runtime, sync::watch};
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +33,7 @@ use crate::{
     discover,
     drain::{Drain, Phase},
     listener::{self, TlsError},
+    redis,
     refuse::Refusal,
     snapshot::store::Snapshots,
     tasks::Tasks,
@@ -69,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) ready: Readiness,
     pub(crate) trace_calls: bool,
     pub(crate) resolver: Arc<dyn Resolver>,
+    /// `None` where no Redis is configured.
+    pub(crate) redis: Option<Link>,
 }
 
 impl Shared {
@@ -222,6 +226,7 @@ impl Proxy {
         );
         tasks.spawn("watch upstreams", noticing);
 
+        let redis = config.redis.map(|address| redis::start(address, &tasks, &entropy));
         let own_name = sockets.address.to_string();
         let names = config.gateway_hosts.iter().map(String::as_str).chain([own_name.as_str()]);
         let shared = Arc::new(Shared {
@@ -238,6 +243,7 @@ impl Proxy {
             ready: Readiness::default(),
             trace_calls: config.trace_calls,
             resolver,
+            redis,
         });
         tasks.spawn("become ready", become_ready(Arc::clone(&shared), control.clone(), spool));
         let serving = admin::serve(admin, Arc::clone(&shared), control.connected(), metrics);

@@ -23,6 +23,8 @@ pub struct Config {
     pub gateway_hosts: Vec<String>,
     /// How to reach the control plane.
     pub control: crate::control::Config,
+    /// Redis, through which proxies count together; without one each counts for itself.
+    pub redis: Option<redis_link::Address>,
     /// Whether each call gets a span: only of use where spans are exported.
     pub trace_calls: bool,
     /// Bounds.

@@ -228,5 +228,6 @@ pub(crate) fn shared(world: &World, log: &Log) -> Shared {
         ready,
         trace_calls: true,
         resolver: Scripted::new(&[&["127.0.0.1"]]),
+        redis: None,
     }
 }

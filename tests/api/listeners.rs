@@ -19,6 +19,7 @@ async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, StartError> 
     let origin = || "http://127.0.0.1:1".parse().unwrap();
     let mut config = Config {
         database_url: SecretString::from(Servers::of_this_run().new_database().await),
+        redis: None,
         pools: PoolSizes::default(),
         api_listen: any,
         enrol_listen: any,

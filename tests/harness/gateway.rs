@@ -19,6 +19,7 @@ use data_plane::{
     control,
 };
 use portcullis_cli::{rest::Rest, up::demo};
+use redis_link::Address;
 use seams::{Entropy, SystemClock, SystemEntropy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -57,6 +58,7 @@ impl std::fmt::Debug for Gateway {
 struct Settings {
     master_key: Vec<u8>,
     operator_token: SecretString,
+    redis: Option<Address>,
     enrol: SocketAddr,
     streams: SocketAddr,
     api: SocketAddr,
@@ -70,28 +72,36 @@ impl Gateway {
 
     /// A control plane and so many proxies.
     pub async fn with_proxies(count: usize) -> Self {
+        Self::with_redis(count, None).await
+    }
+
+    /// A control plane and so many proxies, which count through a Redis.
+    pub async fn with_redis(count: usize, redis: Option<&str>) -> Self {
         install_tls_provider();
         let entropy: &dyn Entropy = &SystemEntropy;
         let database_url = Servers::of_this_run().new_database().await;
         let master_key = FileKek::generate_file(entropy).to_vec();
         let operator_token = key::mint(key::KeyKind::OperatorToken, entropy).text;
-        Self::on(database_url, master_key, operator_token, count).await
+        let redis = redis.map(|url| Address::parse(url.into(), None).unwrap());
+        Self::on(database_url, master_key, operator_token, redis, count).await
     }
 
     /// Another control plane of the same installation: the same database and master key, no proxies yet.
     pub async fn replica(&self) -> Self {
-        let Settings { master_key, operator_token, .. } = &self.settings;
-        Self::on(self.database_url.clone(), master_key.clone(), operator_token.clone(), 0).await
+        let Settings { master_key, operator_token, redis, .. } = &self.settings;
+        let (master_key, operator_token) = (master_key.clone(), operator_token.clone());
+        Self::on(self.database_url.clone(), master_key, operator_token, redis.clone(), 0).await
     }
 
     async fn on(
         database_url: String,
         master_key: Vec<u8>,
         operator_token: SecretString,
+        redis: Option<Address>,
         count: usize,
     ) -> Self {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let mut settings = Settings { master_key, operator_token, enrol: any, streams: any, api: any };
+        let mut settings = Settings { master_key, operator_token, redis, enrol: any, streams: any, api: any };
         let control = start_control(&settings, &database_url).await;
         (settings.api, settings.enrol, settings.streams) =
             (control.api_addr, control.enrol_addr, control.grpc_addr);
@@ -142,6 +152,7 @@ impl Gateway {
                 join_token,
                 build: "test".to_owned(),
             },
+            redis: self.settings.redis.clone(),
             bounds: Bounds::default(),
             trace_calls: false,
         };
@@ -368,6 +379,7 @@ async fn start_control(settings: &Settings, database_url: &str) -> control_plane
     let origin = |port: u16| -> Url { format!("http://127.0.0.1:{port}").parse().unwrap() };
     let config = ControlConfig {
         database_url: SecretString::from(database_url),
+        redis: settings.redis.clone(),
         pools: PoolSizes::default(),
         api_listen: settings.api,
         enrol_listen: settings.enrol,

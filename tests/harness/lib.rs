@@ -4,6 +4,7 @@ pub mod caller;
 pub mod gateway;
 pub mod member;
 pub mod processes;
+pub mod redis;
 pub mod servers;
 pub mod site;
 pub mod upstream;

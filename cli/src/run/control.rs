@@ -13,7 +13,7 @@ use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{logs::LogOptions, read_secret};
+use super::{logs::LogOptions, read_secret, redis_address};
 
 /// A control-plane replica. Every option can be given in the environment.
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,12 @@ pub struct Options {
     /// Postgres
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: SecretString,
+    /// Redis through which proxies count together; without one each counts for itself
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<SecretString>,
+    /// PEM file with the CA of a Redis reached by rediss://
+    #[arg(long, env = "REDIS_CA_FILE", requires = "redis_url")]
+    redis_ca_file: Option<PathBuf>,
     /// REST API
     #[arg(long, env = "PORTCULLIS_LISTEN", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
@@ -65,6 +71,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let operator_token = options.operator_token_file.as_deref().map(read_secret).transpose()?;
     let config = Config {
         database_url: options.database_url,
+        redis: redis_address(options.redis_url, options.redis_ca_file.as_deref())?,
         pools: PoolSizes::default(),
         api_listen: options.listen,
         enrol_listen: options.enrol_listen,

@@ -8,7 +8,8 @@ pub mod proxy;
 use std::path::Path;
 
 use anyhow::Context as _;
-use secrecy::SecretString;
+use redis_link::Address;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT.
@@ -20,6 +21,13 @@ pub(crate) async fn asked_to_stop() -> std::io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// The Redis that was given. An empty variable is as good as none.
+fn redis_address(url: Option<SecretString>, ca_file: Option<&Path>) -> anyhow::Result<Option<Address>> {
+    let Some(url) = url.filter(|url| !url.expose_secret().is_empty()) else { return Ok(None) };
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    Ok(Some(Address::parse(url, ca_file.map(read).transpose()?)?))
 }
 
 /// A secret from a file, without the line's end.

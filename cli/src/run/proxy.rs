@@ -9,9 +9,10 @@ use data_plane::{
     control,
 };
 use seams::{SystemClock, SystemEntropy};
+use secrecy::SecretString;
 use url::Url;
 
-use super::{logs::LogOptions, read_secret};
+use super::{logs::LogOptions, read_secret, redis_address};
 
 /// A proxy. Every option can be given in the environment.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,12 @@ pub struct Options {
     /// File with a join token; needed until the proxy has an identity
     #[arg(long, env = "PORTCULLIS_JOIN_TOKEN_FILE")]
     join_token_file: Option<PathBuf>,
+    /// Redis through which proxies count together; without one each counts for itself
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<SecretString>,
+    /// PEM file with the CA of a Redis reached by rediss://
+    #[arg(long, env = "REDIS_CA_FILE", requires = "redis_url")]
+    redis_ca_file: Option<PathBuf>,
     #[command(flatten)]
     logs: LogOptions,
 }
@@ -75,6 +82,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             join_token: options.join_token_file.as_deref().map(read_secret).transpose()?,
             build: env!("CARGO_PKG_VERSION").to_owned(),
         },
+        redis: redis_address(options.redis_url, options.redis_ca_file.as_deref())?,
         bounds: Bounds::default(),
         trace_calls: options.logs.traces(),
     };

@@ -53,17 +53,21 @@ impl Plan {
         let redis_url = self.redis(processes)?;
         let operator_token = self.operator_token()?;
         say("Starting the control plane …");
-        self.control(processes, &database_url).await.with_context(|| match self.options.database_url() {
-            None => "start the control plane",
-            // It may have been set up from elsewhere, and what its keys are sealed with is not in it.
-            Some(_) => "start the control plane on the given database (another master key does not open it)",
+        self.control(processes, &database_url, redis_url.as_deref()).await.with_context(|| {
+            match self.options.database_url() {
+                None => "start the control plane",
+                // It may have been set up from elsewhere, and what its keys are sealed with is not in it.
+                Some(_) => {
+                    "start the control plane on the given database (another master key does not open it)"
+                }
+            }
         })?;
         let ca = self.tls.as_ref().map(|tls| tls.ca.as_path());
         let operator = Rest::new(&self.url(self.ports.api()), operator_token.clone(), ca)?;
         if !self.options.no_demo {
             self.demo_server(processes).await?;
         }
-        let proxies = self.proxies(processes, &operator).await?;
+        let proxies = self.proxies(processes, &operator, redis_url.as_deref()).await?;
         let demo =
             if self.options.no_demo {
                 None
@@ -155,7 +159,12 @@ impl Plan {
         Ok(SecretString::from(String::from_utf8(bytes).context("read the operator token")?))
     }
 
-    async fn control(&self, processes: &mut Processes, database_url: &str) -> anyhow::Result<()> {
+    async fn control(
+        &self,
+        processes: &mut Processes,
+        database_url: &str,
+        redis_url: Option<&str>,
+    ) -> anyhow::Result<()> {
         let ports = self.ports;
         let mut arguments = Arguments::of("control");
         arguments.address("--listen", ports.api());
@@ -172,7 +181,10 @@ impl Plan {
             name: "control",
             stop: Stop::Terminate,
             arguments: arguments.0,
-            environment: vec![("DATABASE_URL", database_url.to_owned())],
+            environment: [("DATABASE_URL", database_url.to_owned())]
+                .into_iter()
+                .chain(redis_variable(redis_url))
+                .collect(),
             // Meant for another server than the private one.
             without: if self.options.database_url().is_none() { &["PG"] } else { &[] },
             log: self.places.log("control"),
@@ -189,7 +201,12 @@ impl Plan {
         wait_until(processes, &log, async || tokio::net::TcpStream::connect(address).await.is_ok()).await
     }
 
-    async fn proxies(&self, processes: &mut Processes, operator: &Rest) -> anyhow::Result<Vec<ProxyResult>> {
+    async fn proxies(
+        &self,
+        processes: &mut Processes,
+        operator: &Rest,
+        redis_url: Option<&str>,
+    ) -> anyhow::Result<Vec<ProxyResult>> {
         let count = self.options.proxies;
         say(&if count == 1 {
             "Starting the proxy …".to_owned()
@@ -198,7 +215,7 @@ impl Plan {
         });
         let mut started = Vec::new();
         for index in 0..count {
-            started.push(self.start_proxy(processes, index, operator).await?);
+            started.push(self.start_proxy(processes, index, operator, redis_url).await?);
         }
         let mut proxies = Vec::new();
         for (index, pid) in (0..).zip(started) {
@@ -223,6 +240,7 @@ impl Plan {
         processes: &mut Processes,
         index: u16,
         operator: &Rest,
+        redis_url: Option<&str>,
     ) -> anyhow::Result<u32> {
         let name = format!("proxy-{index}");
         let state = self.places.proxy(index);
@@ -240,7 +258,9 @@ impl Plan {
             arguments.pair("--join-token-file", token);
         }
         let log = self.places.log(&name);
-        Ok(processes.start(child(&name, Stop::TerminateTogether, arguments, &log))?.pid)
+        let environment = redis_variable(redis_url).into_iter().collect();
+        let child = Child { environment, ..child(&name, Stop::TerminateTogether, arguments, &log) };
+        Ok(processes.start(child)?.pid)
     }
 
     async fn wait_ready(&self, processes: &Processes, admin_port: u16, log: &Path) -> anyhow::Result<()> {
@@ -314,6 +334,11 @@ impl Arguments {
             self.pair("--tls-key", &tls.key);
         }
     }
+}
+
+/// The URL may hold a password, so it goes by the environment.
+fn redis_variable(url: Option<&str>) -> Option<(&'static str, String)> {
+    url.map(|url| ("REDIS_URL", url.to_owned()))
 }
 
 fn child<'a>(name: &'a str, stop: Stop, arguments: Arguments, log: &Path) -> Child<'a> {

@@ -23,6 +23,7 @@ fn config(state: &tempfile::TempDir) -> Config {
             join_token: None,
             build: "test".to_owned(),
         },
+        redis: None,
         trace_calls: false,
         bounds: Bounds::default(),
     }

@@ -84,6 +84,10 @@ metrics! {
     CONFIG_AGE "portcullis_config_age_seconds" Gauge Seconds []
         "Time since the control plane was last heard of.";
 
+    // Redis, either plane's side.
+    REDIS_UP "portcullis_redis_up" Gauge Count []
+        "1 while Redis answers in time, else 0. Absent where none is configured.";
+
     // Audit, proxy's side.
     AUDIT_RECORDS "portcullis_audit_records_total" Counter Count []
         "Audit records written to the spool.";

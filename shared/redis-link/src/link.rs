@@ -1,0 +1,142 @@
+//! The shared end of the connection.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnection};
+use seams::Entropy;
+use tokio::sync::{Notify, watch};
+
+use crate::{address::Address, keeper::Keeper};
+
+/// An answer that takes longer does not count (reliability.md §2).
+pub const BUDGET: Duration = Duration::from_millis(20);
+
+/// The way to Redis. Clones share one connection, which lives on the runtime that runs the [`Keeper`]; calls may come from
+/// any runtime that has a timer.
+#[derive(Clone)]
+pub struct Link {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) connection: ArcSwapOption<MultiplexedConnection>,
+    pub(crate) up: watch::Sender<bool>,
+    /// The same for who asks with every call.
+    is_up: AtomicBool,
+    /// Somebody's call failed: the keeper looks at once.
+    pub(crate) trouble: Notify,
+    /// The connection is of no use although it answers, as one to a server that has become a replica.
+    pub(crate) stale: AtomicBool,
+}
+
+/// Why there is no answer that counts.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Redis is known to be away; nothing was sent.
+    #[error("Redis is away")]
+    Away,
+    /// No answer within [`BUDGET`]. The command may still be carried out.
+    #[error("Redis did not answer in time")]
+    Late,
+    /// The connection failed, or Redis answered with an error.
+    #[error("Redis call failed")]
+    Failed(#[source] RedisError),
+}
+
+impl Link {
+    /// A link that is down until its keeper runs.
+    #[must_use]
+    pub fn new(address: Address, entropy: Arc<dyn Entropy>) -> (Self, Keeper) {
+        let inner = Arc::new(Inner {
+            connection: ArcSwapOption::empty(),
+            up: watch::Sender::new(false),
+            is_up: AtomicBool::new(false),
+            trouble: Notify::new(),
+            stale: AtomicBool::new(false),
+        });
+        let link = Self { inner };
+        (link.clone(), Keeper::new(link, address, entropy))
+    }
+
+    /// Whether calls are answered.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.inner.is_up.load(Ordering::Acquire)
+    }
+
+    /// Changes with [`Self::is_up`].
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<bool> {
+        self.inner.up.subscribe()
+    }
+
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CallError> {
+        self.with(async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    /// Does `ask` with the connection, within [`BUDGET`] altogether.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn with<T, F>(&self, ask: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        if !self.is_up() {
+            return Err(CallError::Away);
+        }
+        let Some(connection) = self.inner.connection.load_full() else { return Err(CallError::Away) };
+        match tokio::time::timeout(BUDGET, ask(MultiplexedConnection::clone(&connection))).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                self.failed(&error);
+                Err(CallError::Failed(error))
+            }
+            Err(_late) => {
+                self.went_down();
+                Err(CallError::Late)
+            }
+        }
+    }
+
+    fn failed(&self, error: &RedisError) {
+        let answered = matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
+        let of_no_use = error.code().is_some_and(|code| ["READONLY", "MASTERDOWN", "NOAUTH"].contains(&code));
+        if of_no_use {
+            self.inner.stale.store(true, Ordering::Release);
+        }
+        if of_no_use || !answered {
+            self.went_down();
+        }
+    }
+
+    /// From here on, calls are answered at once with [`CallError::Away`], until the keeper has found Redis well.
+    fn went_down(&self) {
+        self.set_up(false);
+        self.inner.trouble.notify_one();
+    }
+
+    pub(crate) fn set_up(&self, up: bool) {
+        self.inner.is_up.store(up, Ordering::Release);
+        self.inner.up.send_if_modified(|now| std::mem::replace(now, up) != up);
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("up", &self.is_up()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,3 @@
+//! R41 with real Redis: what proxies count together, and what becomes of it when Redis does not do its part.
+
+mod connection;
