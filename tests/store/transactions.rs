@@ -90,6 +90,7 @@ async fn narrow() -> (Running, Rest) {
     let origin = || "http://127.0.0.1:1".parse().unwrap();
     let config = Config {
         database_url: SecretString::from(url),
+        redis: None,
         pools: PoolSizes { app: 1, ops: 1, auth: 1, audit: 1 },
         api_listen: any,
         enrol_listen: any,
