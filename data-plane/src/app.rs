@@ -29,7 +29,7 @@ use crate::{
     },
     checks::{address_limit::Addresses, endpoint::Hosts},
     config::{Bounds, Config, ConfigError},
-    control::{self, Control},
+    control::{self, Control, ServerClock},
     discover,
     drain::{Drain, Phase},
     listener::{self, TlsError},
@@ -170,6 +170,9 @@ impl Proxy {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Running, StartError> {
         config.validate()?;
+        // From here on everything goes by the control plane's time.
+        let server_clock = Arc::new(ServerClock::new(clock));
+        let clock: Arc<dyn Clock> = server_clock.clone();
         let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
         let sockets = listener::bind(config.listen, config.workers)
             .map_err(|error| StartError::Bind(config.listen, error))?;
@@ -213,7 +216,7 @@ impl Proxy {
             snapshots: Arc::clone(&snapshots),
             discoverer: Arc::clone(&discovery) as _,
             tasks: tasks.clone(),
-            clock: Arc::clone(&clock),
+            clock: server_clock,
             entropy: Arc::clone(&entropy),
         });
         let noticing = discover::watch(

@@ -13,6 +13,7 @@
 mod audit;
 mod backoff;
 mod channel;
+mod clock;
 mod commands;
 mod config;
 mod enrol;
@@ -32,6 +33,7 @@ use tonic::transport::Channel;
 use url::Url;
 use wire::v1;
 
+pub(crate) use clock::ServerClock;
 pub use error::ControlError;
 
 use crate::{
@@ -74,7 +76,8 @@ pub(crate) struct Parts {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) discoverer: Arc<dyn Discoverer>,
     pub(crate) tasks: Tasks,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// Set right by what the control plane says.
+    pub(crate) clock: Arc<ServerClock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -116,6 +119,7 @@ pub struct Control {
     identity: watch::Receiver<Option<Enrolled>>,
     ready: watch::Receiver<bool>,
     connected: watch::Receiver<bool>,
+    live_proxies: watch::Receiver<u32>,
     reporter: report::Reporter,
 }
 
@@ -132,6 +136,9 @@ pub(crate) fn start(parts: Parts) -> Control {
     let (channel_sender, channel) = watch::channel(None);
     let (ready_sender, ready) = watch::channel(false);
     let (connected_sender, connected) = watch::channel(false);
+    // Until it is told otherwise a proxy is alone.
+    let (live_sender, live_proxies) = watch::channel(1);
+    let server_clock = clock.clone();
     let shared = Shared { tasks: tasks.clone(), clock, entropy, channel };
     let (reporter, reports) = report::Reporter::new();
 
@@ -147,9 +154,10 @@ pub(crate) fn start(parts: Parts) -> Control {
     tasks.spawn("reports", report::run(shared.clone(), reports));
     let watching = commands::run(shared.clone(), boot, snapshots.clone(), discoverer, reporter.clone());
     tasks.spawn("commands", watching);
-    let driver = config::Driver::new(shared.clone(), boot, build, snapshots, ready_sender, connected_sender);
+    let says = config::Says { ready: ready_sender, connected: connected_sender, live_proxies: live_sender };
+    let driver = config::Driver::new(shared.clone(), server_clock, boot, build, snapshots, says);
     tasks.spawn("configuration", driver.run());
-    Control { shared, identity, ready, connected, reporter }
+    Control { shared, identity, ready, connected, live_proxies, reporter }
 }
 
 impl Control {
@@ -163,6 +171,12 @@ impl Control {
     #[must_use]
     pub fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
+    }
+
+    /// How many proxies of the pool live, this one included, as the control plane last said; 1 before it has.
+    #[must_use]
+    pub fn live_proxies(&self) -> watch::Receiver<u32> {
+        self.live_proxies.clone()
     }
 
     /// `None` until the proxy has joined.

@@ -1,17 +1,21 @@
 //! The driver of a proxy's configuration stream: carries out what `wire::stream::server` says.
 
+mod load;
+mod queries;
+
 use std::{sync::Arc, time::Duration};
 
-use crypto::DataKey;
+use errors::ErrorCode;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use ids::TenantId;
-use tokio::sync::{Semaphore, mpsc};
+use telemetry::metric;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::{
     stream::{
         Context,
-        server::{CloseReason, Input, LoadFailure, Output, QUEUE, Server, Snapshot},
+        server::{CloseReason, Input, Output, QUEUE, Server},
     },
     v1,
 };
@@ -20,16 +24,18 @@ use super::{
     Peer, Peers,
     peer::not_enrolled,
     progress::{Pending, Progress, Run, clock_skew_ms},
-    queries::{self, StoredSnapshot},
 };
 use crate::{
     app::Core,
     db::StoreError,
     publish::hub::{Change, Hub, News, Subscription},
 };
+use load::load;
 
 /// Snapshots read at once by all streams of a replica: a fleet that reconnects must not take all connections.
 const LOADS: usize = 4;
+/// Proxies of a replica that are being given everything at once; another is told when to come back.
+const FULL_SYNCS: usize = 16;
 /// Characters kept of why a proxy refused a snapshot.
 const MAX_DETAIL: usize = 1_000;
 /// Between attempts to write what a proxy said.
@@ -40,6 +46,7 @@ pub(super) struct ConfigService {
     hub: Arc<Hub>,
     peers: Peers,
     loads: Arc<Semaphore>,
+    full_syncs: Arc<Semaphore>,
     control_id: String,
 }
 
@@ -51,6 +58,7 @@ impl ConfigService {
             core,
             hub,
             loads: Arc::new(Semaphore::new(LOADS)),
+            full_syncs: Arc::new(Semaphore::new(FULL_SYNCS)),
             control_id,
         }
     }
@@ -70,6 +78,8 @@ impl v1::config_server::Config for ConfigService {
             news: self.hub.subscribe(peer.pool),
             core: self.core.clone(),
             loads: self.loads.clone(),
+            full_syncs: self.full_syncs.clone(),
+            full_sync: None,
             machine: Server::new(self.control_id.clone(), context(&self.core)),
             peer,
             sender,
@@ -101,6 +111,9 @@ struct Session {
     peer: Peer,
     news: Subscription,
     loads: Arc<Semaphore>,
+    full_syncs: Arc<Semaphore>,
+    /// This proxy's place among those that are given everything.
+    full_sync: Option<OwnedSemaphorePermit>,
     machine: Server,
     sender: mpsc::Sender<Result<v1::ControlMessage, Status>>,
     loading: FuturesUnordered<Loading>,
@@ -111,7 +124,7 @@ struct Session {
 impl Session {
     async fn run(mut self, mut inbound: Streaming<v1::ProxyMessage>) {
         let proxy = self.peer.proxy;
-        metrics::gauge!(telemetry::metric::PROXIES_CONNECTED).increment(1.0);
+        metrics::gauge!(metric::PROXIES_CONNECTED).increment(1.0);
         tracing::info!(portcullis.proxy.id = %proxy, "configuration stream opened");
         let end = self.serve(&mut inbound).await;
         if let End::Told(status) = end {
@@ -121,7 +134,7 @@ impl Session {
             tracing::info!(portcullis.proxy.id = %proxy, "configuration stream closed");
         }
         self.settle().await;
-        metrics::gauge!(telemetry::metric::PROXIES_CONNECTED).decrement(1.0);
+        metrics::gauge!(metric::PROXIES_CONNECTED).decrement(1.0);
     }
 
     async fn serve(&mut self, inbound: &mut Streaming<v1::ProxyMessage>) -> End {
@@ -145,6 +158,7 @@ impl Session {
                     News::Whole(list) => Input::Sources(list),
                     News::One(Change::Current(tenant, version)) => Input::Changed(tenant, version),
                     News::One(Change::Vanished(tenant)) => Input::Vanished(tenant),
+                    News::Live(count) => Input::Live(count),
                 },
                 Some(loaded) = self.loading.next() => loaded,
                 written = written(&mut self.writing) => match self.written(written) {
@@ -165,17 +179,20 @@ impl Session {
         for output in outputs {
             match output {
                 Output::Send(message) => {
+                    count(&message);
                     // The queue holds all that the machine gives out unasked, so a full one is a proxy that does not read.
                     self.sender
                         .try_send(Ok(message))
                         .map_err(|_| End::Told(Status::resource_exhausted("messages are not being read")))?;
                 }
-                Output::Load(tenant) => self.loading.push(Box::pin(load(
-                    self.core.clone(),
-                    self.loads.clone(),
-                    self.peer,
-                    tenant,
-                ))),
+                Output::Load(what) => {
+                    self.loading.push(Box::pin(load(self.core.clone(), self.loads.clone(), self.peer, what)))
+                }
+                Output::FullSync => {
+                    self.full_sync = self.full_syncs.clone().try_acquire_owned().ok();
+                    self.step(Input::FullSync(self.full_sync.is_some()))?;
+                }
+                Output::Synced => self.full_sync = None,
                 Output::Heard => self.pending.heard = true,
                 Output::Claimed(tenant, version) => {
                     self.pending.tenants.insert(tenant, Progress::Claimed(version));
@@ -199,10 +216,26 @@ impl Session {
                     let rejected = Progress::Rejected { rev: version.rev, at_rev, code, detail };
                     self.pending.tenants.insert(tenant, rejected);
                 }
+                Output::Misfit { tenant, version, detail } => {
+                    let detail: String = detail.chars().take(MAX_DETAIL).collect();
+                    self.resync("misfit", tenant, version.rev, &detail);
+                }
+                Output::Repaired(tenant) => self.resync("apart", tenant, 0, "the proxy holds something else"),
                 Output::Close(reason) => return Err(End::Told(closing(reason))),
             }
         }
         Ok(())
+    }
+
+    fn resync(&self, reason: &'static str, tenant: TenantId, rev: u64, detail: &str) {
+        metrics::counter!(metric::CONFIG_RESYNCS, "reason" => reason).increment(1);
+        tracing::warn!(
+            portcullis.proxy.id = %self.peer.proxy,
+            portcullis.tenant.id = %tenant,
+            portcullis.config.rev = rev,
+            detail,
+            "tenant is sent whole again"
+        );
     }
 
     fn begin_writing(&mut self) {
@@ -247,6 +280,15 @@ impl Session {
     }
 }
 
+fn count(message: &v1::ControlMessage) {
+    let kind = match message.body {
+        Some(v1::control_message::Body::Replace(_)) => "whole",
+        Some(v1::control_message::Body::Delta(_)) => "delta",
+        _ => return,
+    };
+    metrics::counter!(metric::CONFIG_SENT, "kind" => kind).increment(1);
+}
+
 async fn written(writing: &mut Option<Writing>) -> (Pending, Result<bool, StoreError>) {
     match writing {
         Some(writing) => writing.await,
@@ -258,46 +300,23 @@ fn closing(reason: CloseReason) -> Status {
     match reason {
         CloseReason::Silent => Status::deadline_exceeded("nothing was heard for a lease"),
         CloseReason::Aged => Status::unavailable("connect again"),
-        CloseReason::SchemaUnsupported => Status::failed_precondition("no snapshot schema in common"),
+        CloseReason::SchemaUnsupported => {
+            let code = ErrorCode::SchemaUnsupported;
+            Status::failed_precondition(format!("{}: no snapshot schema in common", code.slug()))
+        }
+        CloseReason::Busy => Status::unavailable("too many proxies are being given everything; come back"),
         CloseReason::ProtocolViolation => Status::invalid_argument("message out of place"),
     }
 }
 
-async fn load(core: Core, loads: Arc<Semaphore>, peer: Peer, tenant: TenantId) -> Input {
-    let Ok(_permit) = loads.acquire().await else {
-        return Input::NotLoaded(tenant, LoadFailure::Unavailable);
-    };
-    let read = async { queries::snapshot(&mut core.store.operator().await?, tenant, peer.pool).await };
-    let stored = match read.await {
-        Ok(Some(stored)) => stored,
-        // It vanished; the hub will say so.
-        Ok(None) => return Input::NotLoaded(tenant, LoadFailure::Broken),
-        Err(error @ StoreError::Unavailable(_)) => {
-            tracing::warn!(portcullis.tenant.id = %tenant, error.cause = %error, "snapshot cannot be read");
-            return Input::NotLoaded(tenant, LoadFailure::Unavailable);
-        }
-        Err(error) => {
-            tracing::error!(portcullis.tenant.id = %tenant, error.cause = %error, "snapshot cannot be read");
-            return Input::NotLoaded(tenant, LoadFailure::Broken);
-        }
-    };
-    match with_keys(&core, tenant, stored) {
-        Ok(snapshot) => Input::Loaded(tenant, snapshot),
-        Err(error) => {
-            tracing::error!(portcullis.tenant.id = %tenant, error.cause = %error, "tenant's data keys do not open");
-            Input::NotLoaded(tenant, LoadFailure::Broken)
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn with_keys(core: &Core, tenant: TenantId, stored: StoredSnapshot) -> Result<Snapshot, crypto::SealError> {
-    let keys = stored.keys.into_iter().map(|key| {
-        let opened = DataKey::unwrap(core.secrets.kek(), tenant, key.id, &key.wrapped)?;
-        Ok(v1::TenantKey {
-            id: key.id.uuid().as_bytes().to_vec(),
-            material: opened.material.to_vec(),
-            current: key.current,
-        })
-    });
-    Ok(Snapshot { version: stored.version, bytes: stored.body, keys: keys.collect::<Result<_, _>>()? })
+    #[test]
+    fn a_refused_schema_has_its_code() {
+        let status = closing(CloseReason::SchemaUnsupported);
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        assert!(status.message().starts_with("schema_unsupported: "), "{status:?}");
+    }
 }

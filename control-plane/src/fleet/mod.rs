@@ -18,17 +18,33 @@ mod report;
 pub mod server;
 mod tls;
 
+use std::collections::HashMap;
+
+use ids::{PoolId, TenantId};
+use seams::Timestamp;
+use wire::stream::Version;
+
+use crate::db::{Store, StoreError};
 pub use error::FleetError;
 pub(crate) use peer::{Peer, Peers};
 
-/// Where every tenant is served and which revision is current, for the hub.
+/// What every replica looks at again and again.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// Where every tenant is served and which revision is current.
+    pub(crate) revisions: Vec<(TenantId, PoolId, Version)>,
+    /// Live proxies of each pool that has any.
+    pub(crate) live: HashMap<PoolId, u32>,
+}
+
+/// Reads it, for the hub.
 ///
 /// # Errors
-/// [`StoreError`](crate::db::StoreError).
-pub(crate) async fn current_revisions(
-    store: &crate::db::Store,
-) -> Result<Vec<(ids::TenantId, ids::PoolId, wire::stream::Version)>, crate::db::StoreError> {
-    queries::revisions(&mut store.operator().await?).await
+/// [`StoreError`].
+pub(crate) async fn survey(store: &Store, now: Timestamp) -> Result<Survey, StoreError> {
+    let mut tx = store.operator().await?;
+    let revisions = queries::revisions(&mut tx).await?;
+    Ok(Survey { revisions, live: queries::live_proxies(&mut tx, now).await? })
 }
 
 /// Characters kept of what a proxy calls its build.

@@ -1,9 +1,8 @@
-//! SQL of the fleet: the authority, proxies and join tokens, what is served to proxies and what they say.
+//! SQL of the fleet: the authority, proxies and join tokens, which revisions are current and what proxies say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
-use ids::{DataKeyId, Id, PoolId, ProxyId, TenantId, Uuid};
+use ids::{Id, PoolId, ProxyId, TenantId, Uuid};
 use seams::Timestamp;
 use wire::stream::Version;
 
@@ -16,15 +15,15 @@ use crate::db::{AuthTx, OperatorTx, StoreError, Unreadable};
 /// Held while the first authority is made: any number that nothing else uses.
 const AUTHORITY_LOCK: i64 = 0x7063_6361;
 
-fn digest(bytes: &[u8]) -> Result<[u8; 32], Unreadable> {
+pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], Unreadable> {
     bytes.try_into().map_err(|_| Unreadable("digest"))
 }
 
-fn rev(value: i64) -> Result<u64, Unreadable> {
+pub(super) fn rev(value: i64) -> Result<u64, Unreadable> {
     value.try_into().map_err(|_| Unreadable("revision"))
 }
 
-fn stored_rev(value: u64) -> i64 {
+pub(super) fn stored_rev(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -332,51 +331,17 @@ pub(crate) async fn revisions(tx: &mut OperatorTx) -> Result<Vec<(TenantId, Pool
         .collect()
 }
 
-/// A tenant's current snapshot and its wrapped data keys.
-#[derive(Debug)]
-pub(super) struct StoredSnapshot {
-    pub(super) version: Version,
-    pub(super) body: Bytes,
-    pub(super) keys: Vec<WrappedKey>,
-}
-
-#[derive(Debug)]
-pub(super) struct WrappedKey {
-    pub(super) id: DataKeyId,
-    pub(super) wrapped: Vec<u8>,
-    pub(super) current: bool,
-}
-
-/// `None` when the pool has no such tenant, or the tenant has no compiled revision.
-pub(super) async fn snapshot(
+/// Proxies of each pool whose lease has not run out; pools without any are left out.
+pub(crate) async fn live_proxies(
     tx: &mut OperatorTx,
-    tenant: TenantId,
-    pool: PoolId,
-) -> Result<Option<StoredSnapshot>, StoreError> {
-    let row = sqlx::query!(
-        "SELECT snapshots.rev, snapshots.digest, snapshots.body FROM tenants
-         JOIN snapshots ON snapshots.tenant_id = tenants.id AND snapshots.rev = tenants.rev
-         WHERE tenants.id = $1 AND tenants.pool_id = $2",
-        tenant.uuid(),
-        pool.uuid()
-    )
-    .fetch_optional(tx.conn())
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let keys = sqlx::query!(
-        "SELECT id, wrapped, current FROM tenant_data_keys WHERE tenant_id = $1 ORDER BY id",
-        tenant.uuid()
+    now: Timestamp,
+) -> Result<HashMap<PoolId, u32>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT pool_id, count(*) AS "live!" FROM proxies WHERE revoked_at IS NULL AND lease_until > $1 GROUP BY pool_id"#,
+        now.to_offset()
     )
     .fetch_all(tx.conn())
     .await?;
-    let keys = keys.into_iter().map(|key| WrappedKey {
-        id: Id::from_uuid(key.id),
-        wrapped: key.wrapped,
-        current: key.current,
-    });
-    Ok(Some(StoredSnapshot {
-        version: Version { rev: rev(row.rev)?, digest: digest(&row.digest)? },
-        body: row.body.into(),
-        keys: keys.collect(),
-    }))
+    let live = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(rows.into_iter().map(|row| (Id::from_uuid(row.pool_id), live(row.live))).collect())
 }

@@ -1,8 +1,12 @@
 //! Committing a change of a tenant's configuration: compile, store, record, commit, wake.
 
-use telemetry::metric;
+mod queries;
 
-use super::{CompileError, Finding, compile, queries};
+use prost::Message as _;
+use telemetry::metric;
+use wire::snapshot::delta;
+
+use super::{CompileError, Finding, compile, queries as rows};
 use crate::{
     app::Core,
     audit::{Act, act},
@@ -11,6 +15,10 @@ use crate::{
 
 /// Revisions kept of each tenant.
 const KEEP: i64 = 50;
+/// Changes are kept of so many revisions and for so long, whichever is less: a proxy that was away for longer is given the whole
+/// tenant.
+const KEEP_DELTAS: i64 = 1_000;
+const KEEP_DELTAS_FOR: time::Duration = time::Duration::hours(1);
 
 /// A committed revision.
 #[derive(Debug, Clone)]
@@ -43,23 +51,40 @@ pub async fn commit(tx: TenantTx, core: &Core, act: &Act) -> Result<Published, C
     let started = core.clock.monotonic();
     let mut tx = tx;
     let now = core.clock.now();
-    let rev = queries::raise_revision(&mut tx).await?;
-    let rows = queries::load(&mut tx, now).await?;
+    let rev = rows::raise_revision(&mut tx).await?;
+    let rows = rows::load(&mut tx, now).await?;
+    let former = queries::snapshot_at(&mut tx, rev - 1).await?;
     // Compiling a large tenant takes long enough to hold up other requests on this thread.
-    let compiled = tokio::task::spawn_blocking(move || compile(&rows, rev))
-        .await
-        .map_err(|error| StoreError::Bug(Box::new(error)))?
-        .map_err(|error| CommitError::Rejected(about(&act.target, error)))?;
-    queries::store_snapshot(&mut tx, rev, &compiled.bytes, &compiled.digest, now.to_offset()).await?;
-    if let Some(oldest) = i64::try_from(rev).ok().map(|rev| rev - KEEP).filter(|oldest| *oldest > 0) {
-        queries::trim(&mut tx, oldest).await?;
+    let (compiled, changes) = tokio::task::spawn_blocking(move || {
+        let compiled = compile(&rows, rev)?;
+        let changes = former.and_then(|(before, digest)| Some((digest, changes(&before, &compiled.bytes)?)));
+        Ok((compiled, changes))
+    })
+    .await
+    .map_err(|error| StoreError::Bug(Box::new(error)))?
+    .map_err(|error| CommitError::Rejected(about(&act.target, error)))?;
+    rows::store_snapshot(&mut tx, rev, &compiled.bytes, &compiled.digest, now.to_offset()).await?;
+    if let Some((from, changes)) = changes {
+        queries::store_delta(&mut tx, rev, &from, &compiled.digest, &changes, now.to_offset()).await?;
     }
+    let newest = i64::try_from(rev).unwrap_or(i64::MAX);
+    if newest > KEEP {
+        rows::trim(&mut tx, newest - KEEP).await?;
+    }
+    queries::trim_deltas(&mut tx, newest - KEEP_DELTAS, now.to_offset() - KEEP_DELTAS_FOR).await?;
     let mut audit = tx.into_audit_writer().await?;
     act::record(&mut audit, act, act::Place::Revision(rev), &*core.clock, &*core.entropy).await?;
     audit.commit().await?;
     metrics::histogram!(metric::PUBLISH).record(core.clock.monotonic().since(started).as_secs_f64());
     wake(core).await;
     Ok(Published { rev, digest: compiled.digest, findings: compiled.findings })
+}
+
+/// What changed, where it is worth keeping: no less than the whole, or a lot, and proxies are given the whole.
+fn changes(before: &[u8], after: &[u8]) -> Option<Vec<u8>> {
+    let changes = delta::diff(before, after)?;
+    let size = delta::size(&changes);
+    (size < after.len() && size <= delta::MAX_DELTA_BYTES).then(|| changes.encode_to_vec())
 }
 
 /// Faults of the resource that the act is about point into the act's own document, so they name no resource.

@@ -37,6 +37,8 @@ pub enum News {
     Whole(Vec<(TenantId, Version)>),
     /// One change.
     One(Change),
+    /// Live proxies of the pool, at least the one that asks.
+    Live(u32),
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,7 @@ struct State {
 pub struct Hub {
     core: Core,
     state: Mutex<State>,
+    live: watch::Sender<HashMap<PoolId, u32>>,
     polls: watch::Sender<u64>,
     woken: Notify,
 }
@@ -60,8 +63,8 @@ impl Hub {
     /// # Errors
     /// [`StoreError`] if the first reading fails.
     pub async fn start(core: Core) -> Result<Arc<Self>, StoreError> {
-        let (state, polls) = (Mutex::default(), watch::Sender::new(0));
-        let hub = Arc::new(Self { core, state, polls, woken: Notify::new() });
+        let (state, polls, live) = (Mutex::default(), watch::Sender::new(0), watch::Sender::default());
+        let hub = Arc::new(Self { core, state, live, polls, woken: Notify::new() });
         hub.poll().await?;
         hub.core.tasks.spawn("revision listener", hub.clone().listen());
         hub.core.tasks.spawn("revision hub", hub.clone().run());
@@ -72,7 +75,9 @@ impl Hub {
     #[must_use]
     pub fn subscribe(self: &Arc<Self>, pool: PoolId) -> Subscription {
         let (changes, whole) = self.snapshot_of(pool);
-        Subscription { hub: self.clone(), pool, changes, whole: Some(whole) }
+        let mut live = self.live.subscribe();
+        live.mark_changed();
+        Subscription { hub: self.clone(), pool, changes, live, told_live: 0, whole: Some(whole) }
     }
 
     /// Counts polls: what else waits in the database is looked for at the same moments.
@@ -146,8 +151,13 @@ impl Hub {
     }
 
     async fn poll(&self) -> Result<(), StoreError> {
-        let read = fleet::current_revisions(&self.core.store).await?;
-        self.take(read);
+        let read = fleet::survey(&self.core.store, self.core.clock.now()).await?;
+        self.live.send_if_modified(|known| {
+            let changed = *known != read.live;
+            *known = read.live;
+            changed
+        });
+        self.take(read.revisions);
         self.polls.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -183,21 +193,45 @@ pub struct Subscription {
     hub: Arc<Hub>,
     pool: PoolId,
     changes: broadcast::Receiver<Change>,
+    live: watch::Receiver<HashMap<PoolId, u32>>,
+    told_live: u32,
     whole: Option<Vec<(TenantId, Version)>>,
 }
 
 impl Subscription {
-    /// The next news. Dropping the future loses nothing.
+    /// The next news: how many proxies live, then everything, then each change. Dropping the future loses nothing.
     pub async fn next(&mut self) -> News {
-        if let Some(whole) = self.whole.take() {
-            return News::Whole(whole);
+        loop {
+            tokio::select! {
+                biased;
+                // It ends with the hub, which this keeps.
+                Ok(()) = self.live.changed() => {
+                    // Its own lease is perhaps not written yet.
+                    let live = self.live.borrow_and_update().get(&self.pool).copied().unwrap_or(0).max(1);
+                    if std::mem::replace(&mut self.told_live, live) != live {
+                        return News::Live(live);
+                    }
+                }
+                news = changed(&mut self.changes, &mut self.whole) => match news {
+                    Some(news) => return news,
+                    // Too far behind: begin again.
+                    None => {
+                        let (changes, whole) = self.hub.snapshot_of(self.pool);
+                        (self.changes, self.whole) = (changes, Some(whole));
+                    }
+                },
+            }
         }
-        if let Ok(change) = self.changes.recv().await {
-            return News::One(change);
-        }
-        // Too far behind: begin again.
-        let (changes, whole) = self.hub.snapshot_of(self.pool);
-        self.changes = changes;
-        News::Whole(whole)
+    }
+}
+
+/// `None` when changes were missed.
+async fn changed(
+    changes: &mut broadcast::Receiver<Change>,
+    whole: &mut Option<Vec<(TenantId, Version)>>,
+) -> Option<News> {
+    match whole.take() {
+        Some(whole) => Some(News::Whole(whole)),
+        None => changes.recv().await.ok().map(News::One),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use seams::Monotonic;
+use seams::{Clock, Monotonic};
 use telemetry::metric;
 use tokio::{
     sync::{mpsc, watch},
@@ -15,14 +15,17 @@ use wire::{
     MAX_MESSAGE,
     stream::{
         Context,
-        client::{Client, HangupReason, Input, Output, Refused, Ticket},
+        client::{Client, HangupReason, Input, Output, Refused, Ticket, Told},
         server::QUEUE,
     },
     v1::{self, config_client::ConfigClient},
 };
 
-use super::Shared;
-use crate::snapshot::{decode::DecodeError, store::Snapshots};
+use super::{ServerClock, Shared};
+use crate::snapshot::{
+    decode::DecodeError,
+    store::{Applied, Snapshots},
+};
 
 type Opened = (Streaming<v1::ControlMessage>, mpsc::Sender<v1::ProxyMessage>);
 
@@ -30,15 +33,23 @@ type Opened = (Streaming<v1::ControlMessage>, mpsc::Sender<v1::ProxyMessage>);
 #[derive(Debug)]
 enum Change {
     Apply(Ticket, v1::Replace),
+    Amend(Ticket, v1::Delta),
     Remove(Ticket),
+}
+
+/// What the rest of the proxy hears of the stream.
+pub(super) struct Says {
+    pub(super) ready: watch::Sender<bool>,
+    pub(super) connected: watch::Sender<bool>,
+    pub(super) live_proxies: watch::Sender<u32>,
 }
 
 pub(super) struct Driver {
     shared: Shared,
+    server_clock: Arc<ServerClock>,
     machine: Client,
     snapshots: Arc<Snapshots>,
-    ready: watch::Sender<bool>,
-    connected: watch::Sender<bool>,
+    says: Says,
     connecting: Option<BoxFuture<'static, Result<Opened, Status>>>,
     inbound: Option<Streaming<v1::ControlMessage>>,
     outbound: Option<mpsc::Sender<v1::ProxyMessage>>,
@@ -52,19 +63,19 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         shared: Shared,
+        server_clock: Arc<ServerClock>,
         boot: [u8; 16],
         build: String,
         snapshots: Arc<Snapshots>,
-        ready: watch::Sender<bool>,
-        connected: watch::Sender<bool>,
+        says: Says,
     ) -> Self {
         Self {
             machine: Client::new(boot, build, snapshots.versions()),
             heard: shared.clock.monotonic(),
             shared,
+            server_clock,
             snapshots,
-            ready,
-            connected,
+            says,
             connecting: None,
             inbound: None,
             outbound: None,
@@ -106,8 +117,9 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         let mut outputs = Vec::new();
-        let (clock, entropy) = (self.shared.clock.clone(), self.shared.entropy.clone());
-        let context = Context { now: clock.monotonic(), wall: clock.now(), entropy: &*entropy };
+        let (clock, entropy) = (self.server_clock.clone(), self.shared.entropy.clone());
+        // What is told to the control plane is the machine's own time: that is how it sees which clock is wrong.
+        let context = Context { now: clock.monotonic(), wall: clock.own().now(), entropy: &*entropy };
         self.machine.handle(context, input, &mut outputs);
         let mut overrun = false;
         for output in outputs {
@@ -118,10 +130,12 @@ impl Driver {
                         self.outbound.as_ref().is_some_and(|outbound| outbound.try_send(message).is_err());
                 }
                 Output::Apply(ticket, replace) => self.changes.push_back(Change::Apply(ticket, replace)),
+                Output::Amend(ticket, delta) => self.changes.push_back(Change::Amend(ticket, delta)),
                 Output::Remove(ticket) => self.changes.push_back(Change::Remove(ticket)),
+                Output::Told(told) => self.told(&told),
                 Output::Ready => {
                     tracing::info!(tenants = self.snapshots.load().len(), "whole configuration applied");
-                    self.ready.send_replace(true);
+                    self.says.ready.send_replace(true);
                 }
                 Output::Hangup(reason) => self.hang_up(reason),
             }
@@ -138,10 +152,17 @@ impl Driver {
         if connected {
             self.failing = false;
         }
-        self.connected.send_if_modified(|current| std::mem::replace(current, connected) != connected);
+        self.says.connected.send_if_modified(|current| std::mem::replace(current, connected) != connected);
         metrics::gauge!(metric::CONTROL_CONNECTED).set(if connected { 1.0 } else { 0.0 });
         let age = self.shared.clock.monotonic().since(self.heard);
         metrics::gauge!(metric::CONFIG_AGE).set(age.as_secs_f64());
+    }
+
+    fn told(&self, told: &Told) {
+        self.server_clock.learn(told);
+        if let Some(live) = told.live_proxies {
+            self.says.live_proxies.send_if_modified(|current| std::mem::replace(current, live) != live);
+        }
     }
 
     fn connect(&mut self) {
@@ -161,6 +182,7 @@ impl Driver {
         (self.connecting, self.inbound, self.outbound) = (None, None, None);
         match reason {
             HangupReason::IdentityRenewed => tracing::debug!("connecting anew with the new certificate"),
+            HangupReason::Busy => tracing::info!("control plane has no place for one more; coming back"),
             HangupReason::Silent => tracing::warn!("control plane is silent; connecting anew"),
             HangupReason::ProtocolViolation => tracing::error!("control plane sent a message out of place"),
             HangupReason::Lost => {}
@@ -214,17 +236,10 @@ impl Driver {
                 Input::Removed(ticket)
             }
             Change::Apply(ticket, replace) => {
-                let started = clock.monotonic();
-                let applied = snapshots.apply(&replace);
-                metrics::histogram!(metric::SNAPSHOT_APPLY)
-                    .record(clock.monotonic().since(started).as_secs_f64());
-                match applied {
-                    Ok(applied) => {
-                        metrics::counter!(metric::SNAPSHOTS_APPLIED, "result" => "applied").increment(1);
-                        Input::Applied(ticket, applied.version)
-                    }
-                    Err(error) => refused(ticket, replace.rev, &error),
-                }
+                answer(ticket, replace.rev, timed(&*clock, || snapshots.apply(&replace)))
+            }
+            Change::Amend(ticket, delta) => {
+                answer(ticket, delta.rev, timed(&*clock, || snapshots.amend(&delta)))
             }
         }));
     }
@@ -239,17 +254,38 @@ impl Driver {
     }
 }
 
-fn refused(ticket: Ticket, rev: u64, error: &DecodeError) -> Input {
-    let code = error.code();
-    metrics::counter!(metric::SNAPSHOTS_APPLIED, "result" => code.slug()).increment(1);
-    tracing::error!(
-        portcullis.tenant.id = %ticket.tenant,
-        portcullis.config.rev = rev,
-        error.code = code.slug(),
-        detail = %error,
-        "snapshot refused; the former one stays"
-    );
-    Input::Rejected(ticket, Refused { code, detail: error.to_string() })
+fn timed<T>(clock: &dyn Clock, apply: impl FnOnce() -> T) -> T {
+    let started = clock.monotonic();
+    let applied = apply();
+    metrics::histogram!(metric::SNAPSHOT_APPLY).record(clock.monotonic().since(started).as_secs_f64());
+    applied
+}
+
+fn answer(ticket: Ticket, rev: u64, applied: Result<Applied, DecodeError>) -> Input {
+    let result = applied.as_ref().map_or_else(|error| error.code().slug(), |_| "applied");
+    metrics::counter!(metric::SNAPSHOTS_APPLIED, "result" => result).increment(1);
+    match applied {
+        Ok(applied) => Input::Applied(ticket, applied.version),
+        Err(DecodeError::Misfit(misfit)) => {
+            tracing::warn!(
+                portcullis.tenant.id = %ticket.tenant,
+                portcullis.config.rev = rev,
+                detail = %misfit,
+                "changes do not fit; asking for the whole tenant"
+            );
+            Input::Misfit(ticket, misfit.to_string())
+        }
+        Err(error) => {
+            tracing::error!(
+                portcullis.tenant.id = %ticket.tenant,
+                portcullis.config.rev = rev,
+                error.code = error.code().slug(),
+                detail = %error,
+                "snapshot refused; the former one stays"
+            );
+            Input::Rejected(ticket, Refused { code: error.code(), detail: error.to_string() })
+        }
+    }
 }
 
 /// Resolves when there is something and it is done.

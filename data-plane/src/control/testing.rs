@@ -34,7 +34,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server as TonicServ
 use wire::{
     stream::{
         Context, Version,
-        server::{Input, Output, QUEUE, Server, Snapshot},
+        server::{Delta, Input, Load, Output, QUEUE, Server, Snapshot},
     },
     v1,
 };
@@ -48,6 +48,7 @@ type Stored = BTreeMap<TenantId, v1::Replace>;
 pub(super) enum Said {
     Applied(TenantId, Option<u64>),
     Rejected(TenantId, u64, u64, &'static str),
+    Misfit(TenantId, u64),
     Reported(Vec<u8>, String),
 }
 
@@ -65,6 +66,10 @@ pub(super) struct Inner {
     pub(super) asked_to_enrol: AtomicUsize,
     pub(super) streams: AtomicUsize,
     pub(super) stored: watch::Sender<Stored>,
+    /// How often changes were sent and not a whole tenant.
+    pub(super) deltas: AtomicUsize,
+    /// Everything that was ever stored.
+    history: Mutex<Vec<v1::Replace>>,
     pub(super) commands: Mutex<Vec<v1::Command>>,
     pub(super) audit: Mutex<Vec<v1::AuditBatch>>,
     /// Streams of commands, kept open.
@@ -92,6 +97,8 @@ impl ControlPlane {
             asked_to_enrol: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             stored: watch::Sender::new(Stored::new()),
+            deltas: AtomicUsize::new(0),
+            history: Mutex::default(),
             commands: Mutex::default(),
             audit: Mutex::default(),
             watching: Mutex::default(),
@@ -126,6 +133,7 @@ impl ControlPlane {
 
     pub(super) fn store(&self, replace: v1::Replace) {
         let tenant = TenantId::from_uuid(ids::Uuid::from_slice(&replace.tenant_id).expect("an id"));
+        self.inner.history.lock().push(replace.clone());
         self.inner.stored.send_modify(|stored| {
             stored.insert(tenant, replace);
         });
@@ -138,6 +146,24 @@ impl ControlPlane {
 }
 
 impl Inner {
+    fn load(&self, Load { tenant, from, .. }: Load) -> Input {
+        let replace = self.stored.borrow()[&tenant].clone();
+        let (version, keys) = (version(&replace), replace.keys);
+        let history = self.history.lock();
+        let former = history.iter().find(|former| Some(self::version(former)) == from);
+        let delta = former.zip(from).and_then(|(former, from)| {
+            let changes = wire::snapshot::delta::diff(&former.snapshot, &replace.snapshot)?;
+            Some(Delta { from, version, changes, keys: keys.clone() })
+        });
+        delta.map_or_else(
+            || Input::Loaded(tenant, Snapshot { version, bytes: replace.snapshot, keys }),
+            |delta| {
+                self.deltas.fetch_add(1, Ordering::SeqCst);
+                Input::LoadedDelta(tenant, delta)
+            },
+        )
+    }
+
     fn server_config(&self, mutual: bool) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![wire::CONTROL_NAME.to_owned()]).expect("a name");
@@ -264,7 +290,7 @@ async fn drive(
     let context = || Context { now: SystemClock.monotonic(), wall: SystemClock.now(), entropy: &entropy };
     let mut machine = Server::new("in memory".to_owned(), context());
     let mut changes = inner.stored.subscribe();
-    let mut inputs = vec![Input::Sources(list(&changes.borrow_and_update()))];
+    let mut inputs = vec![Input::Live(7), Input::Sources(list(&changes.borrow_and_update()))];
     loop {
         let mut outputs = Vec::new();
         for input in inputs.drain(..) {
@@ -277,19 +303,18 @@ async fn drive(
                         return;
                     }
                 }
-                Output::Load(tenant) => {
-                    let replace = inner.stored.borrow()[&tenant].clone();
-                    let snapshot =
-                        Snapshot { version: version(&replace), bytes: replace.snapshot, keys: replace.keys };
-                    inputs.push(Input::Loaded(tenant, snapshot));
-                }
+                Output::Load(load) => inputs.push(inner.load(load)),
                 Output::Applied(tenant, version) => {
                     let _unheard = inner.said.send(Said::Applied(tenant, version.map(|version| version.rev)));
                 }
                 Output::Rejected { tenant, version, at_rev, code, .. } => {
                     let _unheard = inner.said.send(Said::Rejected(tenant, version.rev, at_rev, code.slug()));
                 }
-                Output::Heard | Output::Claimed(..) => {}
+                Output::FullSync => inputs.push(Input::FullSync(true)),
+                Output::Misfit { tenant, version, .. } => {
+                    let _unheard = inner.said.send(Said::Misfit(tenant, version.rev));
+                }
+                Output::Heard | Output::Claimed(..) | Output::Synced | Output::Repaired(_) => {}
                 Output::Close(_) => return,
             }
         }

@@ -13,12 +13,13 @@ use tokio::runtime::Handle;
 use wire::v1::{self, resource::Body};
 
 use super::{
-    Config, Control, ControlError, Discoverer, Parts, enrol,
+    Config, Control, ControlError, Discoverer, Parts, ServerClock, enrol,
     identity::Identity,
     testing::{ControlPlane, Said},
 };
 use crate::{
     snapshot::{
+        base::{Bases as _, InMemory},
         index::{TenantIndex, UpstreamIndex},
         samples::Sample,
         store::Snapshots,
@@ -63,13 +64,15 @@ fn config(plane: &ControlPlane, join_token: Option<SecretString>) -> Config {
 struct Proxy {
     control: Control,
     snapshots: Arc<Snapshots>,
+    bases: Arc<InMemory>,
     tasks: Tasks,
 }
 
 fn start(config: Config, state_dir: &Path) -> Proxy {
-    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
-        (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let snapshots = Arc::new(Snapshots::new(clock.clone()));
+    let clock = Arc::new(ServerClock::new(Arc::new(SystemClock)));
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let bases = Arc::new(InMemory::default());
+    let snapshots = Arc::new(Snapshots::with_bases(clock.clone(), bases.clone()));
     let tasks = Tasks::new(Handle::current());
     let control = super::start(Parts {
         config,
@@ -81,7 +84,7 @@ fn start(config: Config, state_dir: &Path) -> Proxy {
         clock,
         entropy,
     });
-    Proxy { control, snapshots, tasks }
+    Proxy { control, snapshots, bases, tasks }
 }
 
 async fn until_ready(proxy: &Proxy) {
@@ -112,6 +115,7 @@ async fn joins_applies_acknowledges_refuses_and_removes() {
     sample.snapshot.rev = 2;
     plane.store(sample.replace());
     assert_eq!(plane.next().await, Said::Applied(sample.tenant, Some(2)));
+    assert_eq!(plane.inner.deltas.load(Ordering::SeqCst), 1, "as what changed since revision 1");
 
     // A field of a newer schema: refused whole, and what was there goes on.
     sample.snapshot.rev = 3;
@@ -136,6 +140,62 @@ async fn joins_applies_acknowledges_refuses_and_removes() {
     });
     assert_eq!(plane.next().await, Said::Applied(sample.tenant, None));
     assert_eq!(proxy.snapshots.load().len(), 1);
+    assert!(proxy.tasks.shutdown(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_fit_is_followed_by_the_whole_tenant() {
+    let plane = ControlPlane::start(HOUR).await;
+    let state = tempfile::tempdir().expect("a directory");
+    let mut sample = Sample::new(1);
+    plane.store(sample.replace());
+    let proxy = start(config(&plane, Some(plane.token())), state.path());
+    until_ready(&proxy).await;
+    assert_eq!(plane.next().await, Said::Applied(sample.tenant, Some(1)));
+    // Somebody has damaged what the proxy keeps to put changes onto.
+    proxy.bases.remove(sample.tenant);
+    sample.snapshot.rev = 2;
+    plane.store(sample.replace());
+    assert_eq!(plane.next().await, Said::Misfit(sample.tenant, 2));
+    assert_eq!(plane.next().await, Said::Applied(sample.tenant, Some(2)));
+    sample.snapshot.rev = 3;
+    plane.store(sample.replace());
+    assert_eq!(plane.next().await, Said::Applied(sample.tenant, Some(3)));
+    assert_eq!(plane.inner.deltas.load(Ordering::SeqCst), 2);
+    assert!(proxy.tasks.shutdown(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_many_parts_is_applied_whole() {
+    let plane = ControlPlane::start(HOUR).await;
+    let state = tempfile::tempdir().expect("a directory");
+    let mut sample = Sample::new(1);
+    for n in 0..12_u8 {
+        let id = ids::GrantId::from_parts(3, [n; 10]).to_string();
+        let text = format!("permit(principal, action, resource);//{}", "x".repeat(120_000));
+        let body = Some(Body::Policy(v1::Policy { id: id.clone(), text }));
+        sample.snapshot.resources.push(v1::Resource { id, body });
+    }
+    sample.snapshot.resources.sort_by(|a, b| a.id.cmp(&b.id));
+    assert!(sample.replace().snapshot.len() > wire::stream::CHUNK);
+    plane.store(sample.replace());
+    let proxy = start(config(&plane, Some(plane.token())), state.path());
+    until_ready(&proxy).await;
+    assert_eq!(plane.next().await, Said::Applied(sample.tenant, Some(1)));
+    assert_eq!(proxy.snapshots.versions()[&sample.tenant].digest[..], sample.replace().digest[..]);
+    assert!(proxy.tasks.shutdown(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn live_proxies_are_heard_of() {
+    let plane = ControlPlane::start(HOUR).await;
+    let state = tempfile::tempdir().expect("a directory");
+    let proxy = start(config(&plane, None), state.path());
+    assert_eq!(*proxy.control.live_proxies().borrow(), 1, "alone until it is told otherwise");
+    assert!(proxy.tasks.shutdown(Duration::from_secs(5)).await);
+    let proxy = start(config(&plane, Some(plane.token())), state.path());
+    until_ready(&proxy).await;
+    assert_eq!(*proxy.control.live_proxies().borrow(), 7);
     assert!(proxy.tasks.shutdown(Duration::from_secs(5)).await);
 }
 

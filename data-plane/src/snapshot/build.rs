@@ -15,6 +15,7 @@ use wire::v1::{self, LimitSubject, resource::Body};
 
 use super::{
     decode::DecodeError,
+    definitions::Definitions,
     index::{
         AttachmentIndex, Buckets, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex,
         PROTOCOL_FACTOR, REFUSALS_RECORDED, SubjectLimit, TenantIndex, TenantKeys, ToolIndex, UpstreamIndex,
@@ -74,6 +75,7 @@ pub(super) fn build(
     digest: [u8; 32],
     keys: &[v1::TenantKey],
     previous: Option<&TenantIndex>,
+    definitions: &mut Definitions,
     now: Monotonic,
 ) -> Result<TenantIndex, DecodeError> {
     let rev = snapshot.rev;
@@ -83,7 +85,7 @@ pub(super) fn build(
     let limits = Limits::new(&parts.limits, previous, now)?;
     let clients = clients(parts.clients, &limits)?;
     let api_keys = api_keys(parts.keys, &clients)?;
-    let mut tools = tools(parts.tools, &policies, &limits)?;
+    let mut tools = tools(parts.tools, &policies, &limits, definitions)?;
     let mut upstreams = Map::default();
     for (id, upstream) in parts.upstreams {
         let index = self::upstream(&At(&id), tenant, upstream, &crypto, &mut tools)?;
@@ -206,6 +208,7 @@ fn tools(
     tools: Vec<(String, v1::Tool)>,
     policies: &policy::PolicyIndex,
     limits: &Limits<'_>,
+    definitions: &mut Definitions,
 ) -> Result<Catalogue, DecodeError> {
     let mut out = Catalogue::default();
     for (resource, tool) in tools {
@@ -220,7 +223,7 @@ fn tools(
             state,
             class,
             digest,
-            definition: tool.definition,
+            definition: definitions.share(&tool.definition),
             slices: slices(&at, tool.slices, policies)?,
             cost: tool.cost.max(1),
             labels: boxed(&tool.labels),

@@ -3,7 +3,7 @@
 use errors::ErrorCode;
 use ids::{TenantId, Uuid};
 use wire::{
-    snapshot::{Invalid, decode_exact, digest},
+    snapshot::{Invalid, decode_exact, delta::Misfit, digest},
     v1,
 };
 
@@ -33,6 +33,9 @@ pub enum DecodeError {
     /// Another tenant has this name in URLs.
     #[error("tenant: slug is another tenant's")]
     SlugTaken,
+    /// Changes cannot be put onto what is enforced; the whole tenant helps.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// Applying panicked.
     #[error("applying panicked")]
     Panicked,
@@ -44,7 +47,7 @@ impl DecodeError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Snapshot(invalid) => invalid.code,
-            Self::Digest => ErrorCode::SnapshotDigestMismatch,
+            Self::Digest | Self::Misfit(_) => ErrorCode::SnapshotDigestMismatch,
             Self::Envelope(_) | Self::Keys(_) | Self::Index { .. } | Self::SlugTaken => {
                 ErrorCode::SnapshotInvalid
             }

@@ -177,6 +177,7 @@ impl Sample {
             digest: wire::snapshot::digest(&self.snapshot).to_vec(),
             snapshot: wire::snapshot::encode(&self.snapshot).into(),
             keys: self.keys(),
+            chunks: 0,
         }
     }
 }

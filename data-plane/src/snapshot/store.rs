@@ -7,15 +7,21 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use ids::TenantId;
+use ids::{TenantId, Uuid};
 use parking_lot::Mutex;
 use seams::Clock;
 use tokio::sync::watch;
-use wire::{stream::Version, v1};
+use wire::{
+    snapshot::delta::{self, Misfit},
+    stream::Version,
+    v1,
+};
 
 use super::{
+    base::{Bases, InMemory},
     build::build,
     decode::{DecodeError, decode},
+    definitions::Definitions,
     index::{EndpointIndex, Map, TenantIndex},
 };
 
@@ -121,18 +127,26 @@ pub struct Applied {
 pub struct Snapshots {
     fleet: Arc<ArcSwap<Fleet>>,
     /// Held while a change is made: there is one source of changes, so nobody waits long.
-    writing: Mutex<()>,
+    writing: Mutex<Definitions>,
+    bases: Arc<dyn Bases>,
     changes: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
 }
 
 impl Snapshots {
-    /// No tenants yet.
+    /// No tenants yet, and their bytes kept in memory.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::with_bases(clock, Arc::<InMemory>::default())
+    }
+
+    /// No tenants yet.
+    #[must_use]
+    pub fn with_bases(clock: Arc<dyn Clock>, bases: Arc<dyn Bases>) -> Self {
         Self {
             fleet: Arc::new(ArcSwap::from_pointee(Fleet::new())),
-            writing: Mutex::new(()),
+            writing: Mutex::default(),
+            bases,
             changes: watch::Sender::new(0),
             clock,
         }
@@ -168,16 +182,58 @@ impl Snapshots {
     /// # Errors
     /// Why it was refused; its code and text go into the `Nack`.
     pub fn apply(&self, replace: &v1::Replace) -> Result<Applied, DecodeError> {
-        let _writing = self.writing.lock();
-        catch_unwind(AssertUnwindSafe(|| self.replace(replace))).unwrap_or(Err(DecodeError::Panicked))
+        let mut definitions = self.writing.lock();
+        let apply = || self.replace(replace, &mut definitions);
+        let applied = catch_unwind(AssertUnwindSafe(apply)).unwrap_or(Err(DecodeError::Panicked))?;
+        self.keep(applied.tenant, replace);
+        Ok(applied)
     }
 
-    fn replace(&self, replace: &v1::Replace) -> Result<Applied, DecodeError> {
+    /// Puts changes onto what is enforced of one tenant, and goes on as [`apply`](Self::apply) does with what comes out.
+    ///
+    /// # Errors
+    /// [`DecodeError::Misfit`] when they lead from something else, or to something else than they say: the whole tenant is to
+    /// be asked for. Any other as with [`apply`](Self::apply).
+    pub fn amend(&self, change: &v1::Delta) -> Result<Applied, DecodeError> {
+        let mut definitions = self.writing.lock();
+        let amend = || {
+            let whole = delta::amend(&self.base(change)?, change)?;
+            let applied = self.replace(&whole, &mut definitions)?;
+            Ok((applied, whole))
+        };
+        let (applied, whole) = catch_unwind(AssertUnwindSafe(amend)).unwrap_or(Err(DecodeError::Panicked))?;
+        self.keep(applied.tenant, &whole);
+        Ok(applied)
+    }
+
+    fn base(&self, change: &v1::Delta) -> Result<v1::Replace, DecodeError> {
+        let tenant = Uuid::from_slice(&change.tenant_id).map_err(|_| DecodeError::Envelope("tenant_id"))?;
+        let tenant = TenantId::from_uuid(tenant);
+        let fleet = self.load();
+        let enforced = fleet.tenant(tenant);
+        if enforced
+            .is_none_or(|index| index.rev != change.from_rev || index.digest[..] != change.from_digest[..])
+        {
+            return Err(Misfit::Revision.into());
+        }
+        self.bases.get(tenant).ok_or(DecodeError::Misfit(Misfit::Missing))
+    }
+
+    /// It is enforced already, so nothing that goes wrong here may be answered with a refusal.
+    fn keep(&self, tenant: TenantId, replace: &v1::Replace) {
+        let keep = || self.bases.put(tenant, replace);
+        if catch_unwind(AssertUnwindSafe(keep)).is_err() {
+            tracing::error!(portcullis.tenant.id = %tenant, "what is enforced was not kept");
+        }
+    }
+
+    fn replace(&self, replace: &v1::Replace, definitions: &mut Definitions) -> Result<Applied, DecodeError> {
         let (tenant, snapshot) = decode(replace)?;
         let digest = replace.digest.as_slice().try_into().map_err(|_| DecodeError::Digest)?;
         let current = self.load();
         let previous = current.tenant(tenant).map(AsRef::as_ref);
-        let index = build(tenant, snapshot, digest, &replace.keys, previous, self.clock.monotonic())?;
+        let now = self.clock.monotonic();
+        let index = build(tenant, snapshot, digest, &replace.keys, previous, definitions, now)?;
         let version = Version { rev: index.rev, digest };
         let mut next = Fleet::clone(&current);
         next.insert(index)?;
@@ -191,6 +247,7 @@ impl Snapshots {
         let mut next = Fleet::clone(&self.load());
         next.remove(tenant);
         self.swap(next);
+        self.bases.remove(tenant);
     }
 
     fn swap(&self, next: Fleet) {

@@ -1,3 +1,5 @@
+mod delta;
+
 use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;

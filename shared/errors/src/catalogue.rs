@@ -229,6 +229,8 @@ catalogue! {
         "Applying the snapshot failed unexpectedly" "Report the proxy's log to support.";
     JoinTokenRefused "join_token_refused" 3005 401 Caller false Warn
         "Join token not accepted" "Ask an operator for a new join token.";
+    SchemaUnsupported "schema_unsupported" 3006 400 Platform false Error
+        "No snapshot schema in common" "Upgrade the older of proxy and control plane.";
 }
 
 impl ErrorCode {

@@ -83,6 +83,8 @@ metrics! {
         "1 while the configuration stream to the control plane is up, else 0.";
     CONFIG_AGE "portcullis_config_age_seconds" Gauge Seconds []
         "Time since the control plane was last heard of.";
+    CLOCK_SKEW "portcullis_clock_skew_seconds" Gauge Seconds []
+        "How far the control plane's clock is ahead of this machine's; beyond 2 s either way is an alarm.";
 
     // Redis, either plane's side.
     REDIS_UP "portcullis_redis_up" Gauge Count []
@@ -108,6 +110,10 @@ metrics! {
         "Time to compile and commit one configuration change.";
     PROXIES_CONNECTED "portcullis_proxies_connected" Gauge Count []
         "Proxies with an open configuration stream to this replica.";
+    CONFIG_SENT "portcullis_config_sent_total" Counter Count ["kind"]
+        "Revisions sent to proxies: `whole`, or `delta`, as what changed since the one they held.";
+    CONFIG_RESYNCS "portcullis_config_resyncs_total" Counter Count ["reason"]
+        "Tenants sent whole again: `misfit`, changes did not fit what a proxy held; `apart`, it held something else than was known.";
     AUDIT_INGESTED "portcullis_audit_ingested_total" Counter Count []
         "Audit records stored.";
     AUDIT_GAPS "portcullis_audit_gaps_total" Counter Count []

@@ -20,6 +20,36 @@ impl fmt::Debug for v1::Replace {
     }
 }
 
+impl fmt::Debug for v1::Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("nonce", &self.nonce)
+            .field("index", &self.index)
+            .field("bytes", &self.bytes.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::Delta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delta")
+            .field("nonce", &self.nonce)
+            .field("from_rev", &self.from_rev)
+            .field("rev", &self.rev)
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for v1::Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes")
+            .field("upserts", &self.upserts.len())
+            .field("tombstones", &self.tombstones.len())
+            .finish()
+    }
+}
+
 impl fmt::Debug for v1::EnrolRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EnrolRequest").field("build", &self.build).finish_non_exhaustive()

@@ -7,6 +7,7 @@
 mod body;
 mod bounds;
 mod check;
+pub mod delta;
 
 use aws_lc_rs::digest::{Context, SHA256, digest as sha};
 use bytes::Bytes;
@@ -82,13 +83,23 @@ pub fn decode_exact(bytes: &Bytes) -> Result<TenantSnapshot, Invalid> {
 pub fn digest(snapshot: &TenantSnapshot) -> [u8; 32] {
     let mut resources: Vec<_> = snapshot.resources.iter().collect();
     resources.sort_by(|a, b| a.id.cmp(&b.id));
+    let resources = resources.into_iter().map(|resource| (resource.id.as_str(), resource.encode_to_vec()));
+    digest_of(snapshot.schema, &snapshot.tenant_id, resources)
+}
+
+/// Of resources in the order of their ids.
+fn digest_of<'a, B: AsRef<[u8]>>(
+    schema: u32,
+    tenant: &[u8],
+    resources: impl IntoIterator<Item = (&'a str, B)>,
+) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);
     hash.update(b"portcullis snapshot digest v1\0");
-    hash.update(&snapshot.schema.to_be_bytes());
-    update_with_length(&mut hash, &snapshot.tenant_id);
-    for resource in resources {
-        update_with_length(&mut hash, resource.id.as_bytes());
-        hash.update(sha(&SHA256, &resource.encode_to_vec()).as_ref());
+    hash.update(&schema.to_be_bytes());
+    update_with_length(&mut hash, tenant);
+    for (id, bytes) in resources {
+        update_with_length(&mut hash, id.as_bytes());
+        hash.update(sha(&SHA256, bytes.as_ref()).as_ref());
     }
     let mut out = [0; 32];
     out.copy_from_slice(hash.finish().as_ref());

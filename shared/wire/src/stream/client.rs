@@ -1,12 +1,20 @@
 //! The proxy's end of its configuration stream, over all the connections of the process's life.
 
-use std::{collections::BTreeMap, time::Duration};
+mod answers;
+mod events;
+mod parts;
+
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use errors::ErrorCode;
 use ids::TenantId;
-use seams::Monotonic;
+use seams::{Monotonic, Timestamp};
 
-use super::{BEAT, Context, LEASE_TTL, SCHEMA, Version, later, tenant_id, version};
+use answers::{have, need};
+pub use events::{HangupReason, Input, Output, Refused, Ticket, Told};
+use parts::Parts;
+
+use super::{BEAT, Buckets, Context, LEASE_TTL, PROTOCOL, SCHEMAS, Version, later, tenant_id, version};
 use crate::v1::{self, control_message, proxy_message};
 
 /// Waits between attempts to connect are uniform in `0..=min(LONGEST, FIRST * 2^n)`.
@@ -15,76 +23,6 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// A connection that has lasted this long since `Welcome` starts the waits anew.
 const HEALTHY: Duration = Duration::from_secs(60);
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input {
-    /// The stream asked for by [`Output::Connect`] is open.
-    Connected,
-    /// The stream could not be opened, or has ended.
-    Disconnected,
-    /// The control plane sent this.
-    Received(v1::ControlMessage),
-    /// Answer to [`Output::Apply`].
-    Applied(Ticket, Version),
-    /// Answer to [`Output::Apply`]: the former revision, if any, stays.
-    Rejected(Ticket, Refused),
-    /// Answer to [`Output::Remove`].
-    Removed(Ticket),
-    /// The proxy has a new certificate: connect anew with it, at once.
-    IdentityRenewed,
-    /// Time has passed. The first one starts the machine.
-    Tick,
-}
-
-/// Names a change given out, so that its answer reaches the connection that asked for it and no later one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    /// Whose configuration.
-    pub tenant: TenantId,
-    connection: u64,
-    nonce: u64,
-    rev: u64,
-}
-
-/// Why a snapshot was not applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Catalogue code.
-    pub code: ErrorCode,
-    /// Resource id and field, never content.
-    pub detail: String,
-}
-
-/// What the driver is to do, in this order.
-#[derive(Debug)]
-pub enum Output {
-    /// Open the stream.
-    Connect,
-    /// Send to the control plane.
-    Send(v1::ProxyMessage),
-    /// Decode, check and swap in; answer with `Applied` or `Rejected`. Changes are applied in the order given out.
-    Apply(Ticket, v1::Replace),
-    /// Take the tenant out; answer with `Removed`.
-    Remove(Ticket),
-    /// Everything that existed is applied: the proxy may serve.
-    Ready,
-    /// Close the stream if there is one; `Connect` follows after the wait.
-    Hangup(HangupReason),
-}
-
-/// Why the proxy ended a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HangupReason {
-    /// It ended by itself, or could not be opened.
-    Lost,
-    /// Nothing was heard for a lease.
-    Silent,
-    /// The message has no place here.
-    ProtocolViolation,
-    /// To connect with a new certificate.
-    IdentityRenewed,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -102,11 +40,17 @@ enum Phase {
 pub struct Client {
     boot: [u8; 16],
     build: String,
+    schemas: RangeInclusive<u32>,
     phase: Phase,
     /// Counts connections; answers to changes of an earlier one are not sent.
     connection: u64,
     /// What is enforced.
     at: BTreeMap<TenantId, Version>,
+    buckets: Buckets,
+    /// A snapshot of which not every part has come.
+    parts: Option<Parts>,
+    /// Answers sent on this connection.
+    answered: u64,
     /// Changes given out on this connection and not yet answered.
     applying: usize,
     /// Changes given out on earlier connections and not yet answered. While there are any, what is enforced is not
@@ -116,6 +60,8 @@ pub struct Client {
     ready: bool,
     failures: u32,
     heard: Monotonic,
+    /// When `Hello` was said.
+    greeted: Monotonic,
     next_beat: Monotonic,
 }
 
@@ -126,17 +72,29 @@ impl Client {
         Self {
             boot,
             build,
+            schemas: SCHEMAS,
             phase: Phase::Waiting(Monotonic::default()),
             connection: 0,
+            buckets: Buckets::of(&at),
             at,
+            parts: None,
+            answered: 0,
             applying: 0,
             late: 0,
             synced: false,
             ready: false,
             failures: 0,
             heard: Monotonic::default(),
+            greeted: Monotonic::default(),
             next_beat: Monotonic::default(),
         }
+    }
+
+    /// A proxy that reads these schemas.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: RangeInclusive<u32>) -> Self {
+        self.schemas = schemas;
+        self
     }
 
     /// What is enforced, by tenant.
@@ -173,15 +131,10 @@ impl Client {
                     self.hang_up(context, HangupReason::ProtocolViolation, out);
                 }
             }
-            Input::Applied(ticket, version) => {
-                self.at.insert(ticket.tenant, version);
-                self.answer(ticket, ack(ticket, Some(version)), out);
-            }
-            Input::Removed(ticket) => {
-                self.at.remove(&ticket.tenant);
-                self.answer(ticket, ack(ticket, None), out);
-            }
+            Input::Applied(ticket, version) => self.applied(ticket, Some(version), out),
+            Input::Removed(ticket) => self.applied(ticket, None, out),
             Input::Rejected(ticket, refused) => self.answer(ticket, self.nack(ticket, refused), out),
+            Input::Misfit(ticket, detail) => self.answer(ticket, need(ticket, detail), out),
             Input::IdentityRenewed => self.renewed(context, out),
             Input::Tick => self.tick(context, out),
         }
@@ -192,18 +145,15 @@ impl Client {
             return;
         }
         self.phase = Phase::Greeting;
-        self.heard = context.now;
-        let have = self.at.iter().map(|(tenant, version)| v1::Have {
-            tenant_id: tenant.uuid().as_bytes().to_vec(),
-            rev: version.rev,
-            digest: version.digest.to_vec(),
-        });
+        (self.heard, self.greeted) = (context.now, context.now);
+        let have = self.at.iter().map(|(tenant, version)| have(*tenant, *version));
         let hello = v1::Hello {
             boot: self.boot.to_vec(),
             build: self.build.clone(),
-            schema_min: SCHEMA,
-            schema_max: SCHEMA,
+            schema_min: *self.schemas.start(),
+            schema_max: *self.schemas.end(),
             have: have.collect(),
+            protocol: PROTOCOL,
         };
         send(out, proxy_message::Body::Hello(hello));
     }
@@ -217,11 +167,21 @@ impl Client {
     ) -> Option<()> {
         use control_message::Body;
         match (self.phase, message.body?) {
-            (Phase::Greeting, Body::Welcome(_)) => {
-                self.phase = Phase::Open(context.now);
-                self.next_beat = context.after(context.jittered(BEAT));
+            (Phase::Greeting, Body::Welcome(welcome)) => self.welcome(context, &welcome, out)?,
+            // Parts follow each other with nothing in between.
+            (Phase::Open(_), Body::Chunk(chunk)) => {
+                let whole = self.parts.as_mut()?.add(&chunk)?;
+                if let Some(replace) = whole {
+                    self.parts = None;
+                    self.replace(replace, out)?;
+                }
+            }
+            (Phase::Open(_), _) if self.parts.is_some() => return None,
+            (Phase::Open(_), Body::Replace(replace)) if replace.chunks > 0 => {
+                self.parts = Some(Parts::begin(replace));
             }
             (Phase::Open(_), Body::Replace(replace)) => self.replace(replace, out)?,
+            (Phase::Open(_), Body::Delta(delta)) => self.amend(delta, out)?,
             (Phase::Open(_), Body::Remove(remove)) => {
                 let tenant = tenant_id(&remove.tenant_id)?;
                 self.applying += 1;
@@ -232,7 +192,7 @@ impl Client {
                 self.synced = true;
                 self.become_ready(out);
             }
-            (Phase::Open(_), Body::Beat(_)) => {}
+            (Phase::Open(_), Body::Beat(beat)) => self.beat(&beat, out)?,
             // What was under way when this end hung up.
             (Phase::Waiting(_) | Phase::Connecting, _) => {}
             _ => return None,
@@ -240,42 +200,26 @@ impl Client {
         Some(())
     }
 
-    fn replace(&mut self, replace: v1::Replace, out: &mut Vec<Output>) -> Option<()> {
-        let tenant = tenant_id(&replace.tenant_id)?;
-        let offered = version(replace.rev, &replace.digest)?;
-        let ticket = Ticket { tenant, connection: self.connection, nonce: replace.nonce, rev: replace.rev };
-        self.applying += 1;
-        if self.at.get(&tenant).is_some_and(|at| offered.rev < at.rev) {
-            let refused = Refused {
-                code: ErrorCode::SnapshotInvalid,
-                detail: "rev: older than the enforced one".into(),
-            };
-            self.answer(ticket, self.nack(ticket, refused), out);
-        } else {
-            out.push(Output::Apply(ticket, replace));
+    fn welcome(&mut self, context: Context<'_>, welcome: &v1::Welcome, out: &mut Vec<Output>) -> Option<()> {
+        // A control plane that says nothing of it has only the first schema.
+        if !self.schemas.contains(&welcome.schema.max(1)) {
+            return None;
         }
+        let asked = self.greeted;
+        out.push(Output::Told(Told {
+            server_time: Timestamp::from_micros(welcome.server_time_micros),
+            round_trip: Some(context.now.since(asked)),
+            live_proxies: (welcome.live_proxies > 0).then_some(welcome.live_proxies),
+        }));
+        if welcome.retry_after_ms > 0 {
+            let least = Duration::from_millis(u64::from(welcome.retry_after_ms)).min(LONGEST);
+            self.hang_up(context, HangupReason::Busy, out);
+            self.phase = Phase::Waiting(context.after(least + context.up_to(least)));
+            return Some(());
+        }
+        self.phase = Phase::Open(context.now);
+        self.next_beat = context.after(context.jittered(BEAT));
         Some(())
-    }
-
-    fn nack(&self, ticket: Ticket, refused: Refused) -> proxy_message::Body {
-        proxy_message::Body::Nack(v1::Nack {
-            nonce: ticket.nonce,
-            tenant_id: ticket.tenant.uuid().as_bytes().to_vec(),
-            rejected_rev: ticket.rev,
-            at_rev: self.at.get(&ticket.tenant).map_or(0, |at| at.rev),
-            code: refused.code.slug().to_owned(),
-            detail: refused.detail,
-        })
-    }
-
-    fn answer(&mut self, ticket: Ticket, body: proxy_message::Body, out: &mut Vec<Output>) {
-        if ticket.connection != self.connection {
-            self.late = self.late.saturating_sub(1);
-        } else if self.is_connected() {
-            self.applying = self.applying.saturating_sub(1);
-            send(out, body);
-            self.become_ready(out);
-        }
     }
 
     fn become_ready(&mut self, out: &mut Vec<Output>) {
@@ -304,6 +248,8 @@ impl Client {
         self.phase = Phase::Waiting(context.after(context.up_to(most)));
         self.connection += 1;
         self.late += std::mem::take(&mut self.applying);
+        self.answered = 0;
+        self.parts = None;
         self.synced = false;
         out.push(Output::Hangup(reason));
     }
@@ -321,20 +267,16 @@ impl Client {
             }
             Phase::Open(_) if context.now >= self.next_beat => {
                 self.next_beat = context.after(context.jittered(BEAT));
-                send(out, proxy_message::Body::Beat(v1::Beat { time_micros: context.wall.micros() }));
+                let beat = v1::Beat {
+                    time_micros: context.wall.micros(),
+                    buckets: self.buckets.to_bytes(),
+                    ..v1::Beat::default()
+                };
+                send(out, proxy_message::Body::Beat(beat));
             }
             _ => {}
         }
     }
-}
-
-fn ack(ticket: Ticket, held: Option<Version>) -> proxy_message::Body {
-    proxy_message::Body::Ack(v1::Ack {
-        nonce: ticket.nonce,
-        tenant_id: ticket.tenant.uuid().as_bytes().to_vec(),
-        rev: held.map_or(0, |held| held.rev),
-        digest: held.map_or_else(Vec::new, |held| held.digest.to_vec()),
-    })
 }
 
 fn send(out: &mut Vec<Output>, body: proxy_message::Body) {

@@ -6,15 +6,22 @@
 //!
 //! Promises, each with a test: both ends converge on the newest stored revision of every tenant, whatever is lost and
 //! whoever restarts; a tenant whose snapshot is refused delays no other; a revision never goes back; at most one
-//! `Replace` per tenant is unacknowledged.
+//! `Replace`, `Delta` or `Remove` per tenant is unacknowledged.
+//!
+//! A proxy that is known to hold a stored revision is sent what changed since. Where that does not fit what it really
+//! holds, it says `Need` and is sent the whole tenant. Beats carry [`Buckets`] of what the proxy holds: the two ends
+//! notice when they have come apart and repair the tenants concerned, and no others.
 
+mod buckets;
 pub mod client;
 pub mod server;
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use ids::{TenantId, Uuid};
 use seams::{Entropy, Monotonic, Timestamp};
+
+pub use buckets::{BUCKETS, Buckets};
 
 /// Time and randomness for one step of a machine.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +49,14 @@ pub const BEAT: Duration = Duration::from_secs(5);
 /// A peer that has said nothing for this long is taken for dead; also the lease of a proxy.
 pub const LEASE_TTL: Duration = Duration::from_secs(15);
 
-/// The snapshot schema this build writes and reads.
-pub const SCHEMA: u32 = 1;
+/// The snapshot schemas this build writes and reads.
+pub const SCHEMAS: RangeInclusive<u32> = 1..=crate::snapshot::SCHEMA;
+
+/// What this build says and reads: `Hello.protocol`.
+const PROTOCOL: u32 = 1;
+
+/// A snapshot larger than this goes in parts, bytes.
+pub const CHUNK: usize = 1 << 20;
 
 impl Context<'_> {
     fn after(&self, wait: Duration) -> Monotonic {

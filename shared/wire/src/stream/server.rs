@@ -1,37 +1,46 @@
 //! The control plane's end of one proxy's stream.
 
+mod answers;
 mod events;
 mod scope;
+mod supply;
 mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     time::Duration,
 };
 
-use errors::ErrorCode;
 use ids::TenantId;
 use seams::Monotonic;
 
-pub use events::{CloseReason, Input, LoadFailure, Output, Snapshot};
+pub use events::{CloseReason, Delta, Input, Load, LoadFailure, Output, Snapshot};
 use scope::{Flight, Scope, Want};
 use window::Window;
 
-use super::{BEAT, Context, LEASE_TTL, SCHEMA, Version, later, tenant_id, version};
-use crate::v1::{self, control_message, proxy_message};
+use super::{BEAT, Buckets, CHUNK, Context, LEASE_TTL, SCHEMAS, Version, later, tenant_id, version};
+use crate::{
+    snapshot::MAX_BYTES,
+    v1::{self, control_message, proxy_message},
+};
 
-/// At most this many snapshots of one stream are being loaded or await their acknowledgement.
+/// At most this many snapshots of one stream are being loaded or await their acknowledgement. A proxy that lacks more than
+/// so many needs a place for a full synchronisation.
 pub const WINDOW: usize = 32;
 
 /// Most messages a machine can have given out that the proxy has not yet read, with room for beats: a driver whose
 /// queue of this size is full closes the stream instead of waiting.
-pub const QUEUE: usize = 4 * WINDOW;
+pub const QUEUE: usize = WINDOW * (4 + MAX_BYTES.div_ceil(CHUNK));
 
 /// A stream is closed after this long, ±20 %, so that proxies spread over the control planes there are.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
 /// Bytes of the id of a proxy's run.
 const BOOT: usize = 16;
+
+/// What a proxy is told for which there is no place: it comes back after one to two times this long.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// How long until a snapshot that could not be loaded, or that arrived damaged, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -40,6 +49,10 @@ const RETRY: Duration = Duration::from_secs(1);
 enum Phase {
     /// Until `Hello`.
     Greeting,
+    /// Until it is known what is stored.
+    Greeted,
+    /// Until there is a place for everything at once, or none.
+    Asking,
     Open,
     Closed,
 }
@@ -52,7 +65,17 @@ pub struct Server {
     control_id: String,
     phase: Phase,
     sources_known: bool,
+    /// Schemas that are stored, and the one of them for this proxy.
+    schemas: RangeInclusive<u32>,
+    schema: u32,
+    /// What the proxy reads.
+    protocol: u32,
     scopes: BTreeMap<TenantId, Scope>,
+    /// Of what the proxy is taken to hold.
+    held: Buckets,
+    /// Answers read on this stream.
+    answered: u64,
+    live: u32,
     window: Window,
     nonce: u64,
     heard: Monotonic,
@@ -68,13 +91,26 @@ impl Server {
             control_id,
             phase: Phase::Greeting,
             sources_known: false,
+            schemas: SCHEMAS,
+            schema: 0,
+            protocol: 0,
             scopes: BTreeMap::new(),
+            held: Buckets::default(),
+            answered: 0,
+            live: 0,
             window: Window::new(),
             nonce: 0,
             heard: context.now,
             next_beat: context.after(context.jittered(BEAT)),
             ends: context.after(context.jittered(MAX_AGE)),
         }
+    }
+
+    /// Of a store that holds these schemas.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: RangeInclusive<u32>) -> Self {
+        self.schemas = schemas;
+        self
     }
 
     /// When [`Input::Tick`] is due, if nothing happens before.
@@ -97,11 +133,20 @@ impl Server {
             Input::Changed(tenant, version) => self.aim(tenant, Some(version)),
             Input::Vanished(tenant) => self.aim(tenant, None),
             Input::Loaded(tenant, snapshot) => self.loaded(context, tenant, snapshot, out),
+            Input::LoadedDelta(tenant, delta) => self.loaded_delta(context, tenant, delta, out),
             Input::NotLoaded(tenant, failure) => self.not_loaded(context, tenant, failure),
+            Input::FullSync(granted) => self.place(context, granted, out),
+            Input::Live(count) => {
+                self.live = count;
+                Ok(())
+            }
             Input::Tick => self.tick(context, out),
         };
         match step {
-            Ok(()) => self.pump(context, out),
+            Ok(()) => {
+                self.consider(context, out);
+                self.pump(context, out);
+            }
             Err(reason) => {
                 self.phase = Phase::Closed;
                 out.push(Output::Close(reason));
@@ -113,41 +158,106 @@ impl Server {
         use proxy_message::Body;
         self.heard = context.now;
         match (self.phase, message.body.ok_or(CloseReason::ProtocolViolation)?) {
-            (Phase::Greeting, Body::Hello(hello)) => self.hello(context, &hello, out),
+            (Phase::Greeting, Body::Hello(hello)) => self.hello(&hello, out),
             (Phase::Open, Body::Ack(ack)) => self.ack(&ack, out),
             (Phase::Open, Body::Nack(nack)) => self.nack(context, nack, out),
-            (Phase::Open, Body::Beat(_)) => {
+            (Phase::Open, Body::Need(need)) => self.need(need, out),
+            (Phase::Open, Body::Holds(holds)) => self.holds(&holds, out),
+            (Phase::Open, Body::Beat(beat)) => {
                 out.push(Output::Heard);
+                // The proxy answers what differs with `Holds`.
+                let differs = self.held.differing(&beat.buckets).is_some_and(|places| !places.is_empty());
+                if differs {
+                    self.beat(context, out);
+                }
                 Ok(())
             }
             _ => Err(CloseReason::ProtocolViolation),
         }
     }
 
-    fn hello(&mut self, context: Context<'_>, hello: &v1::Hello, out: &mut Vec<Output>) -> Step {
-        if !(hello.schema_min..=hello.schema_max).contains(&SCHEMA) {
+    fn hello(&mut self, hello: &v1::Hello, out: &mut Vec<Output>) -> Step {
+        let newest = hello.schema_max.min(*self.schemas.end());
+        if newest < hello.schema_min.max(*self.schemas.start()) {
             return Err(CloseReason::SchemaUnsupported);
         }
+        self.schema = newest;
+        self.protocol = hello.protocol;
         if hello.boot.len() != BOOT {
             return Err(CloseReason::ProtocolViolation);
         }
         for have in &hello.have {
-            let tenant = tenant_id(&have.tenant_id).ok_or(CloseReason::ProtocolViolation)?;
-            let held = version(have.rev, &have.digest).ok_or(CloseReason::ProtocolViolation)?;
-            self.scopes.entry(tenant).or_default().held = Some(held);
+            let (tenant, held) = holding(have)?;
+            self.hold(tenant, Some(held));
             self.window.dirty.insert(tenant);
             out.push(Output::Claimed(tenant, held));
         }
-        self.phase = Phase::Open;
+        self.phase = Phase::Greeted;
         out.push(Output::Heard);
-        let welcome = v1::Welcome {
+        Ok(())
+    }
+
+    /// Once both what is stored and what the proxy holds are known: whether it is to be given more than a few tenants,
+    /// for which there must be a place.
+    fn consider(&mut self, context: Context<'_>, out: &mut Vec<Output>) {
+        if self.phase != Phase::Greeted || !self.sources_known {
+            return;
+        }
+        let lacking = self.scopes.values().filter(|scope| scope.want(context.now) == Want::Load);
+        if lacking.take(WINDOW + 1).count() > WINDOW {
+            self.phase = Phase::Asking;
+            out.push(Output::FullSync);
+        } else {
+            self.welcome(context, out);
+        }
+    }
+
+    fn place(&mut self, context: Context<'_>, granted: bool, out: &mut Vec<Output>) -> Step {
+        if self.phase != Phase::Asking {
+            return Ok(());
+        }
+        if granted {
+            self.welcome(context, out);
+            return Ok(());
+        }
+        let welcome =
+            v1::Welcome { retry_after_ms: RETRY_AFTER.as_millis() as u32, ..self.greeting(context) };
+        send(out, control_message::Body::Welcome(welcome));
+        Err(CloseReason::Busy)
+    }
+
+    fn welcome(&mut self, context: Context<'_>, out: &mut Vec<Output>) {
+        self.phase = Phase::Open;
+        send(out, control_message::Body::Welcome(self.greeting(context)));
+        self.window.begin_initial();
+    }
+
+    fn greeting(&self, context: Context<'_>) -> v1::Welcome {
+        v1::Welcome {
             control_id: self.control_id.clone(),
             server_time_micros: context.wall.micros(),
             lease_ttl_ms: LEASE_TTL.as_millis() as u32,
+            live_proxies: self.live,
+            schema: self.schema,
+            retry_after_ms: 0,
+        }
+    }
+
+    fn beat(&self, context: Context<'_>, out: &mut Vec<Output>) {
+        let beat = v1::Beat {
+            time_micros: context.wall.micros(),
+            buckets: self.held.to_bytes(),
+            answered: self.answered,
+            live_proxies: self.live,
         };
-        send(out, control_message::Body::Welcome(welcome));
-        self.begin_initial();
-        Ok(())
+        send(out, control_message::Body::Beat(beat));
+    }
+
+    /// What the proxy holds of a tenant is now known to be this.
+    fn hold(&mut self, tenant: TenantId, held: Option<Version>) {
+        let scope = self.scopes.entry(tenant).or_default();
+        self.held.change(tenant, scope.held, held);
+        scope.held = held;
     }
 
     fn sources(&mut self, list: Vec<(TenantId, Version)>) -> Step {
@@ -161,15 +271,7 @@ impl Server {
             self.aim(tenant, Some(version))?;
         }
         self.sources_known = true;
-        self.begin_initial();
         Ok(())
-    }
-
-    /// What must go out before `Synced` is known once both the list of tenants and the proxy's holdings are.
-    fn begin_initial(&mut self) {
-        if self.sources_known && self.phase == Phase::Open {
-            self.window.begin_initial();
-        }
     }
 
     fn aim(&mut self, tenant: TenantId, target: Option<Version>) -> Step {
@@ -184,103 +286,6 @@ impl Server {
         Ok(())
     }
 
-    fn loaded(
-        &mut self,
-        context: Context<'_>,
-        tenant: TenantId,
-        snapshot: Snapshot,
-        out: &mut Vec<Output>,
-    ) -> Step {
-        let Some(scope) = self.scopes.get_mut(&tenant).filter(|scope| scope.flight == Flight::Loading) else {
-            return Ok(());
-        };
-        scope.flight = Flight::None;
-        let version = snapshot.version;
-        let Some(target) = scope.target else {
-            self.window.landed(tenant);
-            return Ok(());
-        };
-        if version.rev > target.rev {
-            scope.target = Some(version);
-        }
-        // A lagging read must neither take the proxy back nor be repeated at once.
-        if scope.held.is_some_and(|held| version.rev < held.rev || version == held) {
-            scope.retry_at = Some(context.after(RETRY));
-            self.window.retrying.insert(tenant);
-            self.window.landed(tenant);
-            return Ok(());
-        }
-        self.nonce += 1;
-        scope.retry_at = None;
-        scope.flight = Flight::Sent { nonce: self.nonce, version };
-        self.window.settled(tenant);
-        let replace = v1::Replace {
-            nonce: self.nonce,
-            tenant_id: tenant.uuid().as_bytes().to_vec(),
-            rev: version.rev,
-            digest: version.digest.to_vec(),
-            snapshot: snapshot.bytes,
-            keys: snapshot.keys,
-        };
-        send(out, control_message::Body::Replace(replace));
-        Ok(())
-    }
-
-    fn not_loaded(&mut self, context: Context<'_>, tenant: TenantId, failure: LoadFailure) -> Step {
-        let Some(scope) = self.scopes.get_mut(&tenant).filter(|scope| scope.flight == Flight::Loading) else {
-            return Ok(());
-        };
-        scope.flight = Flight::None;
-        scope.retry_at = Some(context.after(RETRY));
-        self.window.retrying.insert(tenant);
-        self.window.landed(tenant);
-        if failure == LoadFailure::Broken {
-            self.window.settled(tenant);
-        }
-        Ok(())
-    }
-
-    fn ack(&mut self, ack: &v1::Ack, out: &mut Vec<Output>) -> Step {
-        let tenant = tenant_id(&ack.tenant_id).ok_or(CloseReason::ProtocolViolation)?;
-        let scope = self.scopes.get_mut(&tenant).ok_or(CloseReason::ProtocolViolation)?;
-        let held = match scope.flight {
-            Flight::Sent { nonce, version: sent } if nonce == ack.nonce => Some(
-                version(ack.rev, &ack.digest)
-                    .filter(|held| *held == sent)
-                    .ok_or(CloseReason::ProtocolViolation)?,
-            ),
-            Flight::Removing { nonce } if nonce == ack.nonce => None,
-            _ => return Err(CloseReason::ProtocolViolation),
-        };
-        scope.flight = Flight::None;
-        scope.held = held;
-        scope.refused = None;
-        self.window.landed(tenant);
-        out.push(Output::Applied(tenant, held));
-        Ok(())
-    }
-
-    fn nack(&mut self, context: Context<'_>, nack: v1::Nack, out: &mut Vec<Output>) -> Step {
-        let tenant = tenant_id(&nack.tenant_id).ok_or(CloseReason::ProtocolViolation)?;
-        let code = ErrorCode::from_slug(&nack.code).ok_or(CloseReason::ProtocolViolation)?;
-        let scope = self.scopes.get_mut(&tenant).ok_or(CloseReason::ProtocolViolation)?;
-        let Flight::Sent { nonce, version } = scope.flight else {
-            return Err(CloseReason::ProtocolViolation);
-        };
-        if nonce != nack.nonce || version.rev != nack.rejected_rev {
-            return Err(CloseReason::ProtocolViolation);
-        }
-        scope.flight = Flight::None;
-        scope.refused = Some(version);
-        if code.entry().retryable {
-            scope.retry_at = Some(context.after(RETRY));
-            self.window.retrying.insert(tenant);
-        }
-        self.window.landed(tenant);
-        out.push(Output::Rejected { tenant, version, at_rev: nack.at_rev, code, detail: nack.detail });
-        Ok(())
-    }
-
     fn tick(&mut self, context: Context<'_>, out: &mut Vec<Output>) -> Step {
         if context.now.since(self.heard) >= LEASE_TTL {
             return Err(CloseReason::Silent);
@@ -291,7 +296,7 @@ impl Server {
         if context.now >= self.next_beat {
             self.next_beat = context.after(context.jittered(BEAT));
             if self.phase == Phase::Open {
-                send(out, control_message::Body::Beat(v1::Beat { time_micros: context.wall.micros() }));
+                self.beat(context, out);
             }
         }
         let due = |scope: &Scope| scope.retry_at.is_none_or(|at| at <= context.now);
@@ -304,7 +309,7 @@ impl Server {
 
     /// Gives out what the window allows.
     fn pump(&mut self, context: Context<'_>, out: &mut Vec<Output>) {
-        if self.phase != Phase::Open || !self.sources_known {
+        if self.phase != Phase::Open {
             return;
         }
         for tenant in std::mem::take(&mut self.window.dirty) {
@@ -327,7 +332,8 @@ impl Server {
             match (want, self.scopes.get_mut(&tenant)) {
                 (Want::Load, Some(scope)) => {
                     scope.flight = Flight::Loading;
-                    out.push(Output::Load(tenant));
+                    let from = scope.base().filter(|_| self.protocol >= 1);
+                    out.push(Output::Load(Load { tenant, from }));
                 }
                 (Want::Remove, Some(scope)) => {
                     self.nonce += 1;
@@ -346,8 +352,13 @@ impl Server {
         if self.window.take_synced() {
             self.nonce += 1;
             send(out, control_message::Body::Synced(v1::Synced { nonce: self.nonce }));
+            out.push(Output::Synced);
         }
     }
+}
+
+fn holding(have: &v1::Have) -> Result<(TenantId, Version), CloseReason> {
+    tenant_id(&have.tenant_id).zip(version(have.rev, &have.digest)).ok_or(CloseReason::ProtocolViolation)
 }
 
 fn send(out: &mut Vec<Output>, body: control_message::Body) {

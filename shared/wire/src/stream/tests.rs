@@ -30,12 +30,12 @@ impl Stage {
     }
 }
 
-fn tenant(n: u64) -> TenantId {
+pub(super) fn tenant(n: u64) -> TenantId {
     TenantId::from_parts(1_000 + n, [n as u8; 10])
 }
 
 /// A version whose digest depends on tenant and revision.
-fn stored(tenant: TenantId, rev: u64) -> Version {
+pub(super) fn stored(tenant: TenantId, rev: u64) -> Version {
     let mut digest = [0; 32];
     digest[..16].copy_from_slice(tenant.uuid().as_bytes());
     digest[16..24].copy_from_slice(&rev.to_le_bytes());

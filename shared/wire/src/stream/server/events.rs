@@ -19,8 +19,14 @@ pub enum Input {
     Vanished(TenantId),
     /// Answer to [`Output::Load`].
     Loaded(TenantId, Snapshot),
+    /// Answer to [`Output::Load`], where it named what the proxy holds and what changed since is stored.
+    LoadedDelta(TenantId, Delta),
     /// Answer to [`Output::Load`].
     NotLoaded(TenantId, LoadFailure),
+    /// Answer to [`Output::FullSync`]: whether there is a place for one more.
+    FullSync(bool),
+    /// Live proxies of the pool, this one included.
+    Live(u32),
     /// Time has passed.
     Tick,
 }
@@ -34,6 +40,28 @@ pub struct Snapshot {
     pub bytes: Bytes,
     /// The tenant's data keys.
     pub keys: Vec<v1::TenantKey>,
+}
+
+/// What changed between a stored revision and the current one.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    /// What it can be put onto.
+    pub from: Version,
+    /// What it leads to.
+    pub version: Version,
+    /// All that changed.
+    pub changes: v1::Changes,
+    /// The tenant's data keys.
+    pub keys: Vec<v1::TenantKey>,
+}
+
+/// What is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What the proxy holds: what changed since, if that is stored and smaller, else the whole. `None`: the whole.
+    pub from: Option<Version>,
 }
 
 /// Why a snapshot could not be loaded.
@@ -50,8 +78,12 @@ pub enum LoadFailure {
 pub enum Output {
     /// Send to the proxy.
     Send(v1::ControlMessage),
-    /// Read the tenant's stored snapshot and answer with `Loaded` or `NotLoaded`.
-    Load(TenantId),
+    /// Read what is stored and answer with `Loaded`, `LoadedDelta` or `NotLoaded`.
+    Load(Load),
+    /// The proxy lacks more than a few tenants: answer with `FullSync`, at once.
+    FullSync,
+    /// Everything that existed when the stream opened has been sent: a place taken for [`Output::FullSync`] is free.
+    Synced,
     /// The proxy is alive: extend its lease.
     Heard,
     /// The proxy says that it holds this from before. Nothing proves it: this stream did not send it.
@@ -71,6 +103,17 @@ pub enum Output {
         /// Where: resource id and field.
         detail: String,
     },
+    /// What changed did not fit what the proxy holds; it will be sent the whole tenant.
+    Misfit {
+        /// Whose snapshot.
+        tenant: TenantId,
+        /// What it would have led to.
+        version: Version,
+        /// What did not fit.
+        detail: String,
+    },
+    /// The proxy holds something else than was known; it will be sent what it should hold.
+    Repaired(TenantId),
     /// End the stream; nothing more is given out.
     Close(CloseReason),
 }
@@ -84,6 +127,8 @@ pub enum CloseReason {
     Aged,
     /// The proxy reads no schema that this build writes.
     SchemaUnsupported,
+    /// Too many proxies are being given everything; the proxy was told when to come back.
+    Busy,
     /// The message has no place here.
     ProtocolViolation,
 }

@@ -13,6 +13,7 @@ pub(super) enum Flight {
     Sent {
         nonce: u64,
         version: Version,
+        delta: bool,
     },
     Removing {
         nonce: u64,
@@ -27,6 +28,8 @@ pub(super) struct Scope {
     pub(super) held: Option<Version>,
     /// What it last refused.
     pub(super) refused: Option<Version>,
+    /// What changed did not fit: the whole snapshot is to be sent.
+    pub(super) whole: bool,
     /// Not again before this time.
     pub(super) retry_at: Option<Monotonic>,
     pub(super) flight: Flight,
@@ -45,6 +48,11 @@ pub(super) enum Want {
 }
 
 impl Scope {
+    /// What a delta may be put onto.
+    pub(super) fn base(&self) -> Option<Version> {
+        self.held.filter(|_| !self.whole)
+    }
+
     pub(super) fn want(&self, now: Monotonic) -> Want {
         if self.flight != Flight::None {
             return Want::Busy;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use control_message::Body;
 use errors::ErrorCode;
 
@@ -33,7 +34,7 @@ impl Bench {
         self.stage.pass(Duration::from_secs(30));
         assert!(matches!(self.step(Input::Tick)[..], [Output::Connect]));
         assert!(matches!(said(&self.step(Input::Connected))[..], [proxy_message::Body::Hello(_)]));
-        assert!(self.receive(Body::Welcome(v1::Welcome::default())).is_empty());
+        assert!(matches!(self.receive(Body::Welcome(v1::Welcome::default()))[..], [Output::Told(_)]));
     }
 
     fn offer(&mut self, tenant: TenantId, rev: u64, nonce: u64) -> Vec<Output> {
@@ -172,4 +173,151 @@ fn beats_are_sent() {
     bench.greet();
     bench.stage.pass(Duration::from_secs(6));
     assert!(matches!(said(&bench.step(Input::Tick))[..], [proxy_message::Body::Beat(_)]));
+}
+
+impl Bench {
+    /// Holds revision `rev`.
+    fn hold(&mut self, tenant: TenantId, rev: u64) {
+        let ticket = ticket(&self.offer(tenant, rev, 100 + rev));
+        self.step(Input::Applied(ticket, stored(tenant, rev)));
+    }
+
+    fn amend(&mut self, tenant: TenantId, from: u64, rev: u64, nonce: u64) -> Vec<Output> {
+        self.receive(Body::Delta(v1::Delta {
+            nonce,
+            tenant_id: tenant.uuid().as_bytes().to_vec(),
+            from_rev: from,
+            from_digest: stored(tenant, from).digest.to_vec(),
+            rev,
+            digest: stored(tenant, rev).digest.to_vec(),
+            changes: Some(v1::Changes::default()),
+            keys: Vec::new(),
+        }))
+    }
+}
+
+#[test]
+fn a_change_of_what_is_enforced_is_applied_and_any_other_asked_for_whole() {
+    let a = tenant(1);
+    let mut bench = Bench::new(1);
+    bench.greet();
+    bench.hold(a, 2);
+    for (from, to) in [(1, 3), (3, 4), (2, 2)] {
+        let out = bench.amend(a, from, to, 7);
+        assert!(
+            matches!(said(&out)[..], [proxy_message::Body::Need(need)] if need.nonce == 7),
+            "{from} to {to}: {out:?}"
+        );
+    }
+    let out = bench.amend(a, 2, 5, 8);
+    let [Output::Amend(ticket, _)] = out[..] else { panic!("{out:?}") };
+    let out = bench.step(Input::Misfit(ticket, "base is missing".to_owned()));
+    assert!(matches!(said(&out)[..], [proxy_message::Body::Need(need)] if need.detail == "base is missing"));
+    assert_eq!(bench.client.at()[&a], stored(a, 2));
+}
+
+#[test]
+fn parts_make_a_whole_and_one_too_large_is_cut_to_be_refused() {
+    let a = tenant(1);
+    let part = |n: u8, length: usize| Bytes::from(vec![n; length]);
+    let begin = |nonce: u64, chunks: u32, snapshot: Bytes| {
+        Body::Replace(v1::Replace {
+            nonce,
+            tenant_id: a.uuid().as_bytes().to_vec(),
+            rev: 1,
+            digest: vec![1; 32],
+            snapshot,
+            chunks,
+            ..Default::default()
+        })
+    };
+    let chunk = |nonce, index, bytes| Body::Chunk(v1::Chunk { nonce, index, bytes });
+    let mut bench = Bench::new(1);
+    bench.greet();
+    assert!(bench.receive(begin(1, 2, part(1, 10))).is_empty());
+    assert!(bench.receive(chunk(1, 1, part(2, 10))).is_empty());
+    let out = bench.receive(chunk(1, 2, part(3, 5)));
+    let [Output::Apply(_, replace)] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(replace.snapshot, [&[1; 10][..], &[2; 10], &[3; 5]].concat());
+
+    // Forty parts of a megabyte each: kept up to the bound, refused as any other that is too large.
+    bench.receive(begin(2, 40, part(1, CHUNK)));
+    for index in 1..40 {
+        assert!(bench.receive(chunk(2, index, part(2, CHUNK))).is_empty());
+    }
+    let out = bench.receive(chunk(2, 40, part(2, CHUNK)));
+    let [Output::Apply(_, replace)] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(replace.snapshot.len(), crate::snapshot::MAX_BYTES + 1);
+    assert!(crate::snapshot::decode_exact(&replace.snapshot).is_err());
+
+    bench.receive(begin(3, 2, part(1, 1)));
+    let out = bench.receive(chunk(3, 2, part(1, 1)));
+    assert!(matches!(out[..], [Output::Hangup(HangupReason::ProtocolViolation)]), "{out:?}");
+}
+
+#[test]
+fn what_a_beat_shows_to_differ_is_said_unless_an_answer_is_under_way() {
+    let (a, b) = (tenant(1), tenant(2));
+    let mut bench = Bench::new(1);
+    bench.greet();
+    bench.hold(a, 1);
+    bench.hold(b, 1);
+    let beat = |answered, held: &[TenantId]| {
+        let held: Vec<_> = held.iter().map(|tenant| (*tenant, stored(*tenant, 1))).collect();
+        let buckets = Buckets::of(held.iter().map(|(tenant, version)| (tenant, version))).to_bytes();
+        Body::Beat(v1::Beat { buckets, answered, ..Default::default() })
+    };
+    assert!(said(&bench.receive(beat(2, &[a, b]))).is_empty());
+    assert!(said(&bench.receive(beat(1, &[a]))).is_empty(), "one answer has not arrived there yet");
+    let out = bench.receive(beat(2, &[a]));
+    match said(&out)[..] {
+        [proxy_message::Body::Holds(holds)] => {
+            assert_eq!(holds.bucket, u32::from(Buckets::place(b)));
+            assert_eq!(holds.have.len(), 1);
+        }
+        _ => panic!("{out:?}"),
+    }
+    let short = Body::Beat(v1::Beat { buckets: vec![0; 8], answered: 2, ..Default::default() });
+    assert!(matches!(bench.receive(short)[..], [.., Output::Hangup(HangupReason::ProtocolViolation)]));
+}
+
+#[test]
+fn a_busy_control_plane_is_left_alone_for_as_long_as_it_says() {
+    let mut longest = Duration::ZERO;
+    for seed in 0..50 {
+        let mut bench = Bench::new(seed);
+        bench.step(Input::Tick);
+        bench.step(Input::Connected);
+        let out = bench.receive(Body::Welcome(v1::Welcome { retry_after_ms: 2_000, ..Default::default() }));
+        assert!(matches!(out[..], [Output::Told(_), Output::Hangup(HangupReason::Busy)]), "{out:?}");
+        let wait = bench.client.wake_at().since(bench.stage.now);
+        assert!((Duration::from_secs(2)..=Duration::from_secs(4)).contains(&wait), "{wait:?}");
+        longest = longest.max(wait);
+    }
+    assert!(longest > Duration::from_secs(3), "spread");
+}
+
+#[test]
+fn what_is_told_of_time_and_fleet_is_passed_on() {
+    let mut bench = Bench::new(1);
+    bench.step(Input::Tick);
+    bench.step(Input::Connected);
+    bench.stage.pass(Duration::from_millis(30));
+    let welcome = v1::Welcome { server_time_micros: 77, live_proxies: 3, schema: 1, ..Default::default() };
+    let out = bench.receive(Body::Welcome(welcome));
+    let [Output::Told(told)] = out[..] else { panic!("{out:?}") };
+    assert_eq!((told.server_time.micros(), told.live_proxies), (77, Some(3)));
+    assert_eq!(told.round_trip, Some(Duration::from_millis(30)));
+    let out = bench.receive(Body::Beat(v1::Beat { time_micros: 99, ..Default::default() }));
+    let [Output::Told(told)] = out[..] else { panic!("{out:?}") };
+    assert_eq!((told.server_time.micros(), told.live_proxies, told.round_trip), (99, None, None));
+}
+
+#[test]
+fn a_schema_that_was_not_offered_ends_the_stream() {
+    let mut bench = Bench::new(1);
+    bench.step(Input::Tick);
+    bench.step(Input::Connected);
+    let out = bench.receive(Body::Welcome(v1::Welcome { schema: 9, ..Default::default() }));
+    assert!(matches!(out[..], [Output::Hangup(HangupReason::ProtocolViolation)]), "{out:?}");
 }

@@ -63,7 +63,7 @@ struct Line {
     server: Option<Server>,
     to_proxy: VecDeque<v1::ControlMessage>,
     to_control: VecDeque<v1::ProxyMessage>,
-    loading: VecDeque<TenantId>,
+    loading: VecDeque<server::Load>,
     applying: VecDeque<client::Output>,
     /// What this replica was last told of.
     noticed: BTreeMap<TenantId, Version>,
@@ -117,7 +117,10 @@ impl Line {
                     self.tell_client(stage, source, client::Input::Connected);
                 }
                 client::Output::Send(message) => self.to_control.push_back(message),
-                client::Output::Apply(..) | client::Output::Remove(_) => self.applying.push_back(output),
+                client::Output::Apply(..) | client::Output::Amend(..) | client::Output::Remove(_) => {
+                    self.applying.push_back(output);
+                }
+                client::Output::Told(_) => {}
                 client::Output::Ready => {
                     self.ready = true;
                     assert!(self.applying.is_empty(), "ready before everything was applied");
@@ -134,7 +137,8 @@ impl Line {
         for output in out {
             match output {
                 server::Output::Send(message) => self.to_proxy.push_back(message),
-                server::Output::Load(tenant) => self.loading.push_back(tenant),
+                server::Output::Load(load) => self.loading.push_back(load),
+                server::Output::FullSync => self.tell_server(stage, server::Input::FullSync(true)),
                 server::Output::Close(reason) => {
                     assert!(
                         matches!(reason, server::CloseReason::Silent | server::CloseReason::Aged),
@@ -145,29 +149,44 @@ impl Line {
                 server::Output::Heard
                 | server::Output::Claimed(..)
                 | server::Output::Applied(..)
+                | server::Output::Misfit { .. }
+                | server::Output::Synced
                 | server::Output::Rejected { .. } => {}
+                server::Output::Repaired(tenant) => panic!("{tenant} came apart"),
             }
         }
         assert!(self.loading.len() <= server::WINDOW);
         assert!(self.to_proxy.len() <= server::QUEUE);
         let mut unacknowledged = BTreeMap::new();
         for message in &self.to_proxy {
-            if let Some(Body::Replace(replace)) = &message.body {
-                let count = unacknowledged.entry(replace.tenant_id.clone()).or_insert(0);
-                *count += 1;
-                assert_eq!(*count, 1, "two Replace of one tenant under way");
-            }
+            let tenant = match &message.body {
+                Some(Body::Replace(replace)) => &replace.tenant_id,
+                Some(Body::Delta(delta)) => &delta.tenant_id,
+                _ => continue,
+            };
+            let count = unacknowledged.entry(tenant.clone()).or_insert(0);
+            *count += 1;
+            assert_eq!(*count, 1, "two changes of one tenant under way");
         }
     }
 
     fn load(&mut self, stage: &Stage, source: &BTreeMap<TenantId, u64>) {
-        let Some(tenant) = self.loading.pop_front() else { return };
-        let input = match source.get(&tenant) {
-            Some(rev) => server::Input::Loaded(
+        let Some(server::Load { tenant, from, .. }) = self.loading.pop_front() else { return };
+        let input = match (source.get(&tenant), from) {
+            (Some(rev), Some(from)) if from.rev < *rev => {
+                let delta = server::Delta {
+                    from,
+                    version: stored(tenant, *rev),
+                    changes: v1::Changes::default(),
+                    keys: Vec::new(),
+                };
+                server::Input::LoadedDelta(tenant, delta)
+            }
+            (Some(rev), _) => server::Input::Loaded(
                 tenant,
                 Snapshot { version: stored(tenant, *rev), bytes: Bytes::new(), keys: Vec::new() },
             ),
-            None => server::Input::NotLoaded(tenant, server::LoadFailure::Broken),
+            (None, _) => server::Input::NotLoaded(tenant, server::LoadFailure::Broken),
         };
         self.tell_server(stage, input);
     }
@@ -179,21 +198,31 @@ impl Line {
                 self.enforced.remove(&ticket.tenant);
                 client::Input::Removed(ticket)
             }
-            Some(client::Output::Apply(ticket, replace)) => {
-                let tenant = ticket.tenant;
-                if tenant == super::tenant(POISONED) && replace.rev % 2 == 1 {
-                    let refused = Refused { code: ErrorCode::SnapshotInvalid, detail: String::new() };
-                    client::Input::Rejected(ticket, refused)
-                } else {
-                    let version = stored(tenant, replace.rev);
-                    let before = self.enforced.insert(tenant, version);
-                    assert!(before.is_none_or(|before| before.rev <= version.rev), "a revision went back");
-                    client::Input::Applied(ticket, version)
-                }
+            Some(client::Output::Apply(ticket, replace)) => self.enforce(ticket, replace.rev),
+            // This proxy's memory of what it enforces fails it now and then.
+            Some(client::Output::Amend(ticket, delta)) if (delta.rev + delta.nonce) % 5 == 0 => {
+                client::Input::Misfit(ticket, "base is missing".to_owned())
+            }
+            Some(client::Output::Amend(ticket, delta)) => {
+                let at = self.enforced.get(&ticket.tenant).map(|at| at.rev);
+                assert_eq!(at, Some(delta.from_rev), "changes of another revision");
+                self.enforce(ticket, delta.rev)
             }
             Some(other) => panic!("{other:?}"),
         };
         self.tell_client(stage, source, input);
+    }
+
+    fn enforce(&mut self, ticket: client::Ticket, rev: u64) -> client::Input {
+        let tenant = ticket.tenant;
+        if tenant == super::tenant(POISONED) && rev % 2 == 1 {
+            let refused = Refused { code: ErrorCode::SnapshotInvalid, detail: String::new() };
+            return client::Input::Rejected(ticket, refused);
+        }
+        let version = stored(tenant, rev);
+        let before = self.enforced.insert(tenant, version);
+        assert!(before.is_none_or(|before| before.rev <= version.rev), "a revision went back");
+        client::Input::Applied(ticket, version)
     }
 }
 

@@ -1,3 +1,5 @@
+mod changes;
+
 use bytes::Bytes;
 use control_message::Body;
 use errors::ErrorCode;
@@ -23,6 +25,7 @@ fn hello(have: &[(TenantId, Version)]) -> Input {
         schema_min: 1,
         schema_max: 1,
         have: have.collect(),
+        protocol: 1,
         ..Default::default()
     };
     proxy(proxy_message::Body::Hello(hello))
@@ -90,7 +93,7 @@ fn sent(out: &[Output]) -> Vec<&Body> {
 
 fn loads(out: &[Output]) -> Vec<TenantId> {
     out.iter()
-        .filter_map(|output| if let Output::Load(tenant) = output { Some(*tenant) } else { None })
+        .filter_map(|output| if let Output::Load(load) = output { Some(load.tenant) } else { None })
         .collect()
 }
 
@@ -114,7 +117,7 @@ fn only_what_differs_is_sent_and_synced_comes_last() {
     bench.step(hello(&[(a, stored(a, 4)), (gone, stored(gone, 1))]));
     let out = bench.step(Input::Sources(vec![(a, stored(a, 4)), (b, stored(b, 2))]));
     assert_eq!(loads(&out), [b]);
-    assert!(matches!(sent(&out)[..], [Body::Remove(_)]), "{out:?}");
+    assert!(matches!(sent(&out)[..], [Body::Welcome(_), Body::Remove(_)]), "{out:?}");
     let out = bench.step(snapshot(b, 2));
     assert!(matches!(sent(&out)[..], [Body::Replace(_), Body::Synced(_)]), "{out:?}");
 }
@@ -184,7 +187,8 @@ fn an_unavailable_store_holds_synced_back_and_a_broken_tenant_does_not() {
 fn at_most_a_window_is_in_flight() {
     let list: Vec<_> = (0..3 * WINDOW as u64).map(|n| (tenant(n), stored(tenant(n), 1))).collect();
     let (mut bench, out) = Bench::open(&list);
-    let first = loads(&out);
+    assert!(matches!(out[..], [Output::Heard, Output::FullSync]), "{out:?}");
+    let first = loads(&bench.step(Input::FullSync(true)));
     assert_eq!(first.len(), WINDOW);
     let (nonce, _) = replaced(&bench.step(snapshot(first[0], 1)));
     let out = bench.step(ack(nonce, first[0], Some(stored(first[0], 1))));
