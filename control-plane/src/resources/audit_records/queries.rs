@@ -35,7 +35,7 @@ pub(super) struct Position {
     pub(super) seq: i64,
 }
 
-/// Newest first. Records of one instant are in order of proxy, run and place.
+/// Newest first, as the primary key read backwards: records of one instant are in falling order of proxy, run and place.
 pub(super) async fn list(
     tx: &mut AuditReadTx,
     tenant: TenantId,
@@ -66,9 +66,8 @@ pub(super) async fn list(
            AND ($12::text IS NULL OR code = $12)
            AND ($13::text IS NULL OR method = $13)
            AND ($14::text IS NULL OR actor = $14)
-           AND ($15::timestamptz IS NULL OR at <= $15)
-           AND ($15::timestamptz IS NULL OR at < $15 OR (proxy_id, boot, seq) > ($16::uuid, $17::bytea, $18::bigint))
-         ORDER BY at DESC, proxy_id, boot, seq LIMIT $19",
+           AND ($15::timestamptz IS NULL OR (at, proxy_id, boot, seq) < ($15, $16::uuid, $17::bytea, $18::bigint))
+         ORDER BY at DESC, proxy_id DESC, boot DESC, seq DESC LIMIT $19",
         tenant.uuid(),
         filter.from,
         filter.to,
