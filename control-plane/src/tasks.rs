@@ -22,7 +22,8 @@ impl Tasks {
     /// Runs `work`. It has to end soon after [`Self::stopping`] resolves. `name` is for logs.
     #[expect(clippy::disallowed_methods, reason = "this is the supervisor that shutdown waits for")]
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let span = tracing::info_span!("task", task.name = name);
+        // Of nobody: a span is exported when the last one inside it has ended, and a task may outlive who started it.
+        let span = tracing::info_span!(parent: None, "task", task.name = name);
         let running = tokio::spawn(self.tracker.track_future(work.instrument(span)));
         // A second, tiny task, so that a panic is not lost in a handle that nobody looks at.
         tokio::spawn(self.tracker.track_future(async move {

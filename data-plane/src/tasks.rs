@@ -23,7 +23,7 @@ impl Tasks {
 
     /// Runs `work`, from any thread. It has to end soon after [`Self::token`] is cancelled. `name` is for logs.
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let span = tracing::info_span!("task", task.name = name);
+        let span = tracing::info_span!(parent: None, "task", task.name = name);
         let running = self.runtime.spawn(self.tracker.track_future(work.instrument(span)));
         // A second, tiny task, so that a panic is not lost in a handle that nobody looks at.
         self.runtime.spawn(self.tracker.track_future(async move {
@@ -54,9 +54,10 @@ impl Tasks {
 }
 
 /// Runs `work` on the worker this is called on. It lives at most as long as that worker, whose drain waits for the calls
-/// that such tasks serve and then drops them.
+/// that such tasks serve and then drops them. Its span is nobody's: a call's span is exported when the last one inside it
+/// has ended, and an upstream's connection outlives the call that made it.
 pub fn spawn_local(name: &'static str, work: impl Future<Output = ()> + 'static) {
-    tokio::task::spawn_local(work.instrument(tracing::debug_span!("task", task.name = name)));
+    tokio::task::spawn_local(work.instrument(tracing::debug_span!(parent: None, "task", task.name = name)));
 }
 
 #[cfg(test)]

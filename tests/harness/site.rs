@@ -263,6 +263,12 @@ impl Site {
         Tenant::make(&self.operator, &self.gateway_url(0), slug).await
     }
 
+    /// File with the operator token.
+    #[must_use]
+    pub fn operator_token_file(&self) -> PathBuf {
+        self.path("operator")
+    }
+
     /// What a process of the site wrote to its log: `control-0`, `proxy-1`.
     #[must_use]
     pub fn log(&self, name: &str) -> String {

@@ -50,7 +50,9 @@ async fn a_proxy_that_is_away_falls_behind_and_the_difference_is_named() {
     tenant.post("/roles?wait=applied", json!({"name": "first"})).await;
     let proxy = text(&fleet(&site, &[]).unwrap()["items"][0], "id");
     eventually("its clock is known", async || {
-        fleet(&site, &[]).unwrap()["items"][0]["clock_skew_ms"].as_i64().is_some_and(|skew| skew.abs() < 60_000)
+        fleet(&site, &[]).unwrap()["items"][0]["clock_skew_ms"]
+            .as_i64()
+            .is_some_and(|skew| skew.abs() < 60_000)
     })
     .await;
     let shown = fleet(&site, &[]).unwrap()["items"][0].clone();
@@ -58,7 +60,7 @@ async fn a_proxy_that_is_away_falls_behind_and_the_difference_is_named() {
     assert_eq!(fleet(&site, &["diff", &proxy]).unwrap(), json!({"items": []}));
 
     site.take_proxy(0).kill();
-    tenant.post("/roles", json!({"name": "second"})).await;
+    tenant.post("/clients", json!({"name": "second"})).await;
     let shown = fleet(&site, &[]).unwrap()["items"][0].clone();
     assert_eq!((&shown["tenants"], &shown["tenants_behind"]), (&json!(1), &json!(1)));
     assert!(shown["behind_since"].is_string());
@@ -69,10 +71,8 @@ async fn a_proxy_that_is_away_falls_behind_and_the_difference_is_named() {
 
     site.start_proxy(0);
     site.proxy_ready(0).await;
-    eventually("it has caught up", async || {
-        fleet(&site, &["diff", &proxy]).unwrap() == json!({"items": []})
-    })
-    .await;
+    eventually("it has caught up", async || fleet(&site, &["diff", &proxy]).unwrap() == json!({"items": []}))
+        .await;
     let unknown = fleet(&site, &["diff", "px_00000000000000000000000001"]).unwrap_err();
     assert!(unknown.contains("404"), "{unknown}");
 }

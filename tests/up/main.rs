@@ -3,7 +3,9 @@
 mod crashes;
 mod detached;
 mod first_call;
+mod fleet;
 mod given_servers;
 mod options;
 mod run;
 mod stopping;
+mod traces;

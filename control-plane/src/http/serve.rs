@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
+use http::{HeaderValue, header::CONNECTION};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -104,6 +105,13 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// Connections of one listener at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
+/// At shutdown connections are accepted until none has come for so long: a socket that closes resets those that wait to
+/// be accepted,
+const QUIET: Duration = Duration::from_millis(100);
+/// or, where they keep coming, for so long.
+const ACCEPT_AT_MOST: Duration = Duration::from_secs(2);
+/// At shutdown a kept connection may send one more request, whose response says that it ends; then it is closed.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
 /// How long requests in flight may take to end at shutdown.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 
@@ -120,14 +128,23 @@ pub fn serve(
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tasks.spawn(name, async move {
         let stopping = all.stopping();
+        let mut over = std::pin::pin!(async {
+            stopping.cancelled().await;
+            tokio::time::sleep(ACCEPT_AT_MOST).await;
+        });
         loop {
+            let quiet = async {
+                stopping.cancelled().await;
+                tokio::time::sleep(QUIET).await;
+            };
             let accepting = async {
                 let place = places.clone().acquire_owned().await;
                 (listener.accept().await, place)
             };
             let (accepted, place) = tokio::select! {
                 accepted = accepting => accepted,
-                () = stopping.cancelled() => return,
+                () = quiet => return,
+                () = &mut over => return,
             };
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
@@ -167,10 +184,18 @@ async fn connection<S>(stream: S, peer: Peer, http2: bool, routes: Router, tasks
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = routes.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request
-    });
+    let stopping = tasks.stopping();
+    let service = routes
+        .map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        })
+        .map_response(move |mut response| {
+            if !http2 && stopping.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        });
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(64 * 1024);
@@ -180,7 +205,7 @@ where
     let stopping = tasks.stopping();
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
-        () = stopping.cancelled() => {
+        () = async { stopping.cancelled().await; tokio::time::sleep(IDLE_GRACE).await } => {
             served.as_mut().graceful_shutdown();
             match tokio::time::timeout(DRAIN_TIME, served).await {
                 Ok(ended) => ended,
