@@ -1,0 +1,207 @@
+//! A control plane: what `publish/hub.rs` and `fleet/config.rs` do, on simulated connections.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, rc::Rc, time::Duration};
+
+use futures_util::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use ids::TenantId;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::sleep,
+};
+use turmoil::net::{TcpListener, TcpStream};
+use wire::{
+    stream::{
+        Version,
+        server::{CloseReason, Delta, Input, Load, LoadFailure, Output, QUEUE, Server, Snapshot, WINDOW},
+    },
+    v1,
+};
+
+use crate::{
+    World,
+    net::{CONFIG, split},
+};
+
+type Known = BTreeMap<TenantId, Version>;
+
+/// Places for proxies that are given everything at once.
+const FULL_SYNCS: usize = 1;
+
+pub(crate) async fn host(world: Rc<World>) -> turmoil::Result {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, CONFIG)).await?;
+    // What this replica last read of the store; it serves nobody before it has.
+    while world.store.borrow().away {
+        sleep(Duration::from_millis(300)).await;
+    }
+    let mut known = world.store.borrow().current();
+    // A channel for each session: a `watch` wakes those who wait in an order that is not the seed's.
+    let mut told: Vec<mpsc::UnboundedSender<Known>> = Vec::new();
+    let places = std::sync::Arc::new(Semaphore::new(FULL_SYNCS));
+    let mut sessions = FuturesUnordered::new();
+    let mut poll = Box::pin(sleep(Duration::ZERO));
+    loop {
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                let (sender, news) = mpsc::unbounded_channel();
+                told.push(sender);
+                sessions.push(Session::run(world.clone(), stream, known.clone(), news, places.clone()));
+            }
+            Some(()) = sessions.next(), if !sessions.is_empty() => {}
+            () = &mut poll => {
+                poll = Box::pin(sleep(world.dice.millis(50..1_200)));
+                // Now and then it reads from a copy that lags behind.
+                let lags = !world.calm.get() && world.dice.percent(15);
+                let now = world.store.borrow().current();
+                if !world.store.borrow().away && !lags && now != known {
+                    known = now;
+                    told.retain(|session| session.send(known.clone()).is_ok());
+                }
+            }
+        }
+    }
+}
+
+struct Session {
+    world: Rc<World>,
+    machine: Server,
+    clock_ahead: i64,
+    told: Known,
+    places: std::sync::Arc<Semaphore>,
+    place: Option<OwnedSemaphorePermit>,
+    loading: FuturesUnordered<LocalBoxFuture<'static, Input>>,
+    outbox: Vec<v1::ControlMessage>,
+    closed: bool,
+}
+
+impl Session {
+    async fn run(
+        world: Rc<World>,
+        stream: TcpStream,
+        told: Known,
+        mut news: mpsc::UnboundedReceiver<Known>,
+        places: std::sync::Arc<Semaphore>,
+    ) {
+        let (mut inbound, mut outbound) = split(stream);
+        let clock_ahead = world.dice.below(2_000_000) as i64;
+        let machine = Server::new("simulated".to_owned(), world.context(clock_ahead))
+            .with_schemas(world.offered.borrow().clone());
+        let sources = told.iter().map(|(tenant, version)| (*tenant, *version)).collect();
+        let live = world.proxies.len() as u32;
+        let (loading, outbox) = (FuturesUnordered::new(), Vec::new());
+        let mut session =
+            Self { world, machine, clock_ahead, told, places, place: None, loading, outbox, closed: false };
+        session.step(Input::Live(live));
+        session.step(Input::Sources(sources));
+        loop {
+            assert!(session.outbox.len() <= QUEUE && session.loading.len() <= WINDOW);
+            for message in std::mem::take(&mut session.outbox) {
+                if outbound.send(&message).await.is_err() {
+                    return;
+                }
+            }
+            if session.closed {
+                return;
+            }
+            let now = session.world.context(0).now;
+            let tick = session.machine.wake_at().since(now);
+            let input = tokio::select! {
+                biased;
+                message = inbound.next() => match message {
+                    Some(message) => Input::Received(message),
+                    None => return,
+                },
+                Some(loaded) = session.loading.next(), if !session.loading.is_empty() => loaded,
+                Some(known) = news.recv() => {
+                    session.news(known);
+                    continue;
+                }
+                () = sleep(tick) => Input::Tick,
+            };
+            session.step(input);
+        }
+    }
+
+    fn news(&mut self, now: Known) {
+        let before = std::mem::replace(&mut self.told, now.clone());
+        if self.world.dice.percent(30) {
+            return self.step(Input::Sources(now.into_iter().collect()));
+        }
+        for tenant in before.keys().filter(|tenant| !now.contains_key(tenant)) {
+            self.step(Input::Vanished(*tenant));
+        }
+        for (tenant, version) in now {
+            if before.get(&tenant) != Some(&version) {
+                self.step(Input::Changed(tenant, version));
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut outputs = Vec::new();
+        self.machine.handle(self.world.context(self.clock_ahead), input, &mut outputs);
+        for output in outputs {
+            match output {
+                Output::Send(message) => self.outbox.push(message),
+                Output::Load(what) => self.loading.push(Box::pin(load(self.world.clone(), what))),
+                Output::FullSync => {
+                    self.place = self.places.clone().try_acquire_owned().ok();
+                    self.step(Input::FullSync(self.place.is_some()));
+                }
+                Output::Synced => self.place = None,
+                Output::Misfit { .. } => self.world.count(|outcome| outcome.misfits += 1),
+                Output::Rejected { tenant, version, .. } => {
+                    self.world.count(|outcome| outcome.refusals += 1);
+                    let store = self.world.store.borrow();
+                    if store.revision(tenant, version.rev).is_none_or(|stored| !stored.poisoned) {
+                        self.world.broken(format!("{tenant} at {version:?} was refused and is not poisoned"));
+                    }
+                }
+                Output::Repaired(tenant) => self.world.broken(format!("the ends came apart over {tenant}")),
+                Output::Close(reason) => {
+                    self.closed = true;
+                    match reason {
+                        CloseReason::SchemaUnsupported => {
+                            self.world.count(|outcome| outcome.incompatible += 1);
+                        }
+                        CloseReason::Busy => self.world.count(|outcome| outcome.busy += 1),
+                        CloseReason::Silent | CloseReason::Aged => {}
+                        CloseReason::ProtocolViolation => {
+                            self.world.broken("a proxy's message had no place".to_owned());
+                        }
+                    }
+                }
+                Output::Heard | Output::Claimed(..) | Output::Applied(..) => {}
+            }
+        }
+    }
+}
+
+async fn load(world: Rc<World>, what: Load) -> Input {
+    sleep(world.dice.millis(0..250)).await;
+    let Load { tenant, from } = what;
+    let troubled = !world.calm.get();
+    let store = world.store.borrow();
+    if store.away || (troubled && world.dice.percent(3)) {
+        return Input::NotLoaded(tenant, LoadFailure::Unavailable);
+    }
+    let newest = store.newest(tenant).filter(|_| store.current().contains_key(&tenant));
+    let Some(newest) = newest.filter(|_| !troubled || !world.dice.percent(1)) else {
+        return Input::NotLoaded(tenant, LoadFailure::Broken);
+    };
+    // Read from a copy that lags behind.
+    let lags = troubled && world.dice.percent(6);
+    let older = newest.version.rev.saturating_sub(1 + world.dice.below(3));
+    if let Some(older) = store.revision(tenant, older).filter(|_| lags) {
+        let bytes = older.bytes.clone();
+        return Input::Loaded(tenant, Snapshot { version: older.version, bytes, keys: Vec::new() });
+    }
+    if let Some(from) = from
+        && let Some((version, changes)) = store.changes_since(tenant, from)
+    {
+        return Input::LoadedDelta(tenant, Delta { from, version, changes, keys: Vec::new() });
+    }
+    let bytes = newest.bytes.clone();
+    Input::Loaded(tenant, Snapshot { version: newest.version, bytes, keys: Vec::new() })
+}

@@ -1,0 +1,164 @@
+//! The database: what `publish/commit.rs` writes and `fleet/config/queries.rs` reads.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ids::{ClientId, TenantId};
+use prost::Message as _;
+use wire::{
+    snapshot::delta,
+    stream::Version,
+    v1::{self, resource::Body},
+};
+
+use crate::dice::Dice;
+
+/// Changes are kept of so many revisions.
+const DELTAS_KEPT: u64 = 4;
+
+/// One revision, as it was stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) version: Version,
+    pub(crate) bytes: Bytes,
+    /// No proxy can apply it.
+    pub(crate) poisoned: bool,
+    /// What led to it, and from which digest.
+    pub(crate) changes: Option<([u8; 32], v1::Changes)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// Every revision that ever was, by number from 1.
+    history: BTreeMap<TenantId, Vec<Stored>>,
+    /// Content of the tenants' clients: their names.
+    content: BTreeMap<TenantId, BTreeMap<u8, String>>,
+    /// Tenants of the pool.
+    served: BTreeMap<TenantId, bool>,
+    pub(crate) away: bool,
+}
+
+impl Store {
+    pub(crate) fn new(tenants: u64, dice: &Dice) -> Self {
+        let mut store =
+            Self { history: BTreeMap::new(), content: BTreeMap::new(), served: BTreeMap::new(), away: false };
+        for n in 0..tenants {
+            let tenant = TenantId::from_parts(1_000 + n, [n as u8; 10]);
+            store.served.insert(tenant, true);
+            store.publish(tenant, dice);
+        }
+        store
+    }
+
+    pub(crate) fn tenants(&self) -> Vec<TenantId> {
+        self.served.keys().copied().collect()
+    }
+
+    /// Tenants of the pool with their current revisions.
+    pub(crate) fn current(&self) -> BTreeMap<TenantId, Version> {
+        let served = self.served.iter().filter(|(_, served)| **served);
+        served.filter_map(|(tenant, _)| Some((*tenant, self.newest(*tenant)?.version))).collect()
+    }
+
+    pub(crate) fn newest(&self, tenant: TenantId) -> Option<&Stored> {
+        self.history.get(&tenant)?.last()
+    }
+
+    pub(crate) fn revision(&self, tenant: TenantId, rev: u64) -> Option<&Stored> {
+        self.history.get(&tenant)?.get(usize::try_from(rev.checked_sub(1)?).ok()?)
+    }
+
+    /// Out of the pool, or into it again.
+    pub(crate) fn toggle(&mut self, tenant: TenantId) {
+        if let Some(served) = self.served.get_mut(&tenant) {
+            *served = !*served;
+        }
+    }
+
+    pub(crate) fn serve_all(&mut self) {
+        self.served.values_mut().for_each(|served| *served = true);
+    }
+
+    /// What is kept of the way from `from` to the current revision, put together.
+    pub(crate) fn changes_since(&self, tenant: TenantId, from: Version) -> Option<(Version, v1::Changes)> {
+        let newest = self.newest(tenant)?;
+        let mut at = from;
+        let mut steps = Vec::new();
+        while at.rev < newest.version.rev {
+            let next = self.revision(tenant, at.rev + 1)?;
+            let (digest, changes) = next.changes.as_ref()?;
+            let kept = next.version.rev + DELTAS_KEPT > newest.version.rev;
+            if *digest != at.digest || !kept {
+                return None;
+            }
+            steps.push(changes.clone());
+            at = next.version;
+        }
+        (!steps.is_empty()).then(|| Some((at, delta::join(steps).ok()?))).flatten()
+    }
+
+    /// Something changes; some of it no proxy can apply.
+    pub(crate) fn publish(&mut self, tenant: TenantId, dice: &Dice) {
+        let rev = self.newest(tenant).map_or(0, |newest| newest.version.rev) + 1;
+        let clients = self.content.entry(tenant).or_default();
+        for _ in 0..1 + dice.below(3) {
+            let n = dice.below(6) as u8;
+            if dice.percent(30) {
+                clients.remove(&n);
+            } else {
+                clients.insert(n, format!("client {n} of revision {rev}"));
+            }
+        }
+        let poison = dice.percent(12).then(|| dice.below(3));
+        let bytes = Bytes::from(encode(tenant, rev, clients, poison));
+        let digest = delta::digest(&bytes).expect("canonical");
+        let changes = self.newest(tenant).and_then(|former| {
+            Some((former.version.digest, delta::diff(&former.bytes, &bytes)?)).filter(|_| dice.percent(95))
+        });
+        let version = Version { rev, digest };
+        let stored = Stored { version, bytes, poisoned: poison.is_some(), changes };
+        self.history.entry(tenant).or_default().push(stored);
+    }
+}
+
+fn encode(tenant: TenantId, rev: u64, clients: &BTreeMap<u8, String>, poison: Option<u64>) -> Vec<u8> {
+    let slug = format!("tenant-{}", tenant.uuid().as_bytes()[15]);
+    let mut resources = vec![
+        ("tenant".to_owned(), Body::Tenant(v1::Tenant { slug, ..Default::default() })),
+        ("methods".to_owned(), Body::Methods(v1::MethodSlices::default())),
+    ];
+    for (n, name) in clients {
+        let id = ClientId::from_parts(1, [*n; 10]);
+        let client = v1::Client {
+            id: id.uuid().as_bytes().to_vec(),
+            name: name.clone(),
+            enabled: true,
+            // A reference to nothing.
+            endpoint_ids: if poison == Some(0) { vec![vec![9; 16]] } else { Vec::new() },
+            role_ids: Vec::new(),
+        };
+        resources.push((id.to_string(), Body::Client(client)));
+    }
+    if poison == Some(0) && clients.is_empty() {
+        resources.retain(|(id, _)| id != "methods");
+    }
+    resources.sort_by(|a, b| a.0.cmp(&b.0));
+    let snapshot = v1::TenantSnapshot {
+        // One that this build does not know.
+        schema: if poison == Some(1) { wire::snapshot::SCHEMA + 1 } else { wire::snapshot::SCHEMA },
+        tenant_id: tenant.uuid().as_bytes().to_vec(),
+        rev,
+        resources: Vec::new(),
+    };
+    let mut bytes = snapshot.encode_to_vec();
+    for (id, body) in resources {
+        let newer = poison == Some(2) && id == "tenant";
+        let mut resource = v1::Resource { id, body: Some(body) }.encode_to_vec();
+        if newer {
+            // A field of a newer build.
+            prost::encoding::uint64::encode(999, &rev, &mut resource);
+        }
+        prost::encoding::bytes::encode(4, &resource, &mut bytes);
+    }
+    bytes
+}
