@@ -83,7 +83,7 @@ impl Health {
             // Alive is whoever answers.
             "/livez" | "/health" => self.report(true),
             "/readyz" | "/ready" => self.report(self.takes_calls()),
-            "/startupz" => self.report(self.shared.ready.is_ready()),
+            "/startupz" => self.report(self.shared.ready.is_whole()),
             "/metrics" => plain(StatusCode::OK, telemetry::CONTENT_TYPE, self.metrics.render()),
             _ => plain(StatusCode::NOT_FOUND, "application/json", json!({}).to_string()),
         }
@@ -102,7 +102,9 @@ impl Health {
         let body = json!({
             "status": if good { "ok" } else { "unavailable" },
             "phase": phase,
-            "configuration": if self.shared.ready.is_ready() { "complete" } else { "missing" },
+            // `archived`: from this proxy's disk, and not confirmed by a control plane since it started.
+            "configuration": self.shared.ready.state(),
+            "configuration_age_seconds": self.shared.ready.age_secs(),
             // Serving goes on without the control plane, so this alone makes nothing unready.
             "control": if *self.connected.borrow() { "connected" } else { "unreachable" },
             // Nor without Redis: each proxy then admits its share.

@@ -3,23 +3,18 @@
 //! Workers serve calls, each on a thread of its own. Everything else — configuration, audit upload, discovery, health —
 //! runs on one small runtime beside them, so that no amount of control work slows a call.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+mod kept;
+
+use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use errors::ErrorCode;
-use ids::{ProxyId, Uuid};
+use ids::ProxyId;
 use redis_link::Link;
 use seams::{Clock, Entropy};
 use tokio::{runtime::Runtime, sync::watch};
 use tokio_rustls::TlsAcceptor;
+
+use kept::Kept;
 
 use crate::{
     admin,
@@ -33,9 +28,9 @@ use crate::{
     discover,
     drain::{Drain, Phase},
     listener::{self, TlsError},
+    ready::Readiness,
     redis,
-    refuse::Refusal,
-    snapshot::store::Snapshots,
+    snapshot::{archive, store::Snapshots},
     tasks::Tasks,
     upstream::{self, Resolver, SystemResolver, Watched},
     worker,
@@ -68,7 +63,7 @@ pub(crate) struct Shared {
     pub(crate) bounds: Bounds,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) drain: Arc<Drain>,
-    pub(crate) ready: Readiness,
+    pub(crate) ready: Arc<Readiness>,
     pub(crate) trace_calls: bool,
     pub(crate) resolver: Arc<dyn Resolver>,
     /// `None` where no Redis is configured.
@@ -85,25 +80,6 @@ impl Shared {
             entropy: Arc::clone(&self.entropy),
             watched: Arc::clone(&self.watched),
         }
-    }
-}
-
-/// Whether the proxy has the whole configuration. Once it has, it keeps serving what it has.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness(AtomicBool);
-
-impl Readiness {
-    pub(crate) fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Refuses until the configuration is there.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        if self.is_ready() { Ok(()) } else { Err(Refusal::NotReady) }
-    }
-
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -153,14 +129,16 @@ pub struct Running {
     shared: Arc<Shared>,
     control: Control,
     tasks: Tasks,
+    keeper: Option<archive::Keeper>,
     /// Workers that run.
     workers: watch::Receiver<usize>,
     runtime: Option<Runtime>,
 }
 
 impl Proxy {
-    /// Binds, opens the audit spool and starts all threads. Blocks for a moment; enrolment and configuration go on after
-    /// it has returned, and calls are refused as `not_ready` until they are done.
+    /// Binds, opens the audit spool, reads the configuration kept on disk and starts all threads. Blocks for a moment; enrolment
+    /// and configuration go on after it has returned. Where nothing usable was kept, calls are refused as `not_ready` until
+    /// they are done.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -190,11 +168,13 @@ impl Proxy {
         let tasks = Tasks::new(runtime.handle().clone());
 
         let boot: [u8; 16] = entropy.bytes();
-        // The records' proxy id is set after enrolment, before the first record: no call is taken without configuration.
+        let kept = Kept::read(&config, &clock, &entropy);
+        // Where there is no identity yet, it is set after enrolment, before the first record: no call is taken without
+        // configuration.
         let spool = Spool::open(
             spool::Config {
                 dir: config.state_dir.join("spool"),
-                proxy: ProxyId::from_uuid(Uuid::nil()),
+                proxy: kept.proxy.unwrap_or_else(|| ProxyId::from_uuid(ids::Uuid::nil())),
                 boot,
                 quota_bytes: SPOOL_BYTES,
                 tenant_quota_bytes: SPOOL_TENANT_BYTES,
@@ -205,7 +185,8 @@ impl Proxy {
         )?;
         let recorder = Recorder::start(Arc::clone(&spool), Arc::clone(&clock), Arc::clone(&entropy))?;
 
-        let snapshots = Arc::new(Snapshots::new(Arc::clone(&clock)));
+        let Kept { archive, snapshots, ready, .. } = kept;
+        let keeper = archive::Keeper::start(Arc::clone(&archive)).map_err(StartError::Threads)?;
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
         let (watched, noticed) = Watched::new();
         let discovery = Arc::new(discover::Discovery::new(Arc::clone(&resolver)));
@@ -214,6 +195,8 @@ impl Proxy {
             state_dir: config.state_dir,
             boot,
             snapshots: Arc::clone(&snapshots),
+            archive: Arc::clone(&archive),
+            readiness: Arc::clone(&ready),
             discoverer: Arc::clone(&discovery) as _,
             tasks: tasks.clone(),
             clock: server_clock,
@@ -243,12 +226,13 @@ impl Proxy {
             bounds: config.bounds,
             tls,
             drain: Arc::new(Drain::new()),
-            ready: Readiness::default(),
+            ready,
             trace_calls: config.trace_calls,
             resolver,
             redis,
         });
-        tasks.spawn("become ready", become_ready(Arc::clone(&shared), control.clone(), spool));
+        tasks.spawn("identify records", kept::identify(control.clone(), spool));
+        tasks.spawn("become ready", kept::become_ready(Arc::clone(&shared.ready), control.clone(), archive));
         let serving = admin::serve(admin, Arc::clone(&shared), control.connected(), metrics);
         tasks.spawn("admin", admin::until(serving, tasks.token()));
         let workers = start_workers(&shared, sockets.listeners)?;
@@ -259,6 +243,7 @@ impl Proxy {
             shared,
             control,
             tasks,
+            keeper: Some(keeper),
             workers,
             runtime: Some(runtime),
         })
@@ -288,22 +273,6 @@ fn start_workers(
             .map_err(StartError::Threads)?;
     }
     Ok(workers)
-}
-
-/// Waits for an identity, then for the whole configuration. Never ready on part of it.
-async fn become_ready(shared: Arc<Shared>, control: Control, spool: Arc<Spool>) {
-    let mut identity = control.identity();
-    let Ok(enrolled) = identity.wait_for(Option::is_some).await.map(|enrolled| enrolled.clone()) else {
-        return;
-    };
-    if let Some(enrolled) = enrolled {
-        spool.set_proxy(enrolled.proxy_id);
-    }
-    control.start_upload(spool);
-    if control.ready().wait_for(|ready| *ready).await.is_ok() {
-        shared.ready.set();
-        tracing::info!("proxy is ready");
-    }
 }
 
 impl Running {
@@ -370,7 +339,12 @@ impl Running {
             }
         });
         let _ = ending.await;
-        let _ = runtime.spawn_blocking(move || recorder.shutdown()).await;
+        let keeper = self.keeper.take();
+        let last = move || {
+            recorder.shutdown();
+            keeper.into_iter().for_each(archive::Keeper::shutdown);
+        };
+        let _ = runtime.spawn_blocking(last).await;
         runtime.shutdown_background();
     }
 }

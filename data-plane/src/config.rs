@@ -16,8 +16,13 @@ pub struct Config {
     pub workers: usize,
     /// Certificate of the gateway listener.
     pub tls: Option<Tls>,
-    /// Where identity and audit spool are kept; survives restarts.
+    /// Where identity, audit spool and the last configuration are kept; survives restarts.
     pub state_dir: PathBuf,
+    /// File with the key under which the configuration is kept; made when missing. `None`: `archive.key` in `state_dir`, which
+    /// is good enough where nobody copies that directory; in production it is mounted from elsewhere.
+    pub archive_key_file: Option<PathBuf>,
+    /// How long configuration that no control plane confirms is served.
+    pub max_stale: Duration,
     /// `Host` values under which callers reach the gateway, lower case, with port where it is not the default. Endpoints
     /// may have more of their own.
     pub gateway_hosts: Vec<String>,
@@ -30,6 +35,9 @@ pub struct Config {
     /// Bounds.
     pub bounds: Bounds,
 }
+
+/// [`Config::max_stale`] where nothing else is wanted.
+pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// A server certificate.
 #[derive(Debug, Clone)]

@@ -38,7 +38,9 @@ pub use error::ControlError;
 
 use crate::{
     audit::spool::Spool,
+    ready::Readiness,
     snapshot::{
+        archive::Archive,
         index::{TenantIndex, UpstreamIndex},
         store::Snapshots,
     },
@@ -74,6 +76,10 @@ pub(crate) struct Parts {
     /// Names this run of the process.
     pub(crate) boot: [u8; 16],
     pub(crate) snapshots: Arc<Snapshots>,
+    /// Is told whose configuration it keeps.
+    pub(crate) archive: Arc<Archive>,
+    /// Is told when what is in force is confirmed.
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) discoverer: Arc<dyn Discoverer>,
     pub(crate) tasks: Tasks,
     /// Set right by what the control plane says.
@@ -131,7 +137,8 @@ impl std::fmt::Debug for Control {
 
 /// Starts everything but the upload of audit records, which needs the spool ([`Control::start_upload`]).
 pub(crate) fn start(parts: Parts) -> Control {
-    let Parts { config, state_dir, boot, snapshots, discoverer, tasks, clock, entropy } = parts;
+    let Parts { config, state_dir, boot, snapshots, archive, readiness, discoverer, tasks, clock, entropy } =
+        parts;
     let (identity_sender, identity) = watch::channel(None);
     let (channel_sender, channel) = watch::channel(None);
     let (ready_sender, ready) = watch::channel(false);
@@ -146,6 +153,7 @@ pub(crate) fn start(parts: Parts) -> Control {
     let keeper = identity::Keeper {
         config,
         state_dir,
+        archive,
         shared: shared.clone(),
         identity: identity_sender,
         channel: channel_sender,
@@ -154,14 +162,19 @@ pub(crate) fn start(parts: Parts) -> Control {
     tasks.spawn("reports", report::run(shared.clone(), reports));
     let watching = commands::run(shared.clone(), boot, snapshots.clone(), discoverer, reporter.clone());
     tasks.spawn("commands", watching);
-    let says = config::Says { ready: ready_sender, connected: connected_sender, live_proxies: live_sender };
+    let says = config::Says {
+        ready: ready_sender,
+        connected: connected_sender,
+        live_proxies: live_sender,
+        readiness,
+    };
     let driver = config::Driver::new(shared.clone(), server_clock, boot, build, snapshots, says);
     tasks.spawn("configuration", driver.run());
     Control { shared, identity, ready, connected, live_proxies, reporter }
 }
 
 impl Control {
-    /// True from the moment everything that existed is applied; stays so.
+    /// True from the moment everything that existed is applied; false again when there is nothing to serve any more.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()

@@ -20,6 +20,7 @@ mod drain;
 mod mcp;
 mod meters;
 mod pipeline;
+mod ready;
 mod redis;
 mod refuse;
 mod trail;

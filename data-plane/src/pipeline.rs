@@ -66,6 +66,9 @@ where
     let place = worker.with_fleet(|fleet| endpoint::check(&exchange, fleet, &shared.hosts))?;
     trail.at(&place);
 
+    // · What nobody has confirmed for too long is not enforced: who may do what may have changed since.
+    shared.ready.fresh()?;
+
     // 4 · Stops DNS rebinding before any secret is looked at.
     let reached = network::check(&exchange, &place)?;
     trail.reached_from(reached.origin());

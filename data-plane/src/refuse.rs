@@ -87,6 +87,8 @@ pub(crate) enum Refusal {
     AddressLimited {
         retry_after: Duration,
     },
+    /// Nobody has confirmed the configuration for too long.
+    ConfigStale,
     // Row 6: identity.
     CredentialMissing,
     CredentialMalformed,
@@ -141,6 +143,7 @@ impl Refusal {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::NotReady => ErrorCode::NotReady,
+            Self::ConfigStale => ErrorCode::ConfigStale,
             Self::Draining => ErrorCode::Draining,
             Self::HeadersTooLarge => ErrorCode::HeadersTooLarge,
             Self::RequestTooLarge => ErrorCode::RequestTooLarge,
@@ -213,6 +216,7 @@ impl Refusal {
         let wait = match self {
             Self::AddressLimited { retry_after } | Self::RateLimited { retry_after, .. } => *retry_after,
             Self::NotReady | Self::Draining | Self::ConcurrencyLimited { .. } => Duration::from_secs(1),
+            Self::ConfigStale => Duration::from_secs(30),
             _ => limits::NEVER,
         };
         (wait != limits::NEVER).then_some(wait)

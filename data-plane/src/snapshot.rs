@@ -3,6 +3,7 @@
 //! [`store::Snapshots`] is the only place it is changed. A request reads one [`store::Fleet`] and one
 //! [`index::TenantIndex`] of it and keeps those two for its life, so it never sees half of a change.
 
+pub(crate) mod archive;
 pub mod base;
 mod build;
 pub mod decode;

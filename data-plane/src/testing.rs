@@ -10,7 +10,7 @@ use seams::{ManualClock, Monotonic, SeededEntropy, Timestamp};
 use wire::v1::{self, resource::Body};
 
 use crate::{
-    app::{Readiness, Shared},
+    app::Shared,
     audit::testing::Log,
     checks::{
         Counted, EndpointEvidence, Exchange, Principal, ReadBody, address_limit, authenticate, edge,
@@ -18,6 +18,7 @@ use crate::{
     },
     config::Bounds,
     drain::Drain,
+    ready::Readiness,
     snapshot::{
         index::TenantIndex,
         samples::Sample,
@@ -212,7 +213,7 @@ pub(crate) fn endpoint_of(body: &mut Body) -> Option<&mut v1::Endpoint> {
 
 /// What the workers of a proxy share, ready, over this world and log. An address may fail three times.
 pub(crate) fn shared(world: &World, log: &Log) -> Shared {
-    let ready = Readiness::default();
+    let ready = Arc::new(Readiness::new(world.clock.clone(), crate::config::MAX_STALE));
     ready.set();
     Shared {
         clock: world.clock.clone(),

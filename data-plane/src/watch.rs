@@ -85,6 +85,7 @@ impl Watchers {
 pub(crate) async fn follow(worker: Rc<Worker>) {
     let mut changes = worker.shared.snapshots.changed();
     let mut phases = worker.shared.drain.changes();
+    let mut asking = worker.shared.ready.asking();
     loop {
         let everyone = tokio::select! {
             changed = changes.changed() => match changed {
@@ -92,6 +93,10 @@ pub(crate) async fn follow(worker: Rc<Worker>) {
                 Err(_) => return,
             },
             changed = phases.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+            changed = asking.changed() => match changed {
                 Ok(()) => true,
                 Err(_) => return,
             },
@@ -146,6 +151,9 @@ impl Cut {
         let phase = self.worker.shared.drain.phase();
         if phase == Phase::Ending || (phase == Phase::Draining && self.standing.keeps_open) {
             return Some(ErrorCode::Draining);
+        }
+        if self.worker.shared.ready.fresh().is_err() {
+            return Some(ErrorCode::ConfigStale);
         }
         let standing = &self.standing;
         let asked = self.worker.with_fleet(|fleet| {

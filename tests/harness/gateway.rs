@@ -15,7 +15,7 @@ use control_plane::{
 use crypto::{FileKek, Zeroizing, key};
 use data_plane::{
     app::{Proxy, Running as RunningProxy},
-    config::{Bounds, Config as ProxyConfig},
+    config::{Bounds, Config as ProxyConfig, MAX_STALE},
     control,
 };
 use portcullis_cli::{rest::Rest, up::demo};
@@ -138,6 +138,22 @@ impl Gateway {
     }
 
     async fn start_proxy(&self, state_dir: PathBuf, join_token: Option<SecretString>) -> RunningProxy {
+        let proxy = self.launch(state_dir, join_token).await;
+        let url = format!("http://{}/readyz", proxy.admin_addr());
+        let http = reqwest::Client::new();
+        eventually("the proxy is ready", async || {
+            http.get(&url).send().await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
+        proxy
+    }
+
+    /// Starts proxy `index` from the state it left, whether or not it can become ready.
+    pub async fn start_unready(&self, index: usize) -> RunningProxy {
+        self.launch(self.state_dir(index), None).await
+    }
+
+    async fn launch(&self, state_dir: PathBuf, join_token: Option<SecretString>) -> RunningProxy {
         portcullis_cli::files::private_dir(&state_dir).unwrap();
         let config = ProxyConfig {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -145,6 +161,8 @@ impl Gateway {
             workers: 2,
             tls: None,
             state_dir,
+            archive_key_file: None,
+            max_stale: MAX_STALE,
             gateway_hosts: Vec::new(),
             control: control::Config {
                 enrol_url: https(self.settings.enrol),
@@ -157,14 +175,7 @@ impl Gateway {
             trace_calls: false,
         };
         let start = || Proxy::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let proxy = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
-        let url = format!("http://{}/readyz", proxy.admin_addr());
-        let http = reqwest::Client::new();
-        eventually("the proxy is ready", async || {
-            http.get(&url).send().await.is_ok_and(|response| response.status().is_success())
-        })
-        .await;
-        proxy
+        tokio::task::spawn_blocking(start).await.unwrap().unwrap()
     }
 
     /// Drains proxy `index` and starts it again from the state it left.
@@ -172,6 +183,11 @@ impl Gateway {
         let proxy = self.proxies.remove(index);
         proxy.drain().await;
         proxy.shutdown().await;
+        self.start_again(index).await;
+    }
+
+    /// Starts proxy `index`, which was shut down, from the state it left.
+    pub async fn start_again(&mut self, index: usize) {
         let proxy = self.start_proxy(self.state_dir(index), None).await;
         self.proxies.insert(index, proxy);
     }

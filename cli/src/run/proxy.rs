@@ -1,11 +1,11 @@
 //! `portcullis proxy`.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use data_plane::{
     app::Proxy,
-    config::{Bounds, Config, Tls},
+    config::{Bounds, Config, MAX_STALE, Tls},
     control,
 };
 use seams::{SystemClock, SystemEntropy};
@@ -32,9 +32,17 @@ pub struct Options {
     /// PEM key of the gateway listener
     #[arg(long, env = "PORTCULLIS_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Where identity and audit spool are kept; must survive restarts
+    /// Where identity, audit spool and last configuration are kept; must survive restarts
     #[arg(long, env = "PORTCULLIS_STATE_DIR")]
     state_dir: PathBuf,
+    /// File with the key under which the last configuration is kept; made when missing. Default: `archive.key` in the state
+    /// directory. In production mount it from elsewhere, so that no copy of that directory has both
+    #[arg(long, env = "PORTCULLIS_ARCHIVE_KEY_FILE")]
+    archive_key_file: Option<PathBuf>,
+    /// Longest time in seconds that configuration is served which no control plane confirms; tenants may want less
+    #[arg(long, env = "PORTCULLIS_MAX_STALE_SECONDS", default_value_t = MAX_STALE.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=365 * 24 * 3600))]
+    max_stale_seconds: u64,
     /// `Host` value under which callers reach the gateway; repeatable
     #[arg(long = "gateway-host", env = "PORTCULLIS_GATEWAY_HOSTS", value_delimiter = ',')]
     gateway_hosts: Vec<String>,
@@ -75,6 +83,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         workers,
         tls,
         state_dir: options.state_dir,
+        archive_key_file: options.archive_key_file,
+        max_stale: Duration::from_secs(options.max_stale_seconds),
         gateway_hosts: options.gateway_hosts,
         control: control::Config {
             enrol_url: options.enrol_url,

@@ -267,7 +267,11 @@ impl Plan {
         let http = http_client(None)?;
         let url = format!("http://127.0.0.1:{admin_port}/readyz");
         wait_until(processes, log, async || {
-            http.get(&url).send().await.is_ok_and(|response| response.status().is_success())
+            let Ok(response) = http.get(&url).send().await else { return false };
+            let ready = response.status().is_success();
+            // A proxy that was here before is ready with what it had then; what follows needs it to have what there is now.
+            let report = response.json::<serde_json::Value>().await.unwrap_or_default();
+            ready && report["configuration"].as_str().is_none_or(|state| state == "complete")
         })
         .await
     }

@@ -16,6 +16,8 @@ fn config(state: &tempfile::TempDir) -> Config {
         workers: 2,
         tls: None,
         state_dir: state.path().to_path_buf(),
+        archive_key_file: None,
+        max_stale: crate::config::MAX_STALE,
         gateway_hosts: Vec::new(),
         control: control::Config {
             enrol_url: "https://127.0.0.1:9".parse().unwrap(),

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use seams::{Clock, Monotonic};
+use seams::Clock;
 use telemetry::metric;
 use tokio::{
     sync::{mpsc, watch},
@@ -22,9 +22,12 @@ use wire::{
 };
 
 use super::{ServerClock, Shared};
-use crate::snapshot::{
-    decode::DecodeError,
-    store::{Applied, Snapshots},
+use crate::{
+    ready::Readiness,
+    snapshot::{
+        decode::DecodeError,
+        store::{Applied, Snapshots},
+    },
 };
 
 type Opened = (Streaming<v1::ControlMessage>, mpsc::Sender<v1::ProxyMessage>);
@@ -42,6 +45,7 @@ pub(super) struct Says {
     pub(super) ready: watch::Sender<bool>,
     pub(super) connected: watch::Sender<bool>,
     pub(super) live_proxies: watch::Sender<u32>,
+    pub(super) readiness: Arc<Readiness>,
 }
 
 pub(super) struct Driver {
@@ -55,7 +59,6 @@ pub(super) struct Driver {
     outbound: Option<mpsc::Sender<v1::ProxyMessage>>,
     changes: VecDeque<Change>,
     changing: Option<JoinHandle<Input>>,
-    heard: Monotonic,
     /// The last attempt failed and was logged: the next failures are not.
     failing: bool,
 }
@@ -71,7 +74,6 @@ impl Driver {
     ) -> Self {
         Self {
             machine: Client::new(boot, build, snapshots.versions()),
-            heard: shared.clock.monotonic(),
             shared,
             server_clock,
             snapshots,
@@ -134,6 +136,7 @@ impl Driver {
                 Output::Remove(ticket) => self.changes.push_back(Change::Remove(ticket)),
                 Output::Told(told) => self.told(&told),
                 Output::Ready => {
+                    self.says.readiness.confirm();
                     tracing::info!(tenants = self.snapshots.load().len(), "whole configuration applied");
                     self.says.ready.send_replace(true);
                 }
@@ -154,8 +157,6 @@ impl Driver {
         }
         self.says.connected.send_if_modified(|current| std::mem::replace(current, connected) != connected);
         metrics::gauge!(metric::CONTROL_CONNECTED).set(if connected { 1.0 } else { 0.0 });
-        let age = self.shared.clock.monotonic().since(self.heard);
-        metrics::gauge!(metric::CONFIG_AGE).set(age.as_secs_f64());
     }
 
     fn told(&self, told: &Told) {
@@ -214,7 +215,9 @@ impl Driver {
     fn message(&mut self, message: Result<Option<v1::ControlMessage>, Status>) -> Input {
         match message {
             Ok(Some(message)) => {
-                self.heard = self.shared.clock.monotonic();
+                if self.machine.is_synced() {
+                    self.says.readiness.confirm();
+                }
                 Input::Received(message)
             }
             Ok(None) => self.lost(&Status::unavailable("closed by the control plane")),

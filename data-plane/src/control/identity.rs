@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tonic::transport::Channel;
 
 use super::{Config, ControlError, Enrolled, Shared, backoff, channel, enrol, tls};
+use crate::snapshot::archive::Archive;
 
 const FILE: &str = "identity.json";
 /// Between attempts that were refused: only an operator can change the answer.
@@ -137,6 +139,7 @@ impl std::fmt::Debug for Identity {
 pub(super) struct Keeper {
     pub(super) config: Config,
     pub(super) state_dir: PathBuf,
+    pub(super) archive: Arc<Archive>,
     pub(super) shared: Shared,
     pub(super) identity: watch::Sender<Option<Enrolled>>,
     pub(super) channel: watch::Sender<Option<Channel>>,
@@ -163,7 +166,7 @@ impl Keeper {
         loop {
             if let Some(identity) = &current {
                 if identity.not_after > self.shared.clock.now() {
-                    self.publish(identity);
+                    self.publish(identity).await;
                 }
                 tokio::time::sleep(self.until_renewal(identity).max(least)).await;
             }
@@ -172,7 +175,10 @@ impl Keeper {
         }
     }
 
-    fn publish(&self, identity: &Identity) {
+    async fn publish(&self, identity: &Identity) {
+        // Before the first stream with it brings anything to keep.
+        let (archive, proxy) = (Arc::clone(&self.archive), identity.proxy);
+        let _panicked = self.shared.tasks.runtime().spawn_blocking(move || archive.belong_to(proxy)).await;
         match tls::mutual(identity, &self.shared.clock) {
             Ok(tls) => {
                 self.channel.send_replace(Some(channel::lazy(&self.config.grpc_url, tls)));

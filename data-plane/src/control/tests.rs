@@ -18,7 +18,9 @@ use super::{
     testing::{ControlPlane, Said},
 };
 use crate::{
+    ready::Readiness,
     snapshot::{
+        archive::Archive,
         base::{Bases as _, InMemory},
         index::{TenantIndex, UpstreamIndex},
         samples::Sample,
@@ -79,6 +81,8 @@ fn start(config: Config, state_dir: &Path) -> Proxy {
         state_dir: state_dir.to_owned(),
         boot: [3; 16],
         snapshots: snapshots.clone(),
+        archive: Archive::new(state_dir, None, clock.clone(), entropy.clone()),
+        readiness: Arc::new(Readiness::new(clock.clone(), HOUR)),
         discoverer: Arc::new(OneTool),
         tasks: tasks.clone(),
         clock,

@@ -9,9 +9,10 @@ use serde_json::Value;
 use tokio::task::LocalSet;
 use wire::v1::{Decision, Phase as RecordPhase, resource::Body as Resource};
 
+mod configuration;
+
 use super::*;
 use crate::{
-    app::Readiness,
     audit::testing::Log,
     testing::{self, ADDRESS, HOST, PATH, World},
     upstream::testing::{Answer, Seen, Server, result, world_of},
@@ -233,18 +234,6 @@ async fn a_browser_is_told_what_it_may_do_and_only_where_it_may() {
         assert!(refused.headers.get("access-control-allow-origin").is_none());
         let called = rig.send(rig.post().header("origin", "https://app.example.com"), ADD).await;
         assert_eq!(called.headers["access-control-allow-origin"], "https://app.example.com");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn without_configuration_nothing_is_answered_for_any_endpoint() {
-    local(async {
-        let mut rig = Rig::start(|_| {}).await;
-        let worker = Rc::get_mut(&mut rig.worker).unwrap();
-        Arc::get_mut(&mut worker.shared).unwrap().ready = Readiness::default();
-        let got = rig.call(ADD).await;
-        assert_eq!((got.status.as_u16(), got.refusal()), (503, "not_ready"));
     })
     .await;
 }

@@ -189,6 +189,35 @@ impl Snapshots {
         Ok(applied)
     }
 
+    /// Decodes, checks and indexes one tenant as [`apply`](Self::apply) does, for [`install`](Self::install). Several threads may
+    /// do so at once; decoding is most of it.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn prepare(&self, replace: &v1::Replace) -> Result<TenantIndex, DecodeError> {
+        let prepare = || {
+            let (tenant, snapshot) = decode(replace)?;
+            let digest = replace.digest.as_slice().try_into().map_err(|_| DecodeError::Digest)?;
+            let now = self.clock.monotonic();
+            build(tenant, snapshot, digest, &replace.keys, None, &mut self.writing.lock(), now)
+        };
+        catch_unwind(AssertUnwindSafe(prepare)).unwrap_or(Err(DecodeError::Panicked))
+    }
+
+    /// Puts in tenants that were kept from an earlier run, all at once.
+    pub fn install(&self, prepared: Vec<TenantIndex>) {
+        let _writing = self.writing.lock();
+        let mut next = Fleet::clone(&self.load());
+        for index in prepared {
+            let tenant = index.id;
+            if let Err(error) = next.insert(index) {
+                tracing::error!(portcullis.tenant.id = %tenant, error.code = error.code().slug(), detail = %error,
+                    "kept snapshot refused");
+            }
+        }
+        self.swap(next);
+    }
+
     /// Puts changes onto what is enforced of one tenant, and goes on as [`apply`](Self::apply) does with what comes out.
     ///
     /// # Errors

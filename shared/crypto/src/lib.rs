@@ -10,11 +10,13 @@
 //! | [`data_key`] | a tenant's data key, what is derived from it, and the master keys that wrap it |
 //! | [`seal`] | values at rest, bound to their tenant, table, column and row |
 //! | [`session`], [`state`] | what the gateway hands to a caller and takes back: sessions, cursors, task ids |
+//! | [`archive`] | a proxy's configuration on its own disk |
 //! | [`password`] | people's passwords and OAuth client secrets; never on the request path |
 //! | [`digest`] | SHA-256, HMAC, Merkle hashes |
 //! | [`secret`] | secret text, constant-time comparison |
 
 mod aead;
+pub mod archive;
 pub mod data_key;
 pub mod digest;
 pub mod join;

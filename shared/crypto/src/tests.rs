@@ -1,6 +1,7 @@
 //! Golden vectors and properties. A golden text that changes breaks every stored or carried value of its format: a new
 //! version of the format is needed then, not a new vector.
 
+mod archive;
 mod handles;
 mod keys;
 mod rest;

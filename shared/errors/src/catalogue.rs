@@ -111,6 +111,8 @@ catalogue! {
         "This proxy has no configuration yet" "Retry shortly.";
     QueryTokenRefused "query_token_refused" 1015 400 Caller false Debug
         "Credentials in the query string are refused" "Send the key in the Authorization header, and rotate it.";
+    ConfigStale "config_stale" 1017 503 Platform true Error
+        "Configuration is too old to be enforced" "Retry later; tell your operator.";
 
     // Who is calling.
     CredentialMissing "credential_missing" 1101 401 Caller false Debug

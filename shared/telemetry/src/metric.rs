@@ -82,9 +82,13 @@ metrics! {
     CONTROL_CONNECTED "portcullis_control_connected" Gauge Count []
         "1 while the configuration stream to the control plane is up, else 0.";
     CONFIG_AGE "portcullis_config_age_seconds" Gauge Seconds []
-        "Time since the control plane was last heard of.";
+        "Time since the control plane last confirmed that what is enforced is current, across restarts.";
     CLOCK_SKEW "portcullis_clock_skew_seconds" Gauge Seconds []
         "How far the control plane's clock is ahead of this machine's; beyond 2 s either way is an alarm.";
+    ARCHIVE_DAMAGED "portcullis_config_archive_damaged_total" Counter Count []
+        "Parts of the configuration kept on disk that were damaged, out of date, or another proxy's.";
+    ARCHIVE_FAILURES "portcullis_config_archive_failures_total" Counter Count []
+        "Times the configuration could not be kept on disk, or not be read from there.";
 
     // Redis, either plane's side.
     REDIS_UP "portcullis_redis_up" Gauge Count []

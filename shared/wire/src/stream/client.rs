@@ -109,6 +109,13 @@ impl Client {
         matches!(self.phase, Phase::Open(_))
     }
 
+    /// Whether the control plane has said on this stream that it has sent everything there was: from then on each of its messages
+    /// confirms that what is enforced is current, or on its way.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.is_connected() && self.synced
+    }
+
     /// When [`Input::Tick`] is due, if nothing happens before.
     #[must_use]
     pub fn wake_at(&self) -> Monotonic {

@@ -1,0 +1,122 @@
+//! What a proxy knows before it has heard of any control plane: who it is, and what it enforced last.
+
+use std::{sync::Arc, time::Duration};
+
+use ids::ProxyId;
+use seams::{Clock, Entropy};
+
+use crate::{
+    audit::spool::Spool,
+    config::Config,
+    control::{self, Control},
+    ready::Readiness,
+    snapshot::{
+        archive::Archive,
+        base::{Bases, InMemory},
+        store::Snapshots,
+    },
+};
+
+/// How often the configuration's age is taken.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// State of an earlier run, read.
+pub(super) struct Kept {
+    /// By the identity file.
+    pub(super) proxy: Option<ProxyId>,
+    pub(super) archive: Arc<Archive>,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) ready: Arc<Readiness>,
+}
+
+impl Kept {
+    /// Reads it. A proxy whose archive has everything is ready at once, with or without a control plane.
+    pub(super) fn read(config: &Config, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Self {
+        let proxy = control::enrolled_as(&config.state_dir).unwrap_or_else(|error| {
+            tracing::error!(error.code = error.code().slug(), "{error}");
+            None
+        });
+        let key_file = config.archive_key_file.as_deref();
+        let archive = Archive::new(&config.state_dir, key_file, Arc::clone(clock), Arc::clone(entropy));
+        let bases: Arc<dyn Bases> =
+            if archive.is_usable() { archive.clone() } else { Arc::<InMemory>::default() };
+        let snapshots = Arc::new(Snapshots::with_bases(Arc::clone(clock), bases));
+        let ready = Arc::new(Readiness::new(Arc::clone(clock), config.max_stale));
+        let kept = Self { proxy, archive, snapshots, ready };
+        if let Some(proxy) = proxy {
+            kept.restore(proxy, &**clock);
+        }
+        kept
+    }
+
+    fn restore(&self, proxy: ProxyId, clock: &dyn Clock) {
+        let started = clock.monotonic();
+        let (loaded, prepared) = self.archive.load(proxy, |replace| self.snapshots.prepare(replace));
+        self.snapshots.install(prepared);
+        self.ready.restore(loaded.confirmed);
+        let took_ms = clock.monotonic().since(started).as_millis() as u64;
+        if loaded.complete {
+            self.ready.set();
+            tracing::warn!(
+                tenants = loaded.tenants,
+                age_seconds = self.ready.age_secs(),
+                took_ms,
+                "serving configuration kept on disk until a control plane confirms it"
+            );
+        } else {
+            tracing::info!(
+                tenants = loaded.tenants,
+                missing = loaded.missing,
+                took_ms,
+                "configuration kept on disk is not whole; not ready without a control plane"
+            );
+        }
+    }
+}
+
+/// Names the spool's records by whoever the proxy is, and uploads them once it is known.
+pub(super) async fn identify(control: Control, spool: Arc<Spool>) {
+    let mut identity = control.identity();
+    let mut uploading = false;
+    loop {
+        let enrolled = identity.borrow_and_update().as_ref().map(|enrolled| enrolled.proxy_id);
+        if let Some(proxy) = enrolled {
+            spool.set_proxy(proxy);
+            if !std::mem::replace(&mut uploading, true) {
+                control.start_upload(Arc::clone(&spool));
+            }
+        }
+        if identity.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ready when the whole configuration is there, never on part of it; and keeps its age. Ends with the control tasks.
+pub(super) async fn become_ready(ready: Arc<Readiness>, control: Control, archive: Arc<Archive>) {
+    let mut whole = control.ready();
+    if *whole.borrow() {
+        whole.mark_changed();
+    }
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {
+                ready.look();
+                archive.confirm(ready.confirmed());
+            }
+            changed = whole.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if *whole.borrow_and_update() {
+                    archive.complete();
+                    ready.set();
+                    tracing::info!("proxy is ready");
+                } else {
+                    ready.unset();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The floor: what may be served at least. It lies beside the archive and not in it, so that an archive of yesterday that is
+//! copied back is noticed.
+//!
+//! One small sealed file, replaced whole. Whoever can put back both an old archive and its old floor is not noticed; how old
+//! that may be is bounded by `max_stale`, since the floor also says when the control plane last confirmed what is in force.
+//!
+//! ```text
+//! file       "PCFLOOR" 1 | key id 8 | sealed
+//! plaintext  confirmed_micros u64 | seq u64 | kill_epoch u64 | flags u64 | (tenant 16 | rev u64)*      little-endian
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use crypto::{
+    Zeroizing,
+    archive::{ArchiveKey, Place},
+};
+use hashbrown::HashMap;
+use ids::{ProxyId, TenantId, Uuid};
+use seams::{Entropy, Timestamp};
+
+const MAGIC: [u8; 8] = *b"PCFLOOR\x01";
+const NAME: &str = "archive.floor";
+const FIXED: usize = 32;
+const ROW: usize = 24;
+/// Far more than any proxy serves.
+const MAX_FILE: u64 = 64 << 20;
+const COMPLETE: u64 = 1;
+
+/// What may be served at least.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Floor {
+    /// When the control plane last confirmed that what is in force is current.
+    pub(super) confirmed: Timestamp,
+    /// The last entry of the archive that this takes into account.
+    pub(super) seq: u64,
+    /// The last kill epoch in force.
+    pub(super) kill_epoch: u64,
+    /// Whether the archive held everything there was to serve.
+    pub(super) complete: bool,
+    /// Every tenant that is served, with the revision it has at least.
+    pub(super) tenants: HashMap<TenantId, u64, ahash::RandomState>,
+}
+
+/// What lies where the floor should.
+#[derive(Debug)]
+pub(super) enum Found {
+    Floor(Floor),
+    /// Nothing was ever written.
+    Nothing,
+    /// Damaged, or sealed by another proxy or under another key.
+    Unusable,
+}
+
+fn path(state_dir: &Path, suffix: &str) -> PathBuf {
+    state_dir.join(format!("{NAME}{suffix}"))
+}
+
+/// The floor, or the one before it if that was damaged. Says whether it was.
+pub(super) fn read(state_dir: &Path, key: &ArchiveKey, proxy: ProxyId) -> io::Result<(Found, bool)> {
+    let mut damaged = false;
+    for suffix in ["", ".old"] {
+        let Some(bytes) = bytes(&path(state_dir, suffix))? else { continue };
+        match decode(&bytes, key, proxy) {
+            Some(floor) => return Ok((Found::Floor(floor), damaged)),
+            None => damaged = true,
+        }
+    }
+    Ok((if damaged { Found::Unusable } else { Found::Nothing }, damaged))
+}
+
+fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Replaces the floor whole: a crash leaves this one or the one before.
+pub(super) fn write(
+    state_dir: &Path,
+    key: &ArchiveKey,
+    proxy: ProxyId,
+    floor: &Floor,
+    entropy: &dyn Entropy,
+) -> io::Result<()> {
+    let mut out = [MAGIC, key.id()].concat();
+    key.seal(&Place::floor(proxy), &encode(floor), &mut out, entropy).map_err(io::Error::other)?;
+    let (next, current) = (path(state_dir, ".new"), path(state_dir, ""));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+    file.write_all(&out)?;
+    file.sync_all()?;
+    match fs::rename(&current, path(state_dir, ".old")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(next, current)?;
+    File::open(state_dir)?.sync_all()
+}
+
+fn encode(floor: &Floor) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(FIXED + floor.tenants.len() * ROW));
+    let flags = if floor.complete { COMPLETE } else { 0 };
+    for value in [floor.confirmed.micros(), floor.seq, floor.kill_epoch, flags] {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+    for (tenant, rev) in &floor.tenants {
+        out.extend_from_slice(tenant.uuid().as_bytes());
+        out.extend_from_slice(&rev.to_le_bytes());
+    }
+    out
+}
+
+fn decode(bytes: &[u8], key: &ArchiveKey, proxy: ProxyId) -> Option<Floor> {
+    let sealed = bytes.strip_prefix(&MAGIC)?.get(8..)?;
+    let plain = key.open(&Place::floor(proxy), sealed).ok()?;
+    let (fixed, rows) = plain.split_at_checked(FIXED)?;
+    let value = |at: usize| Some(u64::from_le_bytes(*fixed[at * 8..].first_chunk()?));
+    let (rows, []) = rows.as_chunks::<ROW>() else { return None };
+    let tenants = rows.iter().map(|row| {
+        let tenant = TenantId::from_uuid(Uuid::from_slice(&row[..16]).ok()?);
+        Some((tenant, u64::from_le_bytes(*row[16..].first_chunk()?)))
+    });
+    let flags = value(3)?;
+    (flags <= COMPLETE).then_some(())?;
+    Some(Floor {
+        confirmed: Timestamp::from_micros(value(0)?),
+        seq: value(1)?,
+        kill_epoch: value(2)?,
+        complete: flags & COMPLETE != 0,
+        tenants: tenants.collect::<Option<_>>()?,
+    })
+}
