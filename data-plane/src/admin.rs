@@ -99,6 +99,7 @@ impl Health {
             Phase::Draining => "draining",
             Phase::Ending => "ending",
         };
+        let (counted, proxies) = self.shared.limiter.state();
         let body = json!({
             "status": if good { "ok" } else { "unavailable" },
             "phase": phase,
@@ -109,6 +110,7 @@ impl Health {
             "control": if *self.connected.borrow() { "connected" } else { "unreachable" },
             // Nor without Redis: each proxy then admits its share.
             "redis": redis::state(self.shared.redis.as_ref()),
+            "limits": { "counted": counted.as_str(), "proxies": proxies },
             "tenants": self.shared.snapshots.load().len(),
         });
         let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -4,10 +4,10 @@
 //! runs on one small runtime beside them, so that no amount of control work slows a call.
 
 mod kept;
+mod start_error;
 
-use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
-use errors::ErrorCode;
 use ids::ProxyId;
 use redis_link::Link;
 use seams::{Clock, Entropy};
@@ -15,19 +15,21 @@ use tokio::{runtime::Runtime, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
 use kept::Kept;
+pub use start_error::StartError;
 
 use crate::{
     admin,
     audit::{
         Recorder,
-        spool::{self, Spool, SpoolError},
+        spool::{self, Spool},
     },
     checks::{address_limit::Addresses, endpoint::Hosts},
-    config::{Bounds, Config, ConfigError},
+    config::{Bounds, Config},
     control::{self, Control, ServerClock},
     discover,
     drain::{Drain, Phase},
-    listener::{self, TlsError},
+    limiter::{self, Limiter},
+    listener,
     ready::Readiness,
     redis,
     snapshot::{archive, store::Snapshots},
@@ -68,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) resolver: Arc<dyn Resolver>,
     /// `None` where no Redis is configured.
     pub(crate) redis: Option<Link>,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 impl Shared {
@@ -79,40 +82,6 @@ impl Shared {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             watched: Arc::clone(&self.watched),
-        }
-    }
-}
-
-/// Why a proxy did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A listener's address cannot be bound.
-    #[error("cannot listen on {0}")]
-    Bind(SocketAddr, #[source] io::Error),
-    /// The gateway's certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The audit spool cannot be opened: without it no call could be recorded, so none is taken.
-    #[error("audit spool cannot be opened")]
-    Spool(#[from] SpoolError),
-    /// A thread or runtime cannot be made.
-    #[error("threads cannot be started")]
-    Threads(#[source] io::Error),
-}
-
-impl StartError {
-    /// The catalogue's code.
-    #[must_use]
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Config(ConfigError::PlainHttp) => ErrorCode::TlsRequired,
-            Self::Spool(_) => ErrorCode::AuditUnavailable,
-            Self::Config(ConfigError::NoWorkers) | Self::Bind(..) | Self::Tls(_) | Self::Threads(_) => {
-                ErrorCode::Internal
-            }
         }
     }
 }
@@ -213,6 +182,8 @@ impl Proxy {
         tasks.spawn("watch upstreams", noticing);
 
         let redis = config.redis.map(|address| redis::start(address, &tasks, &entropy));
+        let told = limiter::Told { identity: control.identity(), live_proxies: control.live_proxies() };
+        let limiter = limiter::start(redis.as_ref(), told, &tasks, &clock, &entropy);
         let own_name = sockets.address.to_string();
         let names = config.gateway_hosts.iter().map(String::as_str).chain([own_name.as_str()]);
         let shared = Arc::new(Shared {
@@ -230,6 +201,7 @@ impl Proxy {
             trace_calls: config.trace_calls,
             resolver,
             redis,
+            limiter,
         });
         tasks.spawn("identify records", kept::identify(control.clone(), spool));
         tasks.spawn("become ready", kept::become_ready(Arc::clone(&shared.ready), control.clone(), archive));

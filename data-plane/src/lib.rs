@@ -17,6 +17,7 @@ mod checks;
 mod decisions;
 mod discover;
 mod drain;
+mod limiter;
 mod mcp;
 mod meters;
 mod pipeline;

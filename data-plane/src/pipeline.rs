@@ -112,7 +112,8 @@ where
 
     // 10 · Before authorize, so that probing is limited too.
     let cost = Cost::of(&call, tool.map(AsRef::as_ref));
-    let reservation = limit::check(&place, &principal, &session, cost, trail.started())?;
+    let reservation =
+        limit::check(&shared.limiter, &place, &principal, &session, cost, trail.started()).await?;
     trail.charged();
 
     // 11 · Most refusals end here, cheaply.

@@ -21,6 +21,7 @@ use telemetry::field;
 
 use crate::{
     audit::spool::SpoolError,
+    limiter::Counted,
     upstream::{Body, UpstreamError},
 };
 
@@ -115,6 +116,7 @@ pub(crate) enum Refusal {
         per_minute: u32,
         remaining: u32,
         retry_after: Duration,
+        counted: Counted,
     },
     ConcurrencyLimited {
         limit: LimitName,
@@ -336,7 +338,8 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
     let (status, number) = refusal.jsonrpc_numbers();
     let retry_after_ms = refusal.retry_after().map(jsonrpc::retry_after_ms);
     let extra: &[(&str, serde_json::Value)] = match refusal {
-        Refusal::RateLimited { limit, per_minute, remaining, .. } => &[
+        Refusal::RateLimited { limit, per_minute, remaining, counted, .. } => &[
+            ("counted", json!(counted.as_str())),
             ("limit", json!(limit.as_str())),
             ("per_minute", json!(per_minute)),
             ("remaining", json!(remaining)),

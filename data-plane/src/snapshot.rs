@@ -9,6 +9,7 @@ mod build;
 pub mod decode;
 mod definitions;
 pub mod index;
+mod limits;
 mod secrets;
 pub mod store;
 

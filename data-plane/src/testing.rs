@@ -18,6 +18,7 @@ use crate::{
     },
     config::Bounds,
     drain::Drain,
+    limiter::Limiter,
     ready::Readiness,
     snapshot::{
         index::TenantIndex,
@@ -230,5 +231,6 @@ pub(crate) fn shared(world: &World, log: &Log) -> Shared {
         trace_calls: true,
         resolver: Scripted::new(&[&["127.0.0.1"]]),
         redis: None,
+        limiter: Arc::new(Limiter::alone()),
     }
 }

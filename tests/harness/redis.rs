@@ -6,6 +6,14 @@ use portcullis_cli::private::{ProcessId, redis};
 use redis_link::{Address, Keeper, Link};
 use rustix::process::Signal;
 use seams::SystemEntropy;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
 
 /// A private Redis. Ends with this value.
 #[derive(Debug)]
@@ -78,4 +86,68 @@ fn run(dir: &tempfile::TempDir, port: u16) -> redis::Server {
 #[must_use]
 pub fn link(url: &str) -> (Link, Keeper) {
     Link::new(Address::parse(url.into(), None).unwrap(), Arc::new(SystemEntropy))
+}
+
+/// A way to Redis that can be cut: what is sent neither arrives nor is refused.
+#[derive(Debug)]
+pub struct Partition {
+    port: u16,
+    cut: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Partition {
+    /// Leads to a port of this machine.
+    pub async fn start(to: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cut = watch::Sender::new(false);
+        let state = cut.subscribe();
+        let serving = tokio::spawn(async move {
+            while let Ok((caller, _)) = listener.accept().await {
+                let state = state.clone();
+                tokio::spawn(async move {
+                    let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+                    let ((from_caller, to_caller), (from_server, to_server)) =
+                        (caller.into_split(), server.into_split());
+                    tokio::select! {
+                        () = carry(from_caller, to_server, state.clone()) => {}
+                        () = carry(from_server, to_caller, state) => {}
+                    }
+                });
+            }
+        });
+        Self { port, cut, serving }
+    }
+
+    /// On which port it begins.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on nothing arrives.
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// What was held back arrives, and so does everything after it.
+    pub fn heal(&self) {
+        self.cut.send_replace(false);
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if cut.wait_for(|cut| !*cut).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use errors::ErrorCode;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use seams::{SystemClock, SystemEntropy};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::config::ConfigError;
 
 fn config(state: &tempfile::TempDir) -> Config {
     Config {

@@ -3,19 +3,21 @@
 //! Key: the subject of the limit in the snapshot. Cost: a tool call its tool's weight; everything else 1, in separate
 //! buckets of five times the rate, so that connecting does not eat the budget for calls. Before authorize, so that
 //! probing is limited too: a call refused after this point gets its units back and is charged as an ordinary request
-//! instead. In process: each proxy counts for itself.
+//! instead. Who counts is the limiter's: this process, or all proxies together through Redis. Fails to a share of the limit.
 
-use std::{borrow::Borrow, sync::Arc};
+use std::sync::Arc;
 
 use ::mcp::Method;
-use limits::{Bucket, Lease, Rate};
+use limits::Lease;
+use redis_link::counters::Counter;
 use seams::Monotonic;
 use smallvec::SmallVec;
 
 use super::{BoundSession, Call, EndpointEvidence, Kind, Principal};
 use crate::{
+    limiter::{Limiter, Refused, Taken, Wanted},
     refuse::{LimitName, Refusal},
-    snapshot::index::{Buckets, SubjectLimit, ToolIndex},
+    snapshot::index::{SubjectLimit, ToolIndex},
 };
 
 /// What a message costs.
@@ -43,29 +45,13 @@ impl<'a> Cost<'a> {
 /// Leases of what runs; they end when dropped.
 pub(crate) type Leases = SmallVec<[Lease; 3]>;
 
-/// One of a subject's buckets, held as long as something taken from it may be given back.
-#[derive(Debug, Clone)]
-enum Held {
-    Calls(Arc<Buckets>),
-    Protocol(Arc<Buckets>),
-}
-
-impl Borrow<Bucket> for Held {
-    fn borrow(&self) -> &Bucket {
-        match self {
-            Self::Calls(buckets) => &buckets.calls,
-            Self::Protocol(buckets) => &buckets.protocol,
-        }
-    }
-}
-
 /// Evidence: room in every bucket, taken. Dropping it gives the units back.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    taken: Option<limits::Reservation<Held>>,
+    taken: Option<Taken>,
     leases: Leases,
     /// Charged instead when the call is refused by a later check.
-    instead: Option<(Arc<Buckets>, Rate)>,
+    instead: Option<Wanted>,
     now: Monotonic,
 }
 
@@ -79,34 +65,30 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let Some(taken) = self.taken.take() else { return };
-        // Once the ordinary requests are used up as well, a refused call keeps what it took.
-        let charged = match &self.instead {
-            Some((buckets, rate)) => buckets.protocol.try_take(self.now.nanos(), *rate, 1).admitted(),
-            None => true,
-        };
-        if charged {
-            taken.refund();
+        if let Some(taken) = self.taken.take() {
+            // Once the ordinary requests are used up as well, a refused call keeps what it took.
+            taken.give_back(self.instead.take(), self.now);
         }
     }
 }
 
 /// Reserves.
-pub(crate) fn check(
+pub(crate) async fn check(
+    limiter: &Limiter,
     place: &EndpointEvidence,
     principal: &Principal,
     _session: &BoundSession,
     cost: Cost<'_>,
     now: Monotonic,
 ) -> Result<Reservation, Refusal> {
-    let client = &*principal.client().limit;
-    let tenant = place.tenant().limit.as_deref();
+    let client = &principal.client().limit;
+    let tenant = place.tenant().limit.as_ref();
     let tool = match cost {
-        Cost::Call(Some(tool)) => tool.limit.as_deref(),
+        Cost::Call(Some(tool)) => tool.limit.as_ref(),
         _ => None,
     };
     // The narrowest first: its refusal says most.
-    let subjects: SmallVec<[(LimitName, &SubjectLimit); 3]> =
+    let subjects: SmallVec<[(LimitName, &Arc<SubjectLimit>); 3]> =
         [(LimitName::Tool, tool), (LimitName::Client, Some(client)), (LimitName::Tenant, tenant)]
             .into_iter()
             .filter_map(|(name, subject)| Some((name, subject?)))
@@ -118,30 +100,29 @@ pub(crate) fn check(
             lease(*name, subject, &mut leases)?;
         }
     }
-    let units = match cost {
-        Cost::Call(tool) => Some(tool.map_or(1, |tool| tool.cost)),
-        Cost::Request | Cost::Message => None,
+    let (counter, units) = match cost {
+        Cost::Call(tool) => (Counter::Calls, tool.map_or(1, |tool| tool.cost)),
+        Cost::Request | Cost::Message => (Counter::Protocol, 1),
     };
-    let wanted: SmallVec<[(Held, Rate, u32); 3]> = subjects
-        .iter()
-        .map(|(_, subject)| match units {
-            Some(units) => (Held::Calls(Arc::clone(&subject.buckets)), subject.rate, units),
-            None => (Held::Protocol(Arc::clone(&subject.buckets)), subject.protocol_rate, 1),
-        })
-        .collect();
-    let taken = limits::reserve(&wanted, now.nanos()).map_err(|refused| {
-        let name = subjects.get(refused.index).map_or(LimitName::Client, |(name, _)| *name);
-        let per_minute = wanted.get(refused.index).map_or(0, |(_, rate, _)| rate.per_minute);
-        let limit = if units.is_some() { name } else { name.protocol() };
-        Refusal::RateLimited {
-            limit,
-            per_minute,
-            remaining: refused.remaining,
-            retry_after: refused.retry_after,
-        }
-    })?;
-    let instead = units.map(|_| (Arc::clone(&client.buckets), client.protocol_rate));
+    let wanted = |limit: &Arc<SubjectLimit>| Wanted { limit: Arc::clone(limit), counter, units };
+    let taken = limiter.take(subjects.iter().map(|(_, limit)| wanted(limit)).collect(), now).await;
+    let taken = taken.map_err(|refused| refusal(&refused, &subjects, counter))?;
+    let instead = (counter == Counter::Calls).then(|| Wanted {
+        limit: Arc::clone(client),
+        counter: Counter::Protocol,
+        units: 1,
+    });
     Ok(Reservation { taken: Some(taken), leases, instead, now })
+}
+
+fn refusal(refused: &Refused, subjects: &[(LimitName, &Arc<SubjectLimit>)], counter: Counter) -> Refusal {
+    let (name, per_minute) = match (subjects.get(refused.index), counter) {
+        (Some((name, limit)), Counter::Calls) => (*name, limit.rate.per_minute),
+        (Some((name, limit)), Counter::Protocol) => (name.protocol(), limit.protocol_rate.per_minute),
+        (None, _) => (LimitName::Client, 0),
+    };
+    let Refused { remaining, retry_after, counted, .. } = *refused;
+    Refusal::RateLimited { limit: name, per_minute, remaining, retry_after, counted }
 }
 
 fn lease(name: LimitName, subject: &SubjectLimit, leases: &mut Leases) -> Result<(), Refusal> {

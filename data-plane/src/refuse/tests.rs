@@ -51,6 +51,7 @@ fn a_refused_request_is_a_200_with_a_positive_code_slug_and_remedy() {
 #[test]
 fn a_rate_limit_says_which_what_is_left_and_when() {
     let refusal = Refusal::RateLimited {
+        counted: Counted::Share,
         limit: LimitName::Client,
         per_minute: 60,
         remaining: 0,
@@ -66,6 +67,7 @@ fn a_rate_limit_says_which_what_is_left_and_when() {
         (429, &HeaderValue::from(2))
     );
     let never = Refusal::RateLimited {
+        counted: Counted::Here,
         limit: LimitName::Tool,
         per_minute: 0,
         remaining: 0,

@@ -8,23 +8,19 @@ use std::{
 use crypto::digest::sha256;
 use ids::{Id, Kind, TenantId, UpstreamId, Uuid};
 use ipnet::IpNet;
-use limits::Rate;
 use prost::Message as _;
 use seams::{Monotonic, Timestamp};
-use wire::v1::{self, LimitSubject, resource::Body};
+use wire::v1::{self, resource::Body};
 
 use super::{
     decode::DecodeError,
     definitions::Definitions,
     index::{
-        AttachmentIndex, Buckets, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex,
-        PROTOCOL_FACTOR, REFUSALS_RECORDED, SubjectLimit, TenantIndex, TenantKeys, ToolIndex, UpstreamIndex,
+        AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, TenantIndex,
+        TenantKeys, ToolIndex, UpstreamIndex,
     },
+    limits::Limits,
 };
-
-/// For clients of a tenant that configured nothing: `conservative`.
-const DEFAULT_RATE: Rate = Rate::per_minute(60);
-const DEFAULT_CONCURRENCY: u32 = 32;
 
 /// Tools by upstream and name.
 type Catalogue = Map<UpstreamId, Map<Box<str>, Arc<ToolIndex>>>;
@@ -44,10 +40,10 @@ struct Parts {
 }
 
 /// A resource that cannot be indexed, while it is being built.
-struct At<'a>(&'a str);
+pub(super) struct At<'a>(pub(super) &'a str);
 
 impl At<'_> {
-    fn fault(&self, field: &'static str) -> DecodeError {
+    pub(super) fn fault(&self, field: &'static str) -> DecodeError {
         DecodeError::Index { resource: self.0.to_owned(), field }
     }
 
@@ -82,7 +78,7 @@ pub(super) fn build(
     let parts = sort(snapshot);
     let crypto = TenantKeys::derive(keys)?;
     let policies = policy::PolicyIndex::new(parts.policies.into_iter().map(|each| (each.id, each.text)));
-    let limits = Limits::new(&parts.limits, previous, now)?;
+    let limits = Limits::new(tenant, &parts.limits, previous, now)?;
     let clients = clients(parts.clients, &limits)?;
     let api_keys = api_keys(parts.keys, &clients)?;
     let mut tools = tools(parts.tools, &policies, &limits, definitions)?;
@@ -300,95 +296,6 @@ fn api_keys(
         out.insert(lookup, index);
     }
     Ok(out)
-}
-
-/// The limits of a snapshot by subject, with what earlier revisions have counted.
-struct Limits<'a> {
-    tenant: Option<Arc<SubjectLimit>>,
-    tools: Map<Uuid, Arc<SubjectLimit>>,
-    clients: Map<Uuid, Arc<SubjectLimit>>,
-    every_client: Option<v1::Limit>,
-    previous: Option<&'a TenantIndex>,
-    now: Monotonic,
-}
-
-impl<'a> Limits<'a> {
-    fn new(
-        limits: &[(String, v1::Limit)],
-        previous: Option<&'a TenantIndex>,
-        now: Monotonic,
-    ) -> Result<Self, DecodeError> {
-        let mut all = Self {
-            tenant: None,
-            tools: Map::default(),
-            clients: Map::default(),
-            every_client: None,
-            previous,
-            now,
-        };
-        let former_tools = former_tools(previous);
-        for (resource, limit) in limits {
-            let at = At(resource);
-            let subject = || Uuid::from_slice(&limit.subject_id).map_err(|_| at.fault("subject_id"));
-            match limit.subject() {
-                LimitSubject::Tenant => {
-                    let former = previous.and_then(|index| index.limit.as_deref());
-                    all.tenant = Some(Arc::new(subject_limit(Some(limit), former, now)));
-                }
-                LimitSubject::Tool => {
-                    let id = subject()?;
-                    let former = former_tools.get(&id).copied();
-                    all.tools.insert(id, Arc::new(subject_limit(Some(limit), former, now)));
-                }
-                LimitSubject::Client if limit.subject_id.is_empty() => all.every_client = Some(limit.clone()),
-                LimitSubject::Client => {
-                    let id = subject()?;
-                    let own = subject_limit(Some(limit), all.former_client(id), now);
-                    all.clients.insert(id, Arc::new(own));
-                }
-                LimitSubject::Unspecified => return Err(at.fault("subject")),
-            }
-        }
-        Ok(all)
-    }
-
-    fn former_client(&self, id: Uuid) -> Option<&'a SubjectLimit> {
-        Some(&self.previous?.clients.get(&ids::ClientId::from_uuid(id))?.limit)
-    }
-
-    fn client(&self, id: Uuid) -> Arc<SubjectLimit> {
-        self.clients.get(&id).cloned().unwrap_or_else(|| {
-            Arc::new(subject_limit(self.every_client.as_ref(), self.former_client(id), self.now))
-        })
-    }
-}
-
-fn former_tools(previous: Option<&TenantIndex>) -> Map<Uuid, &SubjectLimit> {
-    let upstreams = previous.into_iter().flat_map(|index| index.upstreams.values());
-    let tools = upstreams.flat_map(|upstream| upstream.tools.values());
-    tools.filter_map(|tool| Some((tool.id.uuid(), tool.limit.as_deref()?))).collect()
-}
-
-fn subject_limit(limit: Option<&v1::Limit>, former: Option<&SubjectLimit>, now: Monotonic) -> SubjectLimit {
-    let rate = limit.map_or(DEFAULT_RATE, |limit| Rate { per_minute: limit.per_minute, burst: limit.burst });
-    let protocol_rate = Rate {
-        per_minute: rate.per_minute.saturating_mul(PROTOCOL_FACTOR),
-        burst: rate.burst.saturating_mul(PROTOCOL_FACTOR),
-    };
-    let concurrency = limit.map_or(DEFAULT_CONCURRENCY, |limit| limit.concurrency);
-    let buckets = match former {
-        None => Arc::default(),
-        Some(former) if former.rate == rate => former.buckets.clone(),
-        Some(former) => Arc::new(Buckets {
-            calls: former.buckets.calls.carried_over(now.nanos(), former.rate, rate),
-            protocol: former.buckets.protocol.carried_over(now.nanos(), former.protocol_rate, protocol_rate),
-            refusals: former.buckets.refusals.carried_over(now.nanos(), REFUSALS_RECORDED, REFUSALS_RECORDED),
-            in_flight: former.buckets.in_flight.clone(),
-            body_bytes: former.buckets.body_bytes.clone(),
-        }),
-    };
-    let id = limit.and_then(|limit| Uuid::from_slice(&limit.id).ok()).map(Id::from_uuid);
-    SubjectLimit { id, rate, protocol_rate, concurrency: (concurrency > 0).then_some(concurrency), buckets }
 }
 
 fn boxed(texts: &[String]) -> Box<[Box<str>]> {

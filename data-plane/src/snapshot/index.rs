@@ -16,7 +16,8 @@ use ids::{
     AttachmentId, ClientId, DataKeyId, EndpointId, KeyId, LimitId, RoleId, TenantId, ToolId, UpstreamId,
 };
 use ipnet::IpNet;
-use limits::{Bucket, Concurrency, Rate};
+use limits::{Bucket, Concurrency, Rate, near::Near};
+use redis_link::counters::Subject;
 use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
@@ -213,6 +214,10 @@ pub struct MethodSliceIndex {
 pub struct SubjectLimit {
     /// The configured limit; `None` for the built-in default.
     pub id: Option<LimitId>,
+    /// Whose tenant it is of.
+    pub tenant: TenantId,
+    /// Whose calls are counted.
+    pub subject: Subject,
     /// Calls, in units of cost.
     pub rate: Rate,
     /// Everything else, one unit each.
@@ -236,6 +241,17 @@ pub struct Buckets {
     pub in_flight: Arc<Concurrency>,
     /// Bytes of request bodies held now.
     pub body_bytes: Arc<Concurrency>,
+    /// Near ends of the buckets that proxies share; only where they do, and from the first call on.
+    pub near: OnceLock<Box<NearEnds>>,
+}
+
+/// This proxy's ends of a subject's shared buckets.
+#[derive(Debug, Default)]
+pub struct NearEnds {
+    /// Of [`Buckets::calls`].
+    pub calls: Near,
+    /// Of [`Buckets::protocol`].
+    pub protocol: Near,
 }
 
 impl SubjectLimit {

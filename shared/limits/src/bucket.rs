@@ -37,6 +37,35 @@ impl Bucket {
         }
     }
 
+    /// Takes `cost` units whether they are there or not, as far as the bucket has any: it is empty then, and owes
+    /// nothing. Returns the arrival time, for [`Self::refund`].
+    pub fn charge(&self, now_nanos: u64, rate: Rate, cost: u32) -> u64 {
+        let now = self.clamp(now_nanos);
+        let interval = rate.interval_nanos().unwrap_or(0);
+        let empty = now.saturating_add(interval.saturating_mul(u64::from(rate.burst)));
+        let taken = interval.saturating_mul(u64::from(cost));
+        let charged = |tat: u64| tat.max(now).saturating_add(taken).min(empty.max(tat));
+        let mut seen = self.tat.load(Ordering::Acquire);
+        loop {
+            let tat = charged(seen);
+            match self.tat.compare_exchange_weak(seen, tat, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return tat,
+                Err(current) => seen = current,
+            }
+        }
+    }
+
+    /// Makes the bucket full; returns the arrival time it had, for [`Self::put_back`].
+    pub fn take_all(&self) -> u64 {
+        // The plain load spares the common case a write to a shared line.
+        if self.tat.load(Ordering::Acquire) == 0 { 0 } else { self.tat.swap(0, Ordering::AcqRel) }
+    }
+
+    /// Undoes [`Self::take_all`].
+    pub fn put_back(&self, tat: u64) {
+        self.tat.fetch_max(tat, Ordering::AcqRel);
+    }
+
     /// What [`Self::try_take`] would answer, taking nothing.
     #[must_use]
     pub fn peek(&self, now_nanos: u64, rate: Rate, cost: u32) -> Decision {

@@ -5,13 +5,16 @@
 //! `burst + rate · T`, whatever the order in which threads arrive.
 //!
 //! [`gcra`] decides, [`Bucket`] keeps one number, [`reserve`] takes from several buckets or from none, [`Concurrency`]
-//! counts what is running, [`AddressTable`] keeps a bounded number of buckets for addresses nobody configured.
+//! counts what is running, [`AddressTable`] keeps a bounded number of buckets for addresses nobody configured. [`shared`] is
+//! what a store does in which proxies count together, [`near`] the end of it in one proxy.
 
 pub mod address;
 mod bucket;
 mod concurrency;
 pub mod gcra;
+pub mod near;
 mod reservation;
+pub mod shared;
 
 pub use address::AddressTable;
 pub use bucket::Bucket;

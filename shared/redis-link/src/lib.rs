@@ -4,6 +4,7 @@
 //! while Redis is known to be away.
 
 mod address;
+pub mod counters;
 mod keeper;
 mod link;
 

@@ -93,6 +93,8 @@ metrics! {
     // Redis, either plane's side.
     REDIS_UP "portcullis_redis_up" Gauge Count []
         "1 while Redis answers in time, else 0. Absent where none is configured.";
+    LIMITS_BY_SHARE "portcullis_limits_by_share" Gauge Count []
+        "1 while Redis is away and each proxy admits its share of every limit, else 0.";
 
     // Audit, proxy's side.
     AUDIT_RECORDS "portcullis_audit_records_total" Counter Count []

@@ -5,6 +5,7 @@ use seams::Monotonic;
 use super::*;
 use crate::{
     checks::{BoundSession, Cost, Verb, limit, protocol, session},
+    limiter::Limiter,
     testing::{self, PATH, World},
 };
 
@@ -16,9 +17,9 @@ fn ask(world: &World, request: Builder, method: &str, params: &str) -> Result<Pe
     let call = protocol::check(&exchange, Verb::Post, protocol::parse(Verb::Post, &body).unwrap()).unwrap();
     let (place, principal) = (world.place(), world.principal());
     let attachment = session::attachment(&place).unwrap();
-    let reservation =
-        limit::check(&place, &principal, &BoundSession::none(), Cost::Message, Monotonic::from_nanos(1))
-            .unwrap();
+    let (limiter, session, now) = (Limiter::alone(), BoundSession::none(), Monotonic::from_nanos(1));
+    let reserving = limit::check(&limiter, &place, &principal, &session, Cost::Message, now);
+    let reservation = runtime.block_on(reserving).unwrap();
     check(&Decisions::default(), &place, attachment, &principal, &call, &reservation)
 }
 

@@ -1,0 +1,260 @@
+//! Counting: in this process where there is no Redis, together with the other proxies where there is one.
+
+use std::{borrow::Borrow, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use limits::{Bucket, Rate, near::Near};
+use redis_link::{
+    Link,
+    counters::{Counter, CounterKey, Counters, Together, together},
+};
+use seams::{Clock, Entropy, Monotonic};
+use smallvec::SmallVec;
+use telemetry::metric;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{control::Enrolled, snapshot::index::SubjectLimit, tasks::Tasks};
+
+/// Between two signs of life to the other proxies, give or take a fifth.
+const ALIVE_EVERY: Duration = Duration::from_secs(4);
+/// Calls to the store that no call waits for, at once.
+const LATER_AT_ONCE: usize = 256;
+
+/// Counts calls.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    together: Option<Together<Wanted>>,
+}
+
+/// One of a subject's buckets, held as long as something taken from it may be given back.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) limit: Arc<SubjectLimit>,
+    pub(crate) counter: Counter,
+    pub(crate) units: u32,
+}
+
+/// Who counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// This proxy for itself, because no Redis is configured.
+    Here,
+    /// All proxies together.
+    Together,
+    /// This proxy its share of the limit, because Redis is away.
+    Share,
+}
+
+impl Counted {
+    /// As told to the caller.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Here => "by_proxy",
+            Self::Together => "together",
+            Self::Share => "by_share",
+        }
+    }
+}
+
+/// A refusal by one of the buckets.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Which of those wanted.
+    pub(crate) index: usize,
+    pub(crate) retry_after: Duration,
+    pub(crate) remaining: u32,
+    pub(crate) counted: Counted,
+}
+
+/// What was taken. Dropping it keeps it taken.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Here(limits::Reservation<Wanted>),
+    Together(Together<Wanted>, together::Parts<Wanted>),
+}
+
+impl Limiter {
+    /// Each proxy counts for itself.
+    pub(crate) fn alone() -> Self {
+        Self { together: None }
+    }
+
+    /// Counts through `counters`; what [`do_later`] has to do comes out of the receiver.
+    fn together(counters: Counters) -> (Self, mpsc::Receiver<together::Later<Wanted>>) {
+        let (together, later) = Together::new(counters);
+        (Self { together: Some(together) }, later)
+    }
+
+    /// For health reports: who counts now, and among how many a limit is shared where Redis is away.
+    pub(crate) fn state(&self) -> (Counted, u32) {
+        match &self.together {
+            None => (Counted::Here, 1),
+            Some(together) if together.counters().link().is_up() => (Counted::Together, together.proxies()),
+            Some(together) => (Counted::Share, together.proxies()),
+        }
+    }
+
+    /// Takes from all buckets or from none. Waits only where Redis has to be asked, at most [`redis_link::BUDGET`].
+    pub(crate) async fn take(&self, wanted: SmallVec<[Wanted; 3]>, now: Monotonic) -> Result<Taken, Refused> {
+        let Some(together) = &self.together else { return take_here(&wanted, now) };
+        match together.take(wanted, now.nanos()).await {
+            Ok(parts) => Ok(Taken::Together(together.clone(), parts)),
+            Err(together::Refused { index, retry_after, remaining, by_share }) => {
+                let counted = if by_share { Counted::Share } else { Counted::Together };
+                Err(Refused { index, retry_after, remaining, counted })
+            }
+        }
+    }
+}
+
+fn take_here(wanted: &[Wanted], now: Monotonic) -> Result<Taken, Refused> {
+    let priced: SmallVec<[(Wanted, Rate, u32); 3]> =
+        wanted.iter().map(|wanted| (wanted.clone(), wanted.rate(), wanted.units)).collect();
+    match limits::reserve(&priced, now.nanos()) {
+        Ok(reservation) => Ok(Taken::Here(reservation)),
+        Err(limits::Refused { index, retry_after, remaining }) => {
+            Err(Refused { index, retry_after, remaining, counted: Counted::Here })
+        }
+    }
+}
+
+impl Taken {
+    /// Gives everything back once `instead` has been charged. Where that is used up, it stays taken.
+    pub(crate) fn give_back(self, instead: Option<Wanted>, now: Monotonic) {
+        match self {
+            Self::Here(taken) => {
+                let charged = instead.is_none_or(|instead| {
+                    Borrow::<Bucket>::borrow(&instead).try_take(now.nanos(), instead.rate(), 1).admitted()
+                });
+                if charged {
+                    taken.refund();
+                }
+            }
+            Self::Together(together, parts) => together.give_back_later(instead, parts),
+        }
+    }
+}
+
+impl Wanted {
+    pub(crate) fn rate(&self) -> Rate {
+        match self.counter {
+            Counter::Calls => self.limit.rate,
+            Counter::Protocol => self.limit.protocol_rate,
+        }
+    }
+}
+
+impl Borrow<Bucket> for Wanted {
+    fn borrow(&self) -> &Bucket {
+        match self.counter {
+            Counter::Calls => &self.limit.buckets.calls,
+            Counter::Protocol => &self.limit.buckets.protocol,
+        }
+    }
+}
+
+impl together::Wanted for Wanted {
+    fn key(&self) -> CounterKey {
+        CounterKey { tenant: self.limit.tenant, subject: self.limit.subject, counter: self.counter }
+    }
+
+    fn near(&self) -> &Near {
+        let near = self.limit.buckets.near.get_or_init(Box::default);
+        match self.counter {
+            Counter::Calls => &near.calls,
+            Counter::Protocol => &near.protocol,
+        }
+    }
+
+    fn rate(&self) -> Rate {
+        self.rate()
+    }
+
+    fn units(&self) -> u32 {
+        self.units
+    }
+}
+
+/// Starts what counting needs beside the calls.
+pub(crate) fn start(
+    redis: Option<&Link>,
+    told: Told,
+    tasks: &Tasks,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Arc<Limiter> {
+    let Some(link) = redis else { return Arc::new(Limiter::alone()) };
+    let (limiter, later) = Limiter::together(Counters::new(link.clone()));
+    let limiter = Arc::new(limiter);
+    let until = |work: BoxFuture<'static, ()>, stopping: CancellationToken| async move {
+        tokio::select! {
+            () = work => {}
+            () = stopping.cancelled() => {}
+        }
+    };
+    let work = do_later(Arc::clone(&limiter), later, Arc::clone(clock)).boxed();
+    tasks.spawn("limits, later", until(work, tasks.token()));
+    let work = stay_alive(Arc::clone(&limiter), told, Arc::clone(entropy)).boxed();
+    tasks.spawn("limits, alive", until(work, tasks.token()));
+    limiter
+}
+
+/// Fills leases up and gives back, until the limiter is gone.
+async fn do_later(
+    limiter: Arc<Limiter>,
+    later: mpsc::Receiver<together::Later<Wanted>>,
+    clock: Arc<dyn Clock>,
+) {
+    let Some(together) = &limiter.together else { return };
+    let clock = &*clock;
+    ReceiverStream::new(later)
+        .for_each_concurrent(LATER_AT_ONCE, |later| together.do_later(later, clock.monotonic().nanos()))
+        .await;
+}
+
+/// Tells the other proxies of the pool that this one lives, and learns how many there are: from Redis, and from the control
+/// plane. The larger number holds, and while either is away its last one.
+async fn stay_alive(limiter: Arc<Limiter>, told: Told, entropy: Arc<dyn Entropy>) {
+    let Some(together) = &limiter.together else { return };
+    let Told { mut identity, mut live_proxies } = told;
+    let enrolled = match identity.wait_for(Option::is_some).await {
+        Ok(enrolled) => enrolled.clone(),
+        Err(_) => return,
+    };
+    let Some(Enrolled { proxy_id, pool, .. }) = enrolled else { return };
+    let name = proxy_id.to_string();
+    let by_share = metrics::gauge!(metric::LIMITS_BY_SHARE);
+    let mut up = together.counters().link().state();
+    let mut seen = 1;
+    loop {
+        let is_up = *up.borrow_and_update();
+        by_share.set(if is_up { 0.0 } else { 1.0 });
+        if is_up && let Ok(count) = together.counters().alive(&pool, &name).await {
+            seen = count;
+        }
+        together.set_proxies(seen.max(*live_proxies.borrow_and_update()));
+        let pause = ALIVE_EVERY
+            .mul_f64(0.8 + 0.4 * f64::from(u32::from_le_bytes(entropy.bytes())) / f64::from(u32::MAX));
+        tokio::select! {
+            () = tokio::time::sleep(pause), if is_up => {}
+            changed = live_proxies.changed() => if changed.is_err() { return },
+            changed = up.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if is_up {
+                    tracing::warn!(proxies = together.proxies(), "limits are kept by share until Redis answers");
+                }
+            }
+        }
+    }
+}
+
+/// What the control plane tells.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) identity: watch::Receiver<Option<Enrolled>>,
+    pub(crate) live_proxies: watch::Receiver<u32>,
+}

@@ -1,0 +1,123 @@
+//! The limits of a snapshot, with what earlier revisions have counted.
+
+use std::sync::{Arc, OnceLock};
+
+use ids::{Id, TenantId, Uuid};
+use limits::Rate;
+use redis_link::counters::Subject;
+use seams::Monotonic;
+use wire::v1::{self, LimitSubject};
+
+use super::{
+    build::At,
+    decode::DecodeError,
+    index::{Buckets, Map, PROTOCOL_FACTOR, REFUSALS_RECORDED, SubjectLimit, TenantIndex},
+};
+
+/// For clients of a tenant that configured nothing: `conservative`.
+const DEFAULT_RATE: Rate = Rate::per_minute(60);
+const DEFAULT_CONCURRENCY: u32 = 32;
+
+/// The limits of a snapshot by subject, with what earlier revisions have counted.
+pub(super) struct Limits<'a> {
+    pub(super) tenant: Option<Arc<SubjectLimit>>,
+    pub(super) tools: Map<Uuid, Arc<SubjectLimit>>,
+    clients: Map<Uuid, Arc<SubjectLimit>>,
+    id: TenantId,
+    every_client: Option<v1::Limit>,
+    previous: Option<&'a TenantIndex>,
+    now: Monotonic,
+}
+
+impl<'a> Limits<'a> {
+    pub(super) fn new(
+        id: TenantId,
+        limits: &[(String, v1::Limit)],
+        previous: Option<&'a TenantIndex>,
+        now: Monotonic,
+    ) -> Result<Self, DecodeError> {
+        let mut all = Self {
+            tenant: None,
+            tools: Map::default(),
+            clients: Map::default(),
+            id,
+            every_client: None,
+            previous,
+            now,
+        };
+        let former_tools = former_tools(previous);
+        for (resource, limit) in limits {
+            let at = At(resource);
+            let subject = || Uuid::from_slice(&limit.subject_id).map_err(|_| at.fault("subject_id"));
+            match limit.subject() {
+                LimitSubject::Tenant => {
+                    let former = previous.and_then(|index| index.limit.as_deref());
+                    all.tenant =
+                        Some(Arc::new(subject_limit((id, Subject::Tenant), Some(limit), former, now)));
+                }
+                LimitSubject::Tool => {
+                    let tool = subject()?;
+                    let former = former_tools.get(&tool).copied();
+                    let of = (id, Subject::Tool(Id::from_uuid(tool)));
+                    all.tools.insert(tool, Arc::new(subject_limit(of, Some(limit), former, now)));
+                }
+                LimitSubject::Client if limit.subject_id.is_empty() => all.every_client = Some(limit.clone()),
+                LimitSubject::Client => {
+                    let client = subject()?;
+                    let of = (id, Subject::Client(Id::from_uuid(client)));
+                    let own = subject_limit(of, Some(limit), all.former_client(client), now);
+                    all.clients.insert(client, Arc::new(own));
+                }
+                LimitSubject::Unspecified => return Err(at.fault("subject")),
+            }
+        }
+        Ok(all)
+    }
+
+    fn former_client(&self, id: Uuid) -> Option<&'a SubjectLimit> {
+        Some(&self.previous?.clients.get(&ids::ClientId::from_uuid(id))?.limit)
+    }
+
+    pub(super) fn client(&self, id: Uuid) -> Arc<SubjectLimit> {
+        self.clients.get(&id).cloned().unwrap_or_else(|| {
+            let of = (self.id, Subject::Client(Id::from_uuid(id)));
+            Arc::new(subject_limit(of, self.every_client.as_ref(), self.former_client(id), self.now))
+        })
+    }
+}
+
+fn former_tools(previous: Option<&TenantIndex>) -> Map<Uuid, &SubjectLimit> {
+    let upstreams = previous.into_iter().flat_map(|index| index.upstreams.values());
+    let tools = upstreams.flat_map(|upstream| upstream.tools.values());
+    tools.filter_map(|tool| Some((tool.id.uuid(), tool.limit.as_deref()?))).collect()
+}
+
+fn subject_limit(
+    (tenant, subject): (TenantId, Subject),
+    limit: Option<&v1::Limit>,
+    former: Option<&SubjectLimit>,
+    now: Monotonic,
+) -> SubjectLimit {
+    let rate = limit.map_or(DEFAULT_RATE, |limit| Rate { per_minute: limit.per_minute, burst: limit.burst });
+    let protocol_rate = Rate {
+        per_minute: rate.per_minute.saturating_mul(PROTOCOL_FACTOR),
+        burst: rate.burst.saturating_mul(PROTOCOL_FACTOR),
+    };
+    let concurrency = limit.map_or(DEFAULT_CONCURRENCY, |limit| limit.concurrency);
+    let buckets = match former {
+        None => Arc::default(),
+        Some(former) if former.rate == rate => former.buckets.clone(),
+        Some(former) => Arc::new(Buckets {
+            calls: former.buckets.calls.carried_over(now.nanos(), former.rate, rate),
+            protocol: former.buckets.protocol.carried_over(now.nanos(), former.protocol_rate, protocol_rate),
+            refusals: former.buckets.refusals.carried_over(now.nanos(), REFUSALS_RECORDED, REFUSALS_RECORDED),
+            in_flight: former.buckets.in_flight.clone(),
+            body_bytes: former.buckets.body_bytes.clone(),
+            // The store keeps what was counted; a lease was taken under the old rate and is lost.
+            near: OnceLock::new(),
+        }),
+    };
+    let id = limit.and_then(|limit| Uuid::from_slice(&limit.id).ok()).map(Id::from_uuid);
+    let concurrency = (concurrency > 0).then_some(concurrency);
+    SubjectLimit { id, tenant, subject, rate, protocol_rate, concurrency, buckets }
+}

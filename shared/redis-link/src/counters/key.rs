@@ -1,0 +1,82 @@
+//! Names of counters. Each begins with its tenant in braces, so that a Redis Cluster keeps all of a tenant's in one slot and
+//! one script may use them together.
+
+use std::fmt;
+
+use ids::{ClientId, TenantId, ToolId};
+use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
+
+/// Whose calls are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The whole tenant's.
+    Tenant,
+    /// One client's.
+    Client(ClientId),
+    /// One tool's.
+    Tool(ToolId),
+}
+
+/// Which of a subject's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Rate of calls.
+    Calls,
+    /// Rate of everything else.
+    Protocol,
+}
+
+/// A counter's name. The text is a contract between proxies of different versions, and with the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CounterKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of what.
+    pub subject: Subject,
+    /// Which.
+    pub counter: Counter,
+}
+
+impl fmt::Display for CounterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}:limit:", self.tenant)?;
+        match self.subject {
+            Subject::Tenant => f.write_str("tenant")?,
+            Subject::Client(id) => write!(f, "{id}")?,
+            Subject::Tool(id) => write!(f, "{id}")?,
+        }
+        f.write_str(match self.counter {
+            Counter::Calls => ":calls",
+            Counter::Protocol => ":protocol",
+        })
+    }
+}
+
+impl ToRedisArgs for CounterKey {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        out.write_arg_fmt(self);
+    }
+}
+
+impl ToSingleRedisArg for CounterKey {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_never_change() {
+        let tenant = TenantId::from_parts(1_800_000_000_000, [1; 10]);
+        let key = |subject, counter| CounterKey { tenant, subject, counter }.to_string();
+        let client = Subject::Client(ClientId::from_parts(1_800_000_000_000, [2; 10]));
+        let tool = Subject::Tool(ToolId::from_parts(1_800_000_000_000, [3; 10]));
+        assert_eq!(
+            [key(Subject::Tenant, Counter::Calls), key(client, Counter::Protocol), key(tool, Counter::Calls),],
+            [
+                "{tnt_01mcc5rm00e40r2081040g2081}:limit:tenant:calls",
+                "{tnt_01mcc5rm00e40r2081040g2081}:limit:cl_01mcc5rm00e81840g2081040g2:protocol",
+                "{tnt_01mcc5rm00e40r2081040g2081}:limit:tool_01mcc5rm00ec1r60r30c1g60r3:calls"
+            ]
+        );
+    }
+}
