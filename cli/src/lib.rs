@@ -4,6 +4,7 @@ pub mod access;
 pub mod demo_server;
 pub mod files;
 pub mod fleet;
+pub mod kill;
 pub mod private;
 pub mod rest;
 pub mod run;

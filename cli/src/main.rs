@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use portcullis_cli::{COMPLAINT, demo_server, fleet, run, up};
+use portcullis_cli::{COMPLAINT, demo_server, fleet, kill, run, up};
 
 /// Short-lived requests on many small buffers are what this allocator is good at.
 #[global_allocator]
@@ -45,6 +45,10 @@ enum Command {
     Proxy(Box<run::proxy::Options>),
     /// Show the proxies: what each enforces, how far behind it is, what it has not uploaded
     Fleet(Box<fleet::Options>),
+    /// Stop something at once, everywhere, until it is lifted
+    Kill(Box<kill::Kill>),
+    /// End a kill
+    Lift(Box<kill::Lift>),
     /// Run the demo MCP server on a loopback port
     DemoServer {
         /// Loopback port
@@ -83,6 +87,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Control(options) => runtime()?.block_on(run::control::run(*options)),
         Command::Proxy(options) => runtime()?.block_on(run::proxy::run(*options)),
         Command::Fleet(options) => runtime()?.block_on(fleet::run(*options)),
+        Command::Kill(options) => runtime()?.block_on(kill::kill(*options)),
+        Command::Lift(options) => runtime()?.block_on(kill::lift(*options)),
         Command::DemoServer { port } => Ok(runtime()?.block_on(demo_server::serve(port))?),
         Command::Openapi => {
             println!("{}", control_plane::http::openapi::document());

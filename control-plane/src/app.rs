@@ -21,6 +21,7 @@ use crate::{
         admin, middleware, router,
         serve::{self, ListenError},
     },
+    kills::{self, Kills},
     publish::{convergence, hub::Hub},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
@@ -40,6 +41,8 @@ pub struct Core {
     pub entropy: Arc<dyn Entropy>,
     /// Keys of the installation.
     pub secrets: Arc<Secrets>,
+    /// The kill switch.
+    pub kills: Arc<Kills>,
     /// Running tasks.
     pub tasks: Tasks,
     /// Configuration.
@@ -91,6 +94,9 @@ pub enum StartError {
     /// What proxies connect to.
     #[error("proxies cannot be served")]
     Fleet(#[from] FleetError),
+    /// The key that signs kill sets.
+    #[error("kill sets cannot be signed")]
+    KillKey(#[from] crypto::signature::SigningKeyError),
     /// A listener cannot be.
     #[error("cannot listen")]
     Listen(#[from] ListenError),
@@ -139,6 +145,7 @@ impl ControlPlane {
         // Before anything is counted.
         telemetry::metrics_handle();
         let secrets = Arc::new(Secrets::from_master_key(&config.master_key.0)?);
+        let kills = Arc::new(Kills::new(&secrets)?);
         let api_tls = config.api_tls.as_ref().map(serve::tls).transpose()?;
         let api = serve::bind(config.api_listen, api_tls.is_some()).await?;
         let admin = serve::bind(config.admin_listen, true).await?;
@@ -159,6 +166,7 @@ impl ControlPlane {
             entropy,
             secrets,
             redis,
+            kills,
             tasks,
             config: Arc::new(config),
             failures,
@@ -177,6 +185,7 @@ impl ControlPlane {
         let (routes, _) = router::routes().split_for_parts();
         serve::serve(api, api_tls, middleware::stack(routes, &core), &core.tasks, "api listener");
         let hub = Hub::start(core.clone()).await?;
+        core.kills.start(&core, &hub).await?;
         fleet::server::start(core.clone(), hub, enrol, grpc).await?;
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
         started.set();
@@ -229,6 +238,9 @@ async fn housekeeping(core: Core) {
     loop {
         if let Err(error) = fleet::commands::forget(&core).await {
             tracing::error!(error.cause = %error, "commands of the past were not deleted");
+        }
+        if let Err(error) = kills::forget(&core).await {
+            tracing::error!(error.cause = %error, "revocations of the past were not deleted");
         }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}

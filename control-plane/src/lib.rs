@@ -7,6 +7,7 @@ pub mod data_keys;
 pub mod db;
 pub mod fleet;
 pub mod http;
+pub mod kills;
 pub mod publish;
 pub mod resources;
 pub mod secrets;

@@ -1,6 +1,6 @@
 //! What the master key file gives: wrapping of data keys, stored hashes of tokens, authentication of cursors.
 
-use crypto::{FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, digest};
+use crypto::{FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, Zeroizing, digest};
 
 /// Keys of the installation. Shows nothing of them in `Debug`.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ impl Secrets {
         for hasher in &self.hashers {
             hasher.dummy(presented);
         }
+    }
+
+    /// Seeds of the keys that sign kill sets: the first signs; proxies accept sets by any of them while a rotation lasts.
+    #[must_use]
+    pub fn kill_seeds(&self) -> Vec<Zeroizing<[u8; 32]>> {
+        self.kek.derive_all(MasterPurpose::KillSet)
     }
 
     /// Authentication code of a cursor. `context` says which list it belongs to.

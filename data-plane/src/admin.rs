@@ -1,21 +1,26 @@
-//! Health and metrics of one proxy, on a listener of their own. The gateway listener has none of this.
+//! Health and metrics of one proxy, and the way in for offline kill orders, on a listener of their own. The gateway listener
+//! has none of this.
 
 use std::{convert::Infallible, future::Future, io, net::TcpListener, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use errors::{ErrorCode, problem::Problem};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use telemetry::MetricsHandle;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use wire::kill::MAX_ORDER;
 
 use crate::{app::Shared, drain::Phase, redis};
 
 /// Observations wait in buffers until something takes them out; where nobody scrapes, this does.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// For an order to arrive.
+const ORDER_TIME: Duration = Duration::from_secs(10);
 /// Open connections at once.
 const CONNECTIONS: usize = 64;
 
@@ -38,7 +43,7 @@ pub(crate) async fn serve(
                 connections.spawn(async move {
                     let service = service_fn(move |request| {
                         let health = Arc::clone(&health);
-                        async move { Ok::<_, Infallible>(health.answer(&request)) }
+                        async move { Ok::<_, Infallible>(health.serve(request).await) }
                     });
                     let serving = http1::Builder::new()
                         .timer(TokioTimer::new())
@@ -72,6 +77,35 @@ struct Health {
 }
 
 impl Health {
+    async fn serve(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() == Method::POST && request.uri().path() == "/kill-orders" {
+            return self.order(request.into_body()).await;
+        }
+        self.answer(&request)
+    }
+
+    /// Whoever reaches this listener may hand in an order: its signature decides. The answer comes when it is in force.
+    async fn order(&self, body: Incoming) -> Response<Full<Bytes>> {
+        let read = tokio::time::timeout(ORDER_TIME, Limited::new(body, MAX_ORDER).collect());
+        let text = match read.await {
+            Ok(Ok(text)) => text.to_bytes(),
+            Ok(Err(_)) | Err(_) => Bytes::new(),
+        };
+        match self.shared.kills.obey(&text).await {
+            Ok(()) => plain(StatusCode::OK, "application/json", json!({"status": "in force"}).to_string()),
+            Err(error) => {
+                let code = ErrorCode::KillOrderRefused;
+                tracing::error!(error.code = code.slug(), error.cause = %error, "kill order refused");
+                let problem = Problem::new(code).with_detail(error.to_string());
+                plain(
+                    StatusCode::FORBIDDEN,
+                    errors::problem::CONTENT_TYPE,
+                    String::from_utf8_lossy(&problem.to_json()).into_owned(),
+                )
+            }
+        }
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response =

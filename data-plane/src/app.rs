@@ -28,6 +28,7 @@ use crate::{
     control::{self, Control, ServerClock},
     discover,
     drain::{Drain, Phase},
+    kills::{self, Kills},
     limiter::{self, Limiter},
     listener,
     ready::Readiness,
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) kills: Arc<Kills>,
     pub(crate) watched: Arc<Watched>,
     pub(crate) recorder: Recorder,
     pub(crate) addresses: Addresses,
@@ -137,7 +139,9 @@ impl Proxy {
         let tasks = Tasks::new(runtime.handle().clone());
 
         let boot: [u8; 16] = entropy.bytes();
-        let kept = Kept::read(&config, &clock, &entropy);
+        let kills = Kills::load(config.state_dir.clone(), config.kill_order_key, Arc::clone(&clock));
+        let kills = Arc::new(kills);
+        let kept = Kept::read(&config, &kills, &clock, &entropy);
         // Where there is no identity yet, it is set after enrolment, before the first record: no call is taken without
         // configuration.
         let spool = Spool::open(
@@ -156,6 +160,8 @@ impl Proxy {
 
         let Kept { archive, snapshots, ready, .. } = kept;
         let keeper = archive::Keeper::start(Arc::clone(&archive)).map_err(StartError::Threads)?;
+        let files = kills::follow_files(Arc::clone(&kills), config.state_dir.clone(), tasks.token());
+        tasks.spawn("kill orders", files);
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
         let (watched, noticed) = Watched::new();
         let discovery = Arc::new(discover::Discovery::new(Arc::clone(&resolver)));
@@ -166,6 +172,7 @@ impl Proxy {
             snapshots: Arc::clone(&snapshots),
             archive: Arc::clone(&archive),
             readiness: Arc::clone(&ready),
+            kills: Arc::clone(&kills),
             discoverer: Arc::clone(&discovery) as _,
             tasks: tasks.clone(),
             clock: server_clock,
@@ -192,6 +199,7 @@ impl Proxy {
             clock,
             entropy,
             snapshots,
+            kills,
             watched,
             recorder,
             bounds: config.bounds,
@@ -204,7 +212,8 @@ impl Proxy {
             limiter,
         });
         tasks.spawn("identify records", kept::identify(control.clone(), spool));
-        tasks.spawn("become ready", kept::become_ready(Arc::clone(&shared.ready), control.clone(), archive));
+        let becoming = kept::become_ready(Arc::clone(&shared.ready), control.clone(), archive, &shared.kills);
+        tasks.spawn("become ready", becoming);
         let serving = admin::serve(admin, Arc::clone(&shared), control.connected(), metrics);
         tasks.spawn("admin", admin::until(serving, tasks.token()));
         let workers = start_workers(&shared, sockets.listeners)?;

@@ -7,6 +7,7 @@ pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod edge;
 pub(crate) mod endpoint;
+pub(crate) mod kill;
 pub(crate) mod limit;
 pub(crate) mod network;
 pub(crate) mod protocol;

@@ -23,6 +23,8 @@ pub struct Config {
     pub archive_key_file: Option<PathBuf>,
     /// How long configuration that no control plane confirms is served.
     pub max_stale: Duration,
+    /// Public half of the operator's offline key, by which kill orders are checked; without it none is followed.
+    pub kill_order_key: Option<[u8; 32]>,
     /// `Host` values under which callers reach the gateway, lower case, with port where it is not the default. Endpoints
     /// may have more of their own.
     pub gateway_hosts: Vec<String>,

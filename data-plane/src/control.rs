@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`identity`], [`enrol`] | the certificate: joining, renewing, keeping it |
 //! | [`config`] | the configuration stream: drives `wire::stream::client` |
+//! | [`kill`] | what must stop at once |
 //! | [`commands`], [`report`] | discovery on demand, and what was found |
 //! | [`audit`] | the spool's way to the control plane |
 
@@ -19,6 +20,7 @@ mod config;
 mod enrol;
 mod error;
 mod identity;
+mod kill;
 pub mod report;
 mod tls;
 
@@ -38,6 +40,7 @@ pub use error::ControlError;
 
 use crate::{
     audit::spool::Spool,
+    kills::Kills,
     ready::Readiness,
     snapshot::{
         archive::Archive,
@@ -80,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) archive: Arc<Archive>,
     /// Is told when what is in force is confirmed.
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) kills: Arc<Kills>,
     pub(crate) discoverer: Arc<dyn Discoverer>,
     pub(crate) tasks: Tasks,
     /// Set right by what the control plane says.
@@ -137,8 +141,19 @@ impl std::fmt::Debug for Control {
 
 /// Starts everything but the upload of audit records, which needs the spool ([`Control::start_upload`]).
 pub(crate) fn start(parts: Parts) -> Control {
-    let Parts { config, state_dir, boot, snapshots, archive, readiness, discoverer, tasks, clock, entropy } =
-        parts;
+    let Parts {
+        config,
+        state_dir,
+        boot,
+        snapshots,
+        archive,
+        readiness,
+        kills,
+        discoverer,
+        tasks,
+        clock,
+        entropy,
+    } = parts;
     let (identity_sender, identity) = watch::channel(None);
     let (channel_sender, channel) = watch::channel(None);
     let (ready_sender, ready) = watch::channel(false);
@@ -159,6 +174,7 @@ pub(crate) fn start(parts: Parts) -> Control {
         channel: channel_sender,
     };
     tasks.spawn("identity", keeper.run());
+    tasks.spawn("kill stream", kill::run(shared.clone(), kills));
     tasks.spawn("reports", report::run(shared.clone(), reports));
     let watching = commands::run(shared.clone(), boot, snapshots.clone(), discoverer, reporter.clone());
     tasks.spawn("commands", watching);

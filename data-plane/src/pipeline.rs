@@ -14,7 +14,7 @@ use wire::v1::ToolClass;
 use crate::{
     admitted::{Admitted, Evidence},
     checks::{
-        Cost, ReadBody, Verb, address_limit, authenticate, authorize, edge, endpoint, limit, network,
+        Cost, ReadBody, Verb, address_limit, authenticate, authorize, edge, endpoint, kill, limit, network,
         protocol, public, session, tool_pin,
     },
     drain::Phase,
@@ -66,6 +66,9 @@ where
     let place = worker.with_fleet(|fleet| endpoint::check(&exchange, fleet, &shared.hosts))?;
     trail.at(&place);
 
+    // 3 · What is stopped answers nobody; depends on nothing that can fail.
+    kill::coarse(&shared.kills, &place)?;
+
     // · What nobody has confirmed for too long is not enforced: who may do what may have changed since.
     shared.ready.fresh()?;
 
@@ -84,6 +87,7 @@ where
     // 6 · Whoever is not known learns nothing more, and fails at the cost of its address.
     let principal = authenticate::check(&exchange, &place, &counted, shared.clock.now())
         .inspect_err(|_| counted.charge())?;
+    kill::credential(&shared.kills, &place, &principal).inspect_err(|_| counted.charge())?;
     trail.by(&principal);
     trail.with(&exchange.head().method);
 
@@ -110,6 +114,9 @@ where
     let session = session::check(&exchange, &place, attachment, &principal, &call)?;
     trail.about_task(session.opened().task.as_deref());
 
+    // 9 · The names are known only now.
+    kill::fine(&shared.kills, &place, attachment, tool.map(AsRef::as_ref), &principal)?;
+
     // 10 · Before authorize, so that probing is limited too.
     let cost = Cost::of(&call, tool.map(AsRef::as_ref));
     let reservation =
@@ -130,7 +137,8 @@ where
         return Err(Refusal::Draining);
     }
 
-    // → · Recorded first, then forwarded. A destructive call waits until its record is on disk.
+    // → · Recorded first, then forwarded. A destructive call waits until its record is on disk. Whether it was killed or
+    // revoked meanwhile is asked again before its first byte leaves: that is the first thing `watch::Cut` does.
     let strict = pinned.tool().is_some_and(|tool| tool.class == ToolClass::Destructive);
     let facts = trail.facts(&place, &principal);
     let evidence = Evidence {

@@ -82,6 +82,8 @@ pub(crate) enum Refusal {
     BodyBroken,
     // Rows 2 to 5.
     EndpointNotFound,
+    /// At row 3 or 9.
+    Killed,
     HostRefused,
     OriginRefused,
     AddressRefused,
@@ -153,6 +155,7 @@ impl Refusal {
             Self::ContentEncoding => ErrorCode::ContentEncodingRefused,
             Self::QueryToken => ErrorCode::QueryTokenRefused,
             Self::EndpointNotFound => ErrorCode::EndpointNotFound,
+            Self::Killed => ErrorCode::Killed,
             Self::HostRefused => ErrorCode::HostRefused,
             Self::OriginRefused => ErrorCode::OriginRefused,
             Self::AddressRefused => ErrorCode::AddressRefused,

@@ -1,4 +1,5 @@
-//! What runs ends when it is no longer allowed: with the key's end, with a drain, and when a new snapshot would refuse it.
+//! What runs ends when it is no longer allowed: with the key's end, with a drain, when it is killed or its credential revoked,
+//! and when a new snapshot would refuse it.
 //!
 //! Each forwarded call carries one future, [`Cut`], that resolves with the reason. It asks again only when its own
 //! tenant's configuration has moved; a stream that is still allowed goes on, so that a reload cuts nothing by itself. One task
@@ -26,6 +27,7 @@ use crate::{
     checks::{Grounds, Principal},
     decisions::{self, Wanted},
     drain::Phase,
+    kills::Running,
     snapshot::{
         index::{ClientIndex, EndpointIndex, Map, TenantIndex, ToolIndex},
         store::Fleet,
@@ -86,6 +88,9 @@ pub(crate) async fn follow(worker: Rc<Worker>) {
     let mut changes = worker.shared.snapshots.changed();
     let mut phases = worker.shared.drain.changes();
     let mut asking = worker.shared.ready.asking();
+    let kills = &worker.shared.kills;
+    let mut kill_turns = kills.turns();
+    let seat = kills.seat();
     loop {
         let everyone = tokio::select! {
             changed = changes.changed() => match changed {
@@ -100,9 +105,20 @@ pub(crate) async fn follow(worker: Rc<Worker>) {
                 Ok(()) => true,
                 Err(_) => return,
             },
+            changed = kill_turns.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
         };
+        // Before anybody is woken: who is, goes by this turn or a later one.
+        let kill_turn = kills.turn();
         let woken = worker.with_fleet(|fleet| worker.watchers.advance(fleet, everyone));
         woken.into_iter().for_each(Waker::wake);
+        if kill_turn != seat.seen() {
+            // Behind all that was woken: it has ended when this worker says that it goes by the change.
+            tokio::task::yield_now().await;
+            seat.has_seen(kill_turn);
+        }
     }
 }
 
@@ -129,6 +145,8 @@ pub(crate) struct Cut {
     place: Option<usize>,
     /// The group's turn at which was asked last; `None` before the first time.
     turn: Option<u64>,
+    /// The kill set's turn at which was asked last.
+    kill_turn: u64,
     /// Digest of the configuration that was asked last. Its revision would not do: after a restore of the control plane
     /// a number may come again.
     seen: [u8; 32],
@@ -143,11 +161,14 @@ impl Cut {
         let group = worker.watchers.group(standing.tenant.id, standing.tenant.digest);
         let seen = standing.tenant.digest;
         let not_after = standing.principal.not_after();
-        Self { worker, standing, group, place: None, turn: None, seen, not_after, sleep: None }
+        Self { worker, standing, group, place: None, turn: None, kill_turn: 0, seen, not_after, sleep: None }
     }
 
     /// The reason to end, if the state of now has one.
     fn asked_again(&mut self) -> Option<ErrorCode> {
+        if let Some(code) = self.standing.stopped(&self.worker) {
+            return Some(code);
+        }
         let phase = self.worker.shared.drain.phase();
         if phase == Phase::Ending || (phase == Phase::Draining && self.standing.keeps_open) {
             return Some(ErrorCode::Draining);
@@ -210,10 +231,11 @@ impl Future for Cut {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ErrorCode> {
         let this = self.get_mut();
-        // The first time as well: the configuration may have changed since the call was admitted.
-        let turn = this.group.turn.get();
-        if this.turn != Some(turn) {
-            this.turn = Some(turn);
+        // The first time as well: configuration and kills may have changed since the call was admitted. Kills each time, and
+        // not only when woken: what is polled after this in the same turn sends nothing that was killed before.
+        let (turn, kill_turn) = (this.group.turn.get(), this.worker.shared.kills.turn());
+        if this.turn != Some(turn) || this.kill_turn != kill_turn {
+            (this.turn, this.kill_turn) = (Some(turn), kill_turn);
             if let Some(code) = this.asked_again() {
                 return Poll::Ready(code);
             }
@@ -238,6 +260,22 @@ impl Drop for Cut {
 }
 
 impl Standing {
+    /// Whether it was killed, or its credential revoked.
+    fn stopped(&self, worker: &Worker) -> Option<ErrorCode> {
+        let index = worker.shared.kills.look()?;
+        let (tenant, client, key) = (self.tenant.id, self.principal.client_id(), self.principal.key());
+        if index.is_revoked(tenant, client, key) {
+            return Some(ErrorCode::CredentialInvalid);
+        }
+        let tool = match &self.grounds {
+            Grounds::Tool(tool) => Some(tool.id),
+            _ => None,
+        };
+        let call = Running { tenant, upstream: self.upstream, tool, client, key };
+        (index.stops_endpoint(tenant, self.endpoint.id) || index.stops_call(call))
+            .then_some(ErrorCode::Killed)
+    }
+
     /// Whether this revision still allows the call, and until when its key lasts.
     fn still(&self, tenant: &TenantIndex) -> Result<Option<Timestamp>, ErrorCode> {
         let endpoint = tenant.endpoints.get(&self.endpoint.slug).filter(|now| now.id == self.endpoint.id);

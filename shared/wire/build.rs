@@ -1,8 +1,12 @@
 //! Compiles `proto/` with protox: no `protoc` is needed on the machine.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 3] =
-        ["portcullis/v1/snapshot.proto", "portcullis/v1/control.proto", "portcullis/v1/audit.proto"];
+    const FILES: [&str; 4] = [
+        "portcullis/v1/snapshot.proto",
+        "portcullis/v1/control.proto",
+        "portcullis/v1/audit.proto",
+        "portcullis/v1/kill.proto",
+    ];
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
     tonic_prost_build::configure()

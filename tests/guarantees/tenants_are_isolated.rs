@@ -36,6 +36,8 @@ async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> Twin {
     let credential =
         text(&tenant.post(&format!("/upstreams/{}/credentials", endpoint.upstream), credential).await, "id");
     let token = tenant.post("/admin-tokens", json!({"name": "second", "scopes": ["keys:read"]})).await;
+    // A drill: it must stop nobody.
+    let kill = tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     let command = tenant.post(&format!("/upstreams/{}/discover", endpoint.upstream), json!({})).await;
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
@@ -52,6 +54,7 @@ async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> Twin {
         ("limit", limit),
         ("admin_token", text(&token, "id")),
         ("command", text(&command, "id")),
+        ("kill", text(&kill, "id")),
         ("rev", "1".to_owned()),
     ];
     Twin { tenant, ids: ids.into_iter().collect() }
@@ -84,6 +87,10 @@ fn body(operation: &str, ids: &Ids) -> Value {
             json!({"subject": {"tool": ids["tool"]}, "per_minute": 6, "burst": 6, "concurrency": 0})
         }
         "update_limit" => json!({"per_minute": 7}),
+        "create_kill" => {
+            json!({"level": "endpoint", "target": ids["endpoint"], "reason": "r", "drill": true})
+        }
+        "lift_kill" => json!({"reason": "r", "epoch": 0}),
         "update_tenant" => json!({"name": "renamed"}),
         "reject_tool" | "discover_upstream" | "assign_client_role" | "allow_client_endpoint" => json!({}),
         other => panic!("say in this test what a body of `{other}` looks like"),
@@ -96,6 +103,7 @@ const BODY_IDS: &[(&str, &[&str])] = &[
     ("create_grant", &["role", "upstream"]),
     ("update_grant", &["upstream"]),
     ("create_limit", &["tool"]),
+    ("create_kill", &["endpoint"]),
 ];
 
 #[derive(Debug, Clone, PartialEq)]
@@ -231,6 +239,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/grants",
         "/tools",
         "/limits",
+        "/kills",
         "/admin-tokens",
         "/revisions",
     ] {

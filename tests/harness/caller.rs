@@ -70,6 +70,12 @@ impl Caller {
             .with_header("accept", "application/json, text/event-stream")
     }
 
+    /// Where it calls.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The same caller at another URL.
     #[must_use]
     pub fn at(mut self, url: &str) -> Self {

@@ -25,7 +25,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::{caller::Caller, servers::Servers, upstream::Upstream};
+use crate::{caller::Caller, orders, servers::Servers, upstream::Upstream};
 
 /// Installs the TLS provider, as `main` does for the binary.
 pub fn install_tls_provider() {
@@ -163,6 +163,7 @@ impl Gateway {
             state_dir,
             archive_key_file: None,
             max_stale: MAX_STALE,
+            kill_order_key: Some(orders::key().public()),
             gateway_hosts: Vec::new(),
             control: control::Config {
                 enrol_url: https(self.settings.enrol),

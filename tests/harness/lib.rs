@@ -3,6 +3,8 @@
 pub mod caller;
 pub mod gateway;
 pub mod member;
+pub mod orders;
+mod outage;
 pub mod processes;
 pub mod redis;
 pub mod servers;

@@ -4,7 +4,8 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use crate::{ROLES, new_database};
 
-/// Tables without `tenant_id`: the installation's. Only operators' and look-up roles have grants on them.
+/// Tables without `tenant_id`: the installation's. Only operators' and look-up roles have grants on them, but for
+/// `kill_epochs`, a number.
 const WITHOUT_TENANT: &[&str] = &[
     "_sqlx_migrations",
     "audit_gaps",
@@ -12,6 +13,8 @@ const WITHOUT_TENANT: &[&str] = &[
     "audit_sources",
     "certificate_authorities",
     "join_tokens",
+    "kill_acks",
+    "kill_epochs",
     "operator_tokens",
     "pools",
     "proxies",

@@ -43,6 +43,9 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_MAX_STALE_SECONDS", default_value_t = MAX_STALE.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=365 * 24 * 3600))]
     max_stale_seconds: u64,
+    /// File with the public half of the key that signs offline kill orders; without it none is followed
+    #[arg(long, env = "PORTCULLIS_KILL_ORDER_KEY_FILE")]
+    kill_order_key_file: Option<PathBuf>,
     /// `Host` value under which callers reach the gateway; repeatable
     #[arg(long = "gateway-host", env = "PORTCULLIS_GATEWAY_HOSTS", value_delimiter = ',')]
     gateway_hosts: Vec<String>,
@@ -77,6 +80,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         Some(workers) => usize::from(workers),
         None => std::thread::available_parallelism().context("count the cores")?.get(),
     };
+    let kill_order_key = options.kill_order_key_file.as_deref().map(read_public_key).transpose()?;
     let config = Config {
         listen: options.listen,
         admin_listen: options.admin_listen,
@@ -85,6 +89,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         state_dir: options.state_dir,
         archive_key_file: options.archive_key_file,
         max_stale: Duration::from_secs(options.max_stale_seconds),
+        kill_order_key,
         gateway_hosts: options.gateway_hosts,
         control: control::Config {
             enrol_url: options.enrol_url,
@@ -104,6 +109,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     running.drain().await;
     running.shutdown().await;
     Ok(())
+}
+
+fn read_public_key(path: &std::path::Path) -> anyhow::Result<[u8; 32]> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    crypto::signature::public_from_file(&text).with_context(|| format!("read {}", path.display()))
 }
 
 fn read_tls(certificate: &std::path::Path, key: &std::path::Path) -> anyhow::Result<Tls> {

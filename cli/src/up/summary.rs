@@ -66,7 +66,7 @@ impl std::fmt::Debug for UpResult {
 }
 
 /// A line for the person at the terminal. Nobody has to read it: a closed pipe stops nothing.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 

@@ -10,6 +10,7 @@ pub mod commands;
 mod config;
 mod enrol;
 mod error;
+mod kill;
 mod peer;
 mod place;
 mod progress;

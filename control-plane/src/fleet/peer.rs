@@ -49,6 +49,12 @@ pub(super) fn not_enrolled() -> Status {
     Status::unauthenticated("not an enrolled proxy")
 }
 
+fn certified<T>(request: &Request<T>) -> Result<Named, Status> {
+    let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+    let certificates = info.and_then(TlsConnectInfo::peer_certs).ok_or_else(not_enrolled)?;
+    certificates.first().and_then(named).ok_or_else(not_enrolled)
+}
+
 /// Admits proxies to the mutual-TLS port's services.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
@@ -63,12 +69,20 @@ impl Peers {
     /// The proxy behind a request, unless its certificate has run out since the connection was made, or the proxy is
     /// unknown or revoked: these are told nothing more.
     pub(crate) async fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
-        let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-        let certificates = info.and_then(TlsConnectInfo::peer_certs).ok_or_else(not_enrolled)?;
-        let named = certificates.first().and_then(named).ok_or_else(not_enrolled)?;
+        let named = certified(request)?;
         let pool = self.pool(named).await?;
         let address = request.remote_addr().map(|address| address.ip());
         Ok(Peer { proxy: named.proxy, pool, not_after: named.not_after, address })
+    }
+
+    /// As [`Self::admit`], but while Postgres is away by the certificate alone: for what only ever stops calls.
+    pub(crate) async fn admit_to_kills<T>(&self, request: &Request<T>) -> Result<ProxyId, Status> {
+        let named = certified(request)?;
+        match tokio::time::timeout(self.core.kills.patience(), self.pool(named)).await {
+            Ok(Err(status)) if status.code() != tonic::Code::Unavailable => Err(status),
+            Ok(_) | Err(_) if named.not_after > self.core.clock.now() => Ok(named.proxy),
+            _ => Err(not_enrolled()),
+        }
     }
 
     /// Whether a proxy that was admitted still would be: for streams that stay open.

@@ -14,13 +14,13 @@ use wire::{
     MAX_MESSAGE,
     v1::{
         audit_server::AuditServer, commands_server::CommandsServer, config_server::ConfigServer,
-        enrol_server::EnrolServer, report_server::ReportServer,
+        enrol_server::EnrolServer, kill_server::KillServer, report_server::ReportServer,
     },
 };
 
 use super::{
     FleetError, ca::Authority, commands::CommandsService, config::ConfigService, enrol::EnrolService,
-    place::Placed, report::ReportService, tls::ServerCertificate,
+    kill::KillService, place::Placed, report::ReportService, tls::ServerCertificate,
 };
 use crate::{app::Core, audit::ingest::AuditService, publish::hub::Hub, tasks::Tasks};
 
@@ -41,7 +41,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Flow-control windows: a snapshot of 16 MiB does not take its time in round trips.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Streams of one connection: a proxy keeps three and sends short reports.
+/// Streams of one connection: a proxy keeps four and sends short reports.
 const STREAMS: u32 = 64;
 /// After a refused `accept`, such as for want of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -76,7 +76,13 @@ pub async fn start(
     let report = ReportServer::new(ReportService::new(core.clone())).max_decoding_message_size(MAX_MESSAGE);
     let commands = CommandsServer::new(CommandsService::start(&core, &hub));
     let audit = AuditServer::new(AuditService::new(core.clone())).max_decoding_message_size(MAX_MESSAGE);
-    let router = builder().add_service(config).add_service(report).add_service(commands).add_service(audit);
+    let kill = KillServer::new(KillService::new(core.clone())).max_encoding_message_size(MAX_MESSAGE);
+    let router = builder()
+        .add_service(config)
+        .add_service(report)
+        .add_service(commands)
+        .add_service(audit)
+        .add_service(kill);
     serve(&core, "proxy port", (grpc, mutual_tls, CONNECTED), router);
 
     core.tasks.spawn("certificate renewal", renew(core.clone(), authority, certificate));

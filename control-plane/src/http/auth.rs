@@ -7,7 +7,7 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use crypto::{KeyKind, key};
+use crypto::{ExposeSecret as _, KeyKind, key};
 use ids::{AdminTokenId, TenantId};
 use time::OffsetDateTime;
 
@@ -105,6 +105,55 @@ enum Deleted {
     Allowed,
 }
 
+/// As [`Operator`], and while Postgres is away the holder of the configured operator token, which is in memory: for what
+/// must not wait. A token that was revoked in Postgres counts again while that is away, as long as it is configured.
+#[derive(Debug, Clone)]
+pub struct UrgentOperator {
+    /// Who.
+    pub caller: Caller,
+    /// Postgres does not answer.
+    pub without_store: bool,
+}
+
+impl FromRequestParts<Core> for UrgentOperator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, ApiError> {
+        match tokio::time::timeout(core.kills.patience(), Operator::from_request_parts(parts, core)).await {
+            Ok(Ok(Operator { caller })) => Ok(Self { caller, without_store: false }),
+            Ok(Err(ApiError::Store(StoreError::Unavailable(_)))) | Err(_) => {
+                Ok(Self { caller: configured(parts, core)?, without_store: true })
+            }
+            Ok(Err(error)) => Err(error),
+        }
+    }
+}
+
+/// The caller, if it presents the configured operator token. Every other credential is as unknown as Postgres is away.
+fn configured(parts: &Parts, core: &Core) -> Result<Caller, ApiError> {
+    let (presented, address) = (bearer(parts)?, address(parts));
+    let unknown =
+        || ApiError::Store(StoreError::Unavailable("only the configured token is known now".into()));
+    let token = key::parse(KeyKind::OperatorToken, &presented).map_err(|_| ApiError::Unauthenticated)?;
+    let held = core.config.operator_token.as_ref().ok_or_else(unknown)?;
+    let held = key::parse(KeyKind::OperatorToken, held.expose_secret()).map_err(ApiError::internal)?;
+    if !core.secrets.verify_token(&token, &core.secrets.hash_token(&held)) {
+        core.authentication_failed(address);
+        return Err(unknown());
+    }
+    // Which row it has cannot be asked now.
+    let actor = Actor::Operator(ids::Uuid::nil());
+    Ok(Caller { actor, scopes: Scopes::all(), not_after: None, address, request_id: request_id(parts) })
+}
+
+fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.address.ip())
+}
+
+fn request_id(parts: &Parts) -> String {
+    parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default()
+}
+
 enum Authenticated {
     Operator(Caller),
     Admin { tenant: TenantId, slug: String, caller: Caller },
@@ -179,7 +228,7 @@ async fn gone(core: &Core, wanted: &str) -> Result<Option<TenantId>, StoreError>
 
 async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authenticated, ApiError> {
     let presented = bearer(parts)?;
-    let address = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.address.ip());
+    let address = address(parts);
     core.may_authenticate(address).map_err(|retry_after| ApiError::AddressLimited { retry_after })?;
     let identified = identify(parts, core, &presented, address).await;
     if matches!(identified, Err(ApiError::Unauthenticated)) {
@@ -194,7 +243,7 @@ async fn identify(
     presented: &str,
     address: Option<IpAddr>,
 ) -> Result<Authenticated, ApiError> {
-    let request_id = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
+    let request_id = request_id(parts);
     let now = core.clock.now().to_offset();
 
     if let Ok(token) = key::parse(KeyKind::OperatorToken, presented) {

@@ -22,7 +22,7 @@ pub mod prelude {
     pub use utoipa::{IntoParams, ToSchema};
 
     pub use super::{
-        auth::{InTenant, InTenantOrGone, Operator},
+        auth::{InTenant, InTenantOrGone, Operator, UrgentOperator},
         body::{Json, MergePatch, Query},
         etag::IfMatch,
         openapi::{Problems, TenantPath},

@@ -6,8 +6,8 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, clients, endpoints, grants, join_tokens, keys, limits, pools, proxies,
-        revisions, roles, tenants, tools, upstreams,
+        admin_tokens, audit_records, clients, endpoints, grants, join_tokens, keys, kills, limits, pools,
+        proxies, revisions, roles, tenants, tools, upstreams,
     },
 };
 
@@ -28,6 +28,9 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(join_tokens::routes::list, join_tokens::routes::create))
         .routes(routes!(join_tokens::routes::delete))
         .routes(routes!(audit_records::routes::list_installation))
+        .routes(routes!(kills::operator::list, kills::operator::create))
+        .routes(routes!(kills::operator::get))
+        .routes(routes!(kills::operator::lift))
         // A tenant.
         .routes(routes!(tenants::routes::get, tenants::routes::update, tenants::routes::delete))
         .routes(routes!(admin_tokens::routes::list, admin_tokens::routes::create))
@@ -64,4 +67,7 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(revisions::routes::list))
         .routes(routes!(revisions::routes::get))
         .routes(routes!(audit_records::routes::list))
+        .routes(routes!(kills::routes::list, kills::routes::create))
+        .routes(routes!(kills::routes::get))
+        .routes(routes!(kills::routes::lift))
 }

@@ -66,6 +66,10 @@ scopes! {
     AuditRead "audit:read";
     /// Open the arguments and excerpts of responses that are sealed in the audit log. Not part of `*:read`.
     AuditContentRead "audit_content:read";
+    /// See kills.
+    KillsRead "kills:read";
+    /// Kill, and lift what tenants' tokens have killed.
+    KillsWrite "kills:write";
     /// See revisions and how far proxies are.
     RevisionsRead "revisions:read";
 }

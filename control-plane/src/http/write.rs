@@ -41,6 +41,14 @@ enum WaitFor {
     Applied,
 }
 
+impl Wait {
+    /// How long to wait for the proxies; `None`: not at all.
+    #[must_use]
+    pub fn within(&self) -> Option<Duration> {
+        self.wait.map(|WaitFor::Applied| self.timeout.unwrap_or(DEFAULT_WAIT))
+    }
+}
+
 /// A duration in a query: digits and `s` or `ms`.
 ///
 /// # Errors
@@ -99,6 +107,15 @@ impl Reply {
         Ok(reply)
     }
 
+    /// The same with how far the proxies are, for a caller that waited.
+    #[must_use]
+    pub fn converged(mut self, how_far: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(how_far) {
+            self.response.headers_mut().insert(CONVERGENCE, value);
+        }
+        self
+    }
+
     /// 204.
     #[must_use]
     pub fn nothing() -> Self {
@@ -135,8 +152,7 @@ impl Written {
         let mut response = reply.response;
         let rev = self.published.rev;
         response.headers_mut().insert(REVISION, rev.into());
-        if let Some(WaitFor::Applied) = wait.wait {
-            let within = wait.timeout.unwrap_or(DEFAULT_WAIT);
+        if let Some(within) = wait.within() {
             let reached = convergence::wait(core, self.tenant, rev, within).await?;
             if let Ok(value) = HeaderValue::from_str(&reached.to_string()) {
                 response.headers_mut().insert(CONVERGENCE, value);

@@ -4,13 +4,14 @@ mod queries;
 
 use prost::Message as _;
 use telemetry::metric;
-use wire::snapshot::delta;
+use wire::{kill::Credential, snapshot::delta};
 
 use super::{CompileError, Finding, compile, queries as rows};
 use crate::{
     app::Core,
     audit::{Act, act},
     db::{OperatorTx, StoreError, TenantTx},
+    kills,
 };
 
 /// Revisions kept of each tenant.
@@ -48,6 +49,20 @@ pub enum CommitError {
 /// # Errors
 /// [`CommitError::Rejected`] if the configuration does not compile; then nothing is stored.
 pub async fn commit(tx: TenantTx, core: &Core, act: &Act) -> Result<Published, CommitError> {
+    commit_revoking(tx, core, act, None).await
+}
+
+/// As [`commit`]. The credential is dead in the same transaction, and goes out on the kill stream at once: it does not wait
+/// for the configuration without it.
+///
+/// # Errors
+/// As [`commit`].
+pub async fn commit_revoking(
+    tx: TenantTx,
+    core: &Core,
+    act: &Act,
+    revoked: Option<Credential>,
+) -> Result<Published, CommitError> {
     let started = core.clock.monotonic();
     let mut tx = tx;
     let now = core.clock.now();
@@ -72,11 +87,18 @@ pub async fn commit(tx: TenantTx, core: &Core, act: &Act) -> Result<Published, C
         rows::trim(&mut tx, newest - KEEP).await?;
     }
     queries::trim_deltas(&mut tx, newest - KEEP_DELTAS, now.to_offset() - KEEP_DELTAS_FOR).await?;
+    if let Some(credential) = revoked {
+        kills::revoke(&mut tx, credential, now).await?;
+    }
     let mut audit = tx.into_audit_writer().await?;
     act::record(&mut audit, act, act::Place::Revision(rev), &*core.clock, &*core.entropy).await?;
     audit.commit().await?;
     metrics::histogram!(metric::PUBLISH).record(core.clock.monotonic().since(started).as_secs_f64());
-    wake(core).await;
+    if revoked.is_some() {
+        core.kills.changed(core).await;
+    } else {
+        wake(core).await;
+    }
     Ok(Published { rev, digest: compiled.digest, findings: compiled.findings })
 }
 

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod grants;
 pub mod join_tokens;
 pub mod keys;
+pub mod kills;
 pub mod limits;
 pub mod pools;
 pub mod proxies;

@@ -1,14 +1,16 @@
 //! What a proxy knows before it has heard of any control plane: who it is, and what it enforced last.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use ids::ProxyId;
 use seams::{Clock, Entropy};
+use tokio::sync::watch;
 
 use crate::{
     audit::spool::Spool,
     config::Config,
     control::{self, Control},
+    kills::Kills,
     ready::Readiness,
     snapshot::{
         archive::Archive,
@@ -30,8 +32,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Reads it. A proxy whose archive has everything is ready at once, with or without a control plane.
-    pub(super) fn read(config: &Config, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Self {
+    /// Reads it. A proxy whose archive has everything, and that knows what is killed, is ready at once, with or without a
+    /// control plane.
+    pub(super) fn read(
+        config: &Config,
+        kills: &Kills,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
+    ) -> Self {
         let proxy = control::enrolled_as(&config.state_dir).unwrap_or_else(|error| {
             tracing::error!(error.code = error.code().slug(), "{error}");
             None
@@ -44,18 +52,19 @@ impl Kept {
         let ready = Arc::new(Readiness::new(Arc::clone(clock), config.max_stale));
         let kept = Self { proxy, archive, snapshots, ready };
         if let Some(proxy) = proxy {
-            kept.restore(proxy, &**clock);
+            kept.restore(proxy, kills, &**clock);
         }
         kept
     }
 
-    fn restore(&self, proxy: ProxyId, clock: &dyn Clock) {
+    fn restore(&self, proxy: ProxyId, kills: &Kills, clock: &dyn Clock) {
         let started = clock.monotonic();
         let (loaded, prepared) = self.archive.load(proxy, |replace| self.snapshots.prepare(replace));
         self.snapshots.install(prepared);
         self.ready.restore(loaded.confirmed);
         let took_ms = clock.monotonic().since(started).as_millis() as u64;
-        if loaded.complete {
+        let kills_known = *kills.known().borrow();
+        if loaded.complete && kills_known {
             self.ready.set();
             tracing::warn!(
                 tenants = loaded.tenants,
@@ -67,6 +76,7 @@ impl Kept {
             tracing::info!(
                 tenants = loaded.tenants,
                 missing = loaded.missing,
+                kills.known = kills_known,
                 took_ms,
                 "configuration kept on disk is not whole; not ready without a control plane"
             );
@@ -92,9 +102,23 @@ pub(super) async fn identify(control: Control, spool: Arc<Spool>) {
     }
 }
 
-/// Ready when the whole configuration is there, never on part of it; and keeps its age. Ends with the control tasks.
-pub(super) async fn become_ready(ready: Arc<Readiness>, control: Control, archive: Arc<Archive>) {
-    let mut whole = control.ready();
+/// Ready when the whole configuration is there, never on part of it, nor without knowing what is killed; and keeps its age.
+/// Ends with the control tasks.
+pub(super) fn become_ready(
+    ready: Arc<Readiness>,
+    control: Control,
+    archive: Arc<Archive>,
+    kills: &Kills,
+) -> impl Future<Output = ()> + use<> {
+    follow(ready, control.ready(), kills.known(), archive)
+}
+
+async fn follow(
+    ready: Arc<Readiness>,
+    mut whole: watch::Receiver<bool>,
+    mut known: watch::Receiver<bool>,
+    archive: Arc<Archive>,
+) {
     if *whole.borrow() {
         whole.mark_changed();
     }
@@ -109,14 +133,21 @@ pub(super) async fn become_ready(ready: Arc<Readiness>, control: Control, archiv
                 if changed.is_err() {
                     return;
                 }
-                if *whole.borrow_and_update() {
+                if *whole.borrow() {
                     archive.complete();
-                    ready.set();
-                    tracing::info!("proxy is ready");
                 } else {
                     ready.unset();
                 }
             }
+            changed = known.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+        if *whole.borrow() && *known.borrow() && !ready.is_whole() {
+            ready.set();
+            tracing::info!("proxy is ready");
         }
     }
 }

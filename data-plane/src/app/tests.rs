@@ -20,6 +20,7 @@ fn config(state: &tempfile::TempDir) -> Config {
         state_dir: state.path().to_path_buf(),
         archive_key_file: None,
         max_stale: crate::config::MAX_STALE,
+        kill_order_key: None,
         gateway_hosts: Vec::new(),
         control: control::Config {
             enrol_url: "https://127.0.0.1:9".parse().unwrap(),

@@ -18,6 +18,7 @@ use super::{
     testing::{ControlPlane, Said},
 };
 use crate::{
+    kills::Kills,
     ready::Readiness,
     snapshot::{
         archive::Archive,
@@ -83,6 +84,7 @@ fn start(config: Config, state_dir: &Path) -> Proxy {
         snapshots: snapshots.clone(),
         archive: Archive::new(state_dir, None, clock.clone(), entropy.clone()),
         readiness: Arc::new(Readiness::new(clock.clone(), HOUR)),
+        kills: Arc::new(Kills::load(state_dir.to_owned(), None, clock.clone())),
         discoverer: Arc::new(OneTool),
         tasks: tasks.clone(),
         clock,

@@ -84,6 +84,8 @@ pub enum MasterPurpose {
     TokenHash,
     /// Cursors and other handles of operator resources, which belong to no tenant.
     Cursor,
+    /// The seed of the key that signs kill sets.
+    KillSet,
 }
 
 impl MasterPurpose {
@@ -91,6 +93,7 @@ impl MasterPurpose {
         match self {
             Self::TokenHash => b"token hash",
             Self::Cursor => b"operator cursor",
+            Self::KillSet => b"kill set",
         }
     }
 }
@@ -170,6 +173,15 @@ impl FileKek {
     #[must_use]
     pub fn derive(&self, purpose: MasterPurpose) -> [u8; 32] {
         self.primary.derive(purpose)
+    }
+
+    /// Derivations for `purpose` of every key, the primary's first.
+    #[must_use]
+    pub fn derive_all(&self, purpose: MasterPurpose) -> Vec<Zeroizing<[u8; 32]>> {
+        std::iter::once(&self.primary)
+            .chain(&self.previous)
+            .map(|key| Zeroizing::new(key.derive(purpose)))
+            .collect()
     }
 
     /// Hashers of admin, operator and join tokens, by the id of the master key each rests on. The first makes new hashes;

@@ -12,6 +12,7 @@
 //! | [`session`], [`state`] | what the gateway hands to a caller and takes back: sessions, cursors, task ids |
 //! | [`archive`] | a proxy's configuration on its own disk |
 //! | [`password`] | people's passwords and OAuth client secrets; never on the request path |
+//! | [`signature`] | what others must be able to check: kill sets, offline orders |
 //! | [`digest`] | SHA-256, HMAC, Merkle hashes |
 //! | [`secret`] | secret text, constant-time comparison |
 
@@ -26,6 +27,7 @@ pub mod password;
 pub mod seal;
 pub mod secret;
 pub mod session;
+pub mod signature;
 pub mod state;
 
 pub use aead::SealError;
@@ -35,6 +37,7 @@ pub use key::{KeyFormatError, KeyHasher, KeyKind, Minted, Presented};
 pub use seal::{Aad, Sealer};
 pub use secret::{ExposeSecret, SecretString, ct_eq};
 pub use session::{SessionKey, SessionSeal, UpstreamSession};
+pub use signature::SigningKey;
 pub use state::{OpenedState, StateKind};
 pub use zeroize::Zeroizing;
 

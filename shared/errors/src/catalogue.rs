@@ -111,6 +111,8 @@ catalogue! {
         "This proxy has no configuration yet" "Retry shortly.";
     QueryTokenRefused "query_token_refused" 1015 400 Caller false Debug
         "Credentials in the query string are refused" "Send the key in the Authorization header, and rotate it.";
+    Killed "killed" 1016 503 Platform true Warn
+        "Stopped by the kill switch" "Ask an administrator why; retry when the kill has been lifted.";
     ConfigStale "config_stale" 1017 503 Platform true Error
         "Configuration is too old to be enforced" "Retry later; tell your operator.";
 
@@ -233,6 +235,8 @@ catalogue! {
         "Join token not accepted" "Ask an operator for a new join token.";
     SchemaUnsupported "schema_unsupported" 3006 400 Platform false Error
         "No snapshot schema in common" "Upgrade the older of proxy and control plane.";
+    KillOrderRefused "kill_order_refused" 3007 403 Caller false Warn
+        "Kill order not accepted" "Sign a new order with the key whose public half the proxy was given.";
 }
 
 impl ErrorCode {

@@ -177,6 +177,8 @@ kinds! {
     DataKey DataKeyId "dk" "data key";
     /// Work asked of a proxy.
     Command CommandId "cmd" "command";
+    /// An order to stop something at once.
+    Kill KillId "kill" "kill";
     /// One HTTP request.
     Request RequestId "req" "request";
 }

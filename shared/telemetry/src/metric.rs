@@ -96,6 +96,11 @@ metrics! {
     LIMITS_BY_SHARE "portcullis_limits_by_share" Gauge Count []
         "1 while Redis is away and each proxy admits its share of every limit, else 0.";
 
+    KILLS_IN_FORCE "portcullis_kills_in_force" Gauge Count []
+        "What is stopped by the kill switch, without drills.";
+    KILL_SETS_REFUSED "portcullis_kill_sets_refused_total" Counter Count []
+        "Kill sets that were ignored because their signature or their body was wrong. Each is somebody's fault or an attack.";
+
     // Audit, proxy's side.
     AUDIT_RECORDS "portcullis_audit_records_total" Counter Count []
         "Audit records written to the spool.";

@@ -1,6 +1,7 @@
-//! The only coupling between the planes: the generated protocol types, the snapshot's canonical form and digest, and
-//! the two ends of the configuration stream as state machines without I/O.
+//! The only coupling between the planes: the generated protocol types, the snapshot's canonical form and digest,
+//! the two ends of the configuration stream as state machines without I/O, and the kill set.
 
+pub mod kill;
 pub mod record;
 mod redacted;
 pub mod snapshot;

@@ -35,6 +35,8 @@ fn revision_headers(operation: &mut Operation) {
         RefOr::T(parameter) => parameter.name == "wait",
         RefOr::Ref(_) => false,
     });
+    // A kill makes no revision.
+    let waits = waits && operation.tags.iter().flatten().all(|tag| tag != "kills");
     let successes =
         operation.responses.responses.iter_mut().filter(|(status, _)| waits && status.starts_with('2'));
     for (_, response) in successes {

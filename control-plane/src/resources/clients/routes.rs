@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use ids::ClientId;
+use wire::kill::Credential;
 
 use super::{
     queries,
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     http::{page::PageQuery, prelude::*},
-    publish::commit::commit,
+    publish::commit::{commit, commit_revoking},
 };
 
 /// All clients, in order of creation.
@@ -87,7 +88,7 @@ pub async fn update(
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&client)?).await
 }
 
-/// Deletes a client with its keys, grants and limits.
+/// Deletes a client with its keys, grants and limits. Its keys are dead within the kill switch's bound.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/clients/{client}", operation_id = "delete_client", tag = "clients",
     params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"), Wait),
     responses((status = 204, description = "Deleted"), Problems), security(("token" = ["clients:write"])))]
@@ -101,6 +102,7 @@ pub async fn delete(
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     if_match.check(&queries::lock(&mut tx, id).await?)?;
     queries::delete(&mut tx, id).await?;
-    let published = commit(tx, &core, &caller.act("delete_client", id)).await?;
+    let dead = Credential::Client(caller.tenant, id);
+    let published = commit_revoking(tx, &core, &caller.act("delete_client", id), Some(dead)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }

@@ -6,6 +6,7 @@ use crypto::{ExposeSecret, KeyKind, SecretString, key};
 use ids::{ClientId, KeyId};
 use seams::Timestamp;
 use time::OffsetDateTime;
+use wire::kill::Credential;
 
 use super::{
     queries,
@@ -15,7 +16,7 @@ use crate::{
     data_keys,
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
-    publish::commit::commit,
+    publish::commit::{commit, commit_revoking},
     resources::{clients, fields::Name},
 };
 
@@ -111,7 +112,7 @@ pub async fn rotate(
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&body)?).await
 }
 
-/// Revokes a key at once.
+/// Revokes a key at once: it is dead within the kill switch's bound, with the streams it opened.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/clients/{client}/keys/{key}", operation_id = "revoke_key",
     tag = "keys", params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"),
         ("key" = String, Path, description = "Id (`key_…`)"), Wait),
@@ -127,7 +128,8 @@ pub async fn revoke(
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     if_match.check(&queries::lock(&mut tx, client, id).await?)?;
     queries::revoke(&mut tx, id, core.clock.now().to_offset()).await?;
-    let published = commit(tx, &core, &caller.act("revoke_key", id)).await?;
+    let dead = Credential::Key(caller.tenant, id);
+    let published = commit_revoking(tx, &core, &caller.act("revoke_key", id), Some(dead)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }
 

@@ -1,0 +1,245 @@
+//! SQL of the kill set as proxies are sent it, and of what they acknowledge.
+
+use ids::{ClientId, Id, KeyId, KillId, ProxyId, TenantId};
+use seams::Timestamp;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use wire::{
+    kill::{Credential, Kill, Target},
+    v1,
+};
+
+use super::{Progress, level_of};
+use crate::db::{OperatorTx, StoreError, TenantTx, Unreadable};
+
+async fn raise(conn: &mut PgConnection) -> Result<u64, StoreError> {
+    let epoch = sqlx::query_scalar!("UPDATE kill_epochs SET epoch = epoch + 1 WHERE one RETURNING epoch")
+        .fetch_one(conn)
+        .await?;
+    number(epoch)
+}
+
+/// The next epoch, held until the transaction ends: do this late in it.
+pub(super) async fn raise_in_tenant(tx: &mut TenantTx) -> Result<u64, StoreError> {
+    raise(tx.conn()).await
+}
+
+/// As [`raise_in_tenant`].
+pub(super) async fn raise_as_operator(tx: &mut OperatorTx) -> Result<u64, StoreError> {
+    raise(tx.conn()).await
+}
+
+pub(super) async fn epoch(tx: &mut OperatorTx) -> Result<u64, StoreError> {
+    number(sqlx::query_scalar!("SELECT epoch FROM kill_epochs WHERE one").fetch_one(tx.conn()).await?)
+}
+
+/// The set. Everything up to the epoch is in it, because that is read first.
+pub(super) async fn body(
+    tx: &mut OperatorTx,
+    lifts: i64,
+    revoked_since: OffsetDateTime,
+) -> Result<v1::KillBody, StoreError> {
+    let epoch = epoch(tx).await?;
+    let rows = sqlx::query!(
+        "SELECT id, tenant_id, level, subject, drill, created_at FROM kills
+         WHERE lifted_at IS NULL AND level <> 'order' ORDER BY id"
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let entries = rows
+        .into_iter()
+        .map(|row| {
+            let tenant = row.tenant_id.map(TenantId::from_uuid);
+            let target =
+                level_of(&row.level).and_then(|level| Target::parse(level, tenant, row.subject.as_deref()));
+            let target = target.ok_or(Unreadable("kill"))?;
+            let at = Timestamp::from_offset(row.created_at);
+            Ok(Kill { id: Id::from_uuid(row.id), target, drill: row.drill, at }.write())
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let lifted = sqlx::query_scalar!(
+        "SELECT id FROM kills WHERE lifted_at IS NOT NULL ORDER BY lift_epoch DESC LIMIT $1",
+        lifts
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let revoked = sqlx::query!(
+        "SELECT tenant_id, kind, subject_id, issued_before FROM revocations WHERE issued_before > $1
+         ORDER BY tenant_id, kind, subject_id",
+        revoked_since
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let revoked = revoked.into_iter().map(|row| {
+        let tenant = TenantId::from_uuid(row.tenant_id);
+        let credential = match row.kind.as_str() {
+            "key" => Credential::Key(tenant, KeyId::from_uuid(row.subject_id)),
+            _ => Credential::Client(tenant, ClientId::from_uuid(row.subject_id)),
+        };
+        credential.write(Timestamp::from_offset(row.issued_before))
+    });
+    Ok(v1::KillBody {
+        epoch,
+        entries,
+        lifted: lifted.into_iter().map(|id| id.as_bytes().to_vec()).collect(),
+        revoked: revoked.collect(),
+    })
+}
+
+pub(super) async fn revoke(
+    tx: &mut TenantTx,
+    credential: Credential,
+    before: OffsetDateTime,
+    epoch: u64,
+) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    let (kind, subject) = match credential {
+        Credential::Key(_, key) => ("key", key.uuid()),
+        Credential::Client(_, client) => ("client", client.uuid()),
+    };
+    sqlx::query!(
+        "INSERT INTO revocations (tenant_id, kind, subject_id, issued_before, epoch) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET issued_before = $4, epoch = $5",
+        tenant,
+        kind,
+        subject,
+        before,
+        stored(epoch)
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn forget_revocations(
+    tx: &mut OperatorTx,
+    before: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let deleted =
+        sqlx::query!("DELETE FROM revocations WHERE issued_before <= $1", before).execute(tx.conn()).await?;
+    Ok(deleted.rows_affected())
+}
+
+/// The proxy has everything up to `epoch` in force since `at`. What it had before it says again after a reconnect, and that
+/// changes nothing.
+pub(super) async fn acknowledge(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+    epoch: u64,
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO kill_acks (epoch, proxy_id, acked_at)
+         SELECT change.epoch, proxies.id, $3 FROM proxies
+         JOIN (SELECT epoch, created_at AS at FROM kills
+               UNION ALL SELECT lift_epoch, lifted_at FROM kills WHERE lifted_at IS NOT NULL) change
+           ON change.epoch > proxies.kill_epoch AND change.epoch <= $2 AND change.at >= proxies.enrolled_at
+         WHERE proxies.id = $1
+         ON CONFLICT (epoch, proxy_id) DO NOTHING",
+        proxy.uuid(),
+        stored(epoch),
+        at
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "UPDATE proxies SET kill_epoch = $2 WHERE id = $1 AND kill_epoch < $2",
+        proxy.uuid(),
+        stored(epoch)
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// How far each proxy is with the change of `epoch`, made at `since`: those of the tenant's pool, or all.
+pub(super) async fn progress(
+    tx: &mut OperatorTx,
+    tenant: Option<TenantId>,
+    epoch: u64,
+    now: OffsetDateTime,
+) -> Result<Vec<Progress>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT proxies.id, proxies.kill_epoch,
+             coalesce(proxies.lease_until > $3, false) AS "live!", kill_acks.acked_at AS "acked_at?"
+           FROM proxies LEFT JOIN kill_acks ON kill_acks.proxy_id = proxies.id AND kill_acks.epoch = $2
+           WHERE proxies.revoked_at IS NULL
+             AND ($1::uuid IS NULL OR proxies.pool_id = (SELECT pool_id FROM tenants WHERE id = $1))
+           ORDER BY proxies.id"#,
+        tenant.map(|tenant| tenant.uuid()),
+        stored(epoch),
+        now
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Progress {
+                proxy: Id::from_uuid(row.id),
+                epoch: number(row.kill_epoch)?,
+                live: row.live,
+                acked_at: row.acked_at.map(Timestamp::from_offset),
+            })
+        })
+        .collect()
+}
+
+/// What was ordered while Postgres was away. A row that is there already stays.
+pub(super) async fn insert_late(
+    tx: &mut OperatorTx,
+    kill: &Kill,
+    (reason, actor): (&str, &str),
+    epoch: u64,
+) -> Result<bool, StoreError> {
+    let inserted = sqlx::query!(
+        "INSERT INTO kills (id, tenant_id, level, subject, drill, reason, by_operator, actor, created_at, epoch)
+         SELECT $1, $2, $3, $4, $5, $6, true, $7, $8, $9
+         WHERE $2::uuid IS NULL OR EXISTS (SELECT FROM tenants WHERE id = $2)
+         ON CONFLICT (id) DO NOTHING",
+        kill.id.uuid(),
+        kill.target.tenant().map(|tenant| tenant.uuid()),
+        super::level_name(kill.target.level()),
+        kill.target.subject(),
+        kill.drill,
+        reason,
+        actor,
+        kill.at.to_offset(),
+        stored(epoch)
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(inserted.rows_affected() > 0)
+}
+
+/// That a proxy had a kill in force before the kill had a row.
+pub(super) async fn acknowledged_before(
+    tx: &mut OperatorTx,
+    epoch: u64,
+    proxy: ProxyId,
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO kill_acks (epoch, proxy_id, acked_at) SELECT $1, id, $3 FROM proxies WHERE id = $2
+         ON CONFLICT (epoch, proxy_id) DO NOTHING",
+        stored(epoch),
+        proxy.uuid(),
+        at
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn exists(tx: &mut OperatorTx, id: KillId) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM kills WHERE id = $1) AS "exists!""#, id.uuid())
+        .fetch_one(tx.conn())
+        .await?)
+}
+
+fn number(value: i64) -> Result<u64, StoreError> {
+    Ok(value.try_into().map_err(|_| Unreadable("epoch"))?)
+}
+
+fn stored(epoch: u64) -> i64 {
+    i64::try_from(epoch).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,103 @@
+//! The set as calls look at it.
+
+use std::collections::{HashMap, HashSet};
+
+use ids::{ClientId, EndpointId, KeyId, TenantId, ToolId, UpstreamId};
+use seams::Timestamp;
+use telemetry::metric;
+use wire::kill::{Credential, KillSet, Target};
+
+/// A call, by what can be killed of it below its endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    pub(crate) tenant: TenantId,
+    pub(crate) upstream: UpstreamId,
+    /// The tool it calls, if the catalogue knows it.
+    pub(crate) tool: Option<ToolId>,
+    pub(crate) client: ClientId,
+    pub(crate) key: KeyId,
+}
+
+/// What is in force; drills are not.
+#[derive(Debug, Default)]
+pub(crate) struct KillIndex {
+    targets: HashSet<Target, ahash::RandomState>,
+    /// Whether any of them is a principal: only then is a name made to look for.
+    principals: bool,
+    keys: HashSet<(TenantId, KeyId), ahash::RandomState>,
+    clients: HashMap<(TenantId, ClientId), Timestamp, ahash::RandomState>,
+}
+
+impl KillIndex {
+    pub(super) fn of(set: &KillSet) -> Self {
+        let mut index = Self::default();
+        for kill in set.kills().filter(|kill| !kill.drill) {
+            index.principals |= matches!(kill.target, Target::Principal(..));
+            index.targets.insert(kill.target.clone());
+        }
+        for (credential, before) in set.revoked() {
+            match credential {
+                Credential::Key(tenant, key) => {
+                    index.keys.insert((tenant, key));
+                }
+                Credential::Client(tenant, client) => {
+                    index.clients.insert((tenant, client), before);
+                }
+            }
+        }
+        index
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.keys.is_empty() && self.clients.is_empty()
+    }
+
+    pub(super) fn meter(&self) {
+        metrics::gauge!(metric::KILLS_IN_FORCE).set(self.targets.len() as f64);
+    }
+
+    /// Whether the fleet, the tenant or the endpoint is stopped.
+    pub(crate) fn stops_endpoint(&self, tenant: TenantId, endpoint: EndpointId) -> bool {
+        !self.targets.is_empty()
+            && (self.targets.contains(&Target::Fleet)
+                || self.targets.contains(&Target::Tenant(tenant))
+                || self.targets.contains(&Target::Endpoint(tenant, endpoint)))
+    }
+
+    /// Whether the upstream, the tool, the client, the key or the principal is stopped.
+    pub(crate) fn stops_call(&self, call: Running) -> bool {
+        let Running { tenant, upstream, tool, client, key } = call;
+        let named = || Target::Principal(tenant, client.to_string().into());
+        !self.targets.is_empty()
+            && (self.targets.contains(&Target::Upstream(tenant, upstream))
+                || tool.is_some_and(|tool| self.targets.contains(&Target::Tool(tenant, tool)))
+                || self.targets.contains(&Target::Client(tenant, client))
+                || self.targets.contains(&Target::Key(tenant, key))
+                || (self.principals && self.targets.contains(&named())))
+    }
+
+    /// Whether the credential was revoked, whatever the configuration says.
+    pub(crate) fn is_revoked(&self, tenant: TenantId, client: ClientId, key: KeyId) -> bool {
+        self.keys.contains(&(tenant, key))
+            || self.clients.get(&(tenant, client)).is_some_and(|before| issued(key) < *before)
+    }
+}
+
+/// When a key was made: its id says so, in milliseconds.
+fn issued(key: KeyId) -> Timestamp {
+    let millis = key.uuid().as_u128() >> 80;
+    Timestamp::from_micros(u64::try_from(millis).unwrap_or(u64::MAX).saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_when_its_key_was_made() {
+        assert_eq!(
+            issued(KeyId::from_parts(1_800_000_000_123, [7; 10])),
+            Timestamp::from_micros(1_800_000_000_123_000)
+        );
+    }
+}
