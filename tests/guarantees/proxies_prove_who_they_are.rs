@@ -25,8 +25,9 @@ async fn token(gateway: &Gateway) -> SecretString {
 async fn greet(channel: tonic::transport::Channel) -> Result<Option<control_message::Body>, Status> {
     let hello = v1::Hello { boot: vec![1; 16], schema_min: 1, schema_max: 1, ..v1::Hello::default() };
     let hello = v1::ProxyMessage { body: Some(proxy_message::Body::Hello(hello)) };
-    let mut stream =
-        ConfigClient::new(channel).stream(futures_util::stream::iter([hello])).await?.into_inner();
+    // It stays open: a proxy that ends its half has gone.
+    let said = futures_util::stream::iter([hello]).chain(futures_util::stream::pending());
+    let mut stream = ConfigClient::new(channel).stream(said).await?.into_inner();
     Ok(stream.message().await?.and_then(|message| message.body))
 }
 

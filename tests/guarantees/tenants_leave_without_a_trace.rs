@@ -33,6 +33,10 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
             json!({"overlap_seconds": 60}),
         )
         .await;
+    let third = tenant.post(&format!("/clients/{}/keys", endpoint.client), json!({"name": "third"})).await;
+    let revoked = format!("{}/clients/{}/keys/{}", tenant.base, endpoint.client, text(&third, "id"));
+    tenant.admin.delete(&revoked).await.unwrap();
+    tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);
     tenant.post(&format!("/upstreams/{}/discover", endpoint.upstream), json!({})).await;

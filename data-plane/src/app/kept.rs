@@ -134,6 +134,8 @@ async fn follow(
                     return;
                 }
                 if *whole.borrow() {
+                    // Together: what is whole on disk has an age there.
+                    archive.confirm(ready.confirmed());
                     archive.complete();
                 } else {
                     ready.unset();
