@@ -43,6 +43,8 @@ pub struct Core {
     pub secrets: Arc<Secrets>,
     /// The kill switch.
     pub kills: Arc<Kills>,
+    /// Proxies revoked lately.
+    pub revocations: Arc<fleet::Revocations>,
     /// Running tasks.
     pub tasks: Tasks,
     /// Configuration.
@@ -168,6 +170,7 @@ impl ControlPlane {
             redis,
             kills,
             tasks,
+            revocations: Arc::default(),
             config: Arc::new(config),
             failures,
             looks: Arc::new(Semaphore::new(convergence::LOOKS)),

@@ -161,6 +161,7 @@ pub(crate) fn start(parts: Parts) -> Control {
     // Until it is told otherwise a proxy is alone.
     let (live_sender, live_proxies) = watch::channel(1);
     let server_clock = clock.clone();
+    let (told_sender, told) = watch::channel(None);
     let shared = Shared { tasks: tasks.clone(), clock, entropy, channel };
     let (reporter, reports) = report::Reporter::new();
 
@@ -168,21 +169,24 @@ pub(crate) fn start(parts: Parts) -> Control {
     let keeper = identity::Keeper {
         config,
         state_dir,
-        archive,
+        archive: Arc::clone(&archive),
         shared: shared.clone(),
         identity: identity_sender,
         channel: channel_sender,
+        told,
     };
     tasks.spawn("identity", keeper.run());
     tasks.spawn("kill stream", kill::run(shared.clone(), kills));
     tasks.spawn("reports", report::run(shared.clone(), reports));
-    let watching = commands::run(shared.clone(), boot, snapshots.clone(), discoverer, reporter.clone());
+    let watching =
+        commands::run(shared.clone(), boot, snapshots.clone(), discoverer, reporter.clone(), told_sender);
     tasks.spawn("commands", watching);
     let says = config::Says {
         ready: ready_sender,
         connected: connected_sender,
         live_proxies: live_sender,
         readiness,
+        archive,
     };
     let driver = config::Driver::new(shared.clone(), server_clock, boot, build, snapshots, says);
     tasks.spawn("configuration", driver.run());

@@ -2,9 +2,11 @@
 
 mod audit_names_every_call;
 mod audit_records_arrive;
+mod authorities_take_turns;
 mod both_sides_read_the_same_message;
 mod changed_tool_is_blocked;
 mod config_push_is_atomic;
+mod configuration_outlives_the_control_plane;
 mod control_planes_agree;
 mod credentials_stay_inside;
 mod discovery_can_be_asked_again;

@@ -25,9 +25,10 @@ async fn token(gateway: &Gateway) -> SecretString {
 async fn greet(channel: tonic::transport::Channel) -> Result<Option<control_message::Body>, Status> {
     let hello = v1::Hello { boot: vec![1; 16], schema_min: 1, schema_max: 1, ..v1::Hello::default() };
     let hello = v1::ProxyMessage { body: Some(proxy_message::Body::Hello(hello)) };
-    // It stays open: a proxy that ends its half has gone.
-    let said = futures_util::stream::iter([hello]).chain(futures_util::stream::pending());
-    let mut stream = ConfigClient::new(channel).stream(said).await?.into_inner();
+    let hello = futures_util::stream::iter([hello]);
+    // Who has said all it will ever say is gone.
+    let open = futures_util::StreamExt::chain(hello, futures_util::stream::pending());
+    let mut stream = ConfigClient::new(channel).stream(open).await?.into_inner();
     Ok(stream.message().await?.and_then(|message| message.body))
 }
 
@@ -60,8 +61,16 @@ async fn a_stream_needs_a_certificate_of_a_proxy_that_is_not_revoked() {
     assert!(greet(posing.channel(&gateway)).await.is_err(), "another installation's certificate");
 
     gateway.operator.delete(&format!("/v1/proxies/{}", member.proxy)).await.unwrap();
-    assert_eq!(greet(member.channel(&gateway)).await.unwrap_err().code(), Code::Unauthenticated);
-    assert_eq!(member.renew(&gateway, &member.key).await.unwrap_err().code(), Code::Unauthenticated);
+    let told = [
+        greet(member.channel(&gateway)).await.unwrap_err(),
+        member.renew(&gateway, &member.key).await.unwrap_err(),
+    ];
+    for status in told {
+        assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "proxy_revoked"));
+    }
+    let thief = KeyPair::generate().unwrap();
+    let refused = member.renew(&gateway, &thief).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "others are not told");
 }
 
 #[tokio::test]
@@ -258,13 +267,36 @@ async fn a_revoked_proxy_is_not_listened_to_on_streams_it_has_open() {
         .unwrap()
         .into_inner();
 
+    // On every replica, without a word from the proxy: the streams end by themselves.
+    let replica = gateway.replica().await;
+    let hello = v1::Hello { boot: vec![1; 16], schema_min: 1, schema_max: 1, ..v1::Hello::default() };
+    let mut configuration = stay(&replica, &member, hello).await;
+    assert!(matches!(
+        configuration.message().await.unwrap().unwrap().body,
+        Some(control_message::Body::Welcome(_))
+    ));
+
     gateway.operator.delete(&format!("/v1/proxies/{}", member.proxy)).await.unwrap();
-    batches.send(batch(2)).await.unwrap();
-    assert_eq!(acks.message().await.unwrap_err().code(), Code::Unauthenticated);
-    tenant
-        .post("/upstreams", json!({"slug": "tools", "name": "tools", "url": "https://mcp.example.com/mcp"}))
-        .await;
-    assert_eq!(commands.message().await.unwrap_err().code(), Code::Unauthenticated);
+    let mut ends = vec![acks.message().await.unwrap_err()];
+    ends.push(loop {
+        match commands.message().await {
+            Ok(Some(command)) => assert!(matches!(command.body, Some(v1::command::Body::Authorities(_)))),
+            Ok(None) => panic!("ended without a word"),
+            Err(status) => break status,
+        }
+    });
+    ends.push(loop {
+        match configuration.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("ended without a word"),
+            Err(status) => break status,
+        }
+    });
+    for end in ends {
+        assert_eq!((end.code(), end.message()), (Code::PermissionDenied, "proxy_revoked"));
+    }
+    let refused = upload(&gateway, &member, [4; 16], vec![record(id, member.proxy, [4; 16], 2)]).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(tenant.audit("phase=outcome").await.len(), 1);
 }
 

@@ -4,7 +4,6 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Once},
-    time::Duration,
 };
 
 use control_plane::{
@@ -25,7 +24,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::{caller::Caller, orders, servers::Servers, upstream::Upstream};
+use crate::{
+    caller::Caller,
+    orders,
+    servers::Servers,
+    upstream::Upstream,
+    values::{eventually, text},
+};
 
 /// Installs the TLS provider, as `main` does for the binary.
 pub fn install_tls_provider() {
@@ -369,23 +374,6 @@ impl Endpoint {
     pub fn caller(&self) -> Caller {
         Caller::new(&self.url, self.key.expose_secret())
     }
-}
-
-/// A member that must be a string.
-#[must_use]
-pub fn text(value: &Value, member: &str) -> String {
-    value[member].as_str().unwrap_or_else(|| panic!("no text `{member}` in {value}")).to_owned()
-}
-
-/// Waits until `holds`; panics after a time that only a defect needs.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("never happened: {what}");
 }
 
 fn https(addr: SocketAddr) -> Url {

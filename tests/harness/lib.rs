@@ -10,8 +10,10 @@ pub mod redis;
 pub mod servers;
 pub mod site;
 pub mod upstream;
+mod values;
 
 pub use caller::{Answer, Caller};
-pub use gateway::{Endpoint, Gateway, Tenant, eventually, text};
+pub use gateway::{Endpoint, Gateway, Tenant};
 pub use site::Site;
 pub use upstream::{Behaviour, Upstream, tool};
+pub use values::{eventually, text};

@@ -19,8 +19,9 @@ use seams::{Entropy, SystemEntropy};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    gateway::{Tenant, eventually, install_tls_provider},
+    gateway::{Tenant, install_tls_provider},
     processes::{Process, free_ports},
+    values::eventually,
 };
 
 /// Ports of a site: ten for each control plane, the front's, Redis', two for each proxy.

@@ -1,7 +1,6 @@
 //! Bringing a run up, step by step.
 
 use std::{
-    ffi::OsString,
     net::{Ipv4Addr, TcpListener, TcpStream, ToSocketAddrs as _},
     path::Path,
     time::Duration,
@@ -14,6 +13,7 @@ use url::Url;
 
 use super::{
     Options, Ports,
+    arguments::Arguments,
     certificates::{self, LocalTls},
     demo::{self, Demo},
     places::Places,
@@ -180,7 +180,7 @@ impl Plan {
         processes.start(Child {
             name: "control",
             stop: Stop::Terminate,
-            arguments: arguments.0,
+            arguments: arguments.into_line(),
             environment: [("DATABASE_URL", database_url.to_owned())]
                 .into_iter()
                 .chain(redis_variable(redis_url))
@@ -316,30 +316,6 @@ impl Plan {
     }
 }
 
-/// Arguments of one of our own commands.
-struct Arguments(Vec<OsString>);
-
-impl Arguments {
-    fn of(command: &str) -> Self {
-        Self(vec![command.into()])
-    }
-
-    fn pair(&mut self, flag: &str, value: impl Into<OsString>) {
-        self.0.extend([flag.into(), value.into()]);
-    }
-
-    fn address(&mut self, flag: &str, port: u16) {
-        self.pair(flag, format!("127.0.0.1:{port}"));
-    }
-
-    fn tls(&mut self, tls: Option<&LocalTls>) {
-        if let Some(tls) = tls {
-            self.pair("--tls-cert", &tls.certificate);
-            self.pair("--tls-key", &tls.key);
-        }
-    }
-}
-
 /// The URL may hold a password, so it goes by the environment.
 fn redis_variable(url: Option<&str>) -> Option<(&'static str, String)> {
     url.map(|url| ("REDIS_URL", url.to_owned()))
@@ -349,7 +325,7 @@ fn child<'a>(name: &'a str, stop: Stop, arguments: Arguments, log: &Path) -> Chi
     Child {
         name,
         stop,
-        arguments: arguments.0,
+        arguments: arguments.into_line(),
         environment: Vec::new(),
         without: &["PG"],
         log: log.to_owned(),

@@ -1,5 +1,6 @@
 //! `portcullis up`: both planes on this machine, supervised, with private servers and a demo tenant.
 
+mod arguments;
 mod bring_up;
 pub mod certificates;
 pub mod demo;

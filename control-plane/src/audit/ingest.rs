@@ -71,11 +71,16 @@ impl Upload {
         stored: mpsc::Sender<Stored>,
     ) {
         let stopping = self.core.tasks.stopping();
+        let mut revoked = std::pin::pin!(self.peers.until_revoked(self.peer));
         let mut storing = FuturesOrdered::new();
         let mut open = true;
         while open || !storing.is_empty() {
             tokio::select! {
                 () = stopping.cancelled() => return,
+                status = &mut revoked => {
+                    let _gone = stored.send(Err(status)).await;
+                    return;
+                }
                 message = inbound.message(), if open && storing.len() < AT_ONCE => match message {
                     Ok(Some(batch)) => storing.push_back(Arc::clone(&self).take(batch)),
                     Ok(None) | Err(_) => open = false,

@@ -1,24 +1,30 @@
-//! The fleet's certificate authority: ECDSA P-256, made when first needed, its key sealed in Postgres under a data key
-//! that the master key wraps.
+//! A certificate authority of the fleet: ECDSA P-256, the first made when it is needed, its key sealed in Postgres under a data
+//! key that the master key wraps.
 //!
-//! Every replica issues from the same authority. Certificates are short-lived and nothing else is signed by it, so what a
+//! Every replica issues from the same authority ([`authorities`]). Certificates are short-lived and nothing else is signed by it, so what a
 //! chain proves is membership of this fleet; the role is in the certificate's name.
 
 use std::time::Duration;
 
 use crypto::{Aad, DataKey, Kek, SealError, digest::sha256};
-use ids::{DataKeyId, ProxyId, Uuid};
+use ids::{AuthorityId, DataKeyId, ProxyId, Uuid};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
-    SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData as _, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use seams::{Entropy, Timestamp};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{FleetError, queries};
-use crate::{app::Core, db::INSTALLATION};
+use super::{
+    FleetError,
+    authorities::{self, queries},
+};
+use crate::{
+    app::Core,
+    db::{INSTALLATION, OperatorTx},
+};
 
 const CA_LIFE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// Proxies renew at half of this.
@@ -28,8 +34,15 @@ pub(super) const SERVER_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// A certificate is valid from this long before it was issued, for clocks that lag.
 const SKEW: Duration = Duration::from_secs(300);
 
+/// A new authority issues only when every replica has had time to learn that it is trusted.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// The authority, opened.
 pub(super) struct Authority {
+    pub(super) id: Uuid,
+    /// Its subject, DER.
+    pub(super) subject: Vec<u8>,
+    pub(super) issues_from: Timestamp,
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
     /// SHA-256 of the SubjectPublicKeyInfo.
@@ -50,6 +63,8 @@ pub(super) struct Issued {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// When the leaf ends.
     pub(super) not_after: Timestamp,
+    /// By whom.
+    pub(super) authority: Uuid,
 }
 
 impl Issued {
@@ -66,31 +81,50 @@ pub(super) struct CaRow {
     pub(super) certificate_der: Vec<u8>,
     pub(super) sealed_key: Vec<u8>,
     pub(super) spki_sha256: [u8; 32],
+    pub(super) created: Timestamp,
+    pub(super) issues_from: Timestamp,
     pub(super) not_after: Timestamp,
 }
 
-/// SHA-256 of the SubjectPublicKeyInfo of the fleet's CA, which join tokens carry. Makes the CA if there is none.
+/// SHA-256 of the SubjectPublicKeyInfo of the authority that issues, which join tokens carry. Makes it if there is none.
 ///
 /// # Errors
 /// [`FleetError`].
 pub async fn key_hash(core: &Core) -> Result<[u8; 32], FleetError> {
-    Ok(Authority::load(core).await?.key_hash)
+    Ok(authorities::load(core).await?.issuing().key_hash)
+}
+
+/// Adds an authority beside the one there is. `None` while there are two.
+///
+/// # Errors
+/// [`FleetError`].
+pub async fn rotate(core: &Core, tx: &mut OperatorTx) -> Result<Option<AuthorityId>, FleetError> {
+    if queries::authorities_locked(tx).await?.len() != 1 {
+        return Ok(None);
+    }
+    let now = core.clock.now();
+    let made = CaRow { issues_from: now.plus(SETTLE), ..make(core.secrets.kek(), now, &*core.entropy)? };
+    queries::insert_authority(tx, &made).await?;
+    Ok(Some(AuthorityId::from_uuid(made.id)))
+}
+
+/// Retires an authority: nobody trusts it any more. `false` while it is the only one that issues, or while a proxy that was not
+/// revoked has a certificate of it, which would be locked out.
+///
+/// # Errors
+/// [`FleetError`].
+pub async fn retire(core: &Core, tx: &mut OperatorTx, id: AuthorityId) -> Result<bool, FleetError> {
+    let rows = queries::authorities_locked(tx).await?;
+    let now = core.clock.now();
+    let other = rows.iter().any(|row| row.id != id.uuid() && row.issues_from <= now);
+    if !other || queries::proxies_under(tx, id).await? > 0 {
+        return Ok(false);
+    }
+    queries::retire_authority(tx, id, now).await?;
+    Ok(true)
 }
 
 impl Authority {
-    /// The stored authority; makes it if there is none.
-    pub(super) async fn load(core: &Core) -> Result<Self, FleetError> {
-        if let Some(row) = queries::authority(&mut core.store.operator().await?).await? {
-            return Self::open(core.secrets.kek(), &row);
-        }
-        let made = make(core.secrets.kek(), core.clock.now(), &*core.entropy)?;
-        let mut tx = core.store.operator().await?;
-        // Replicas that start together make one each and store one.
-        let row = queries::store_authority(&mut tx, &made, core.clock.now()).await?;
-        tx.commit().await?;
-        Self::open(core.secrets.kek(), &row)
-    }
-
     pub(super) fn open(kek: &dyn Kek, row: &CaRow) -> Result<Self, FleetError> {
         let unreadable = || FleetError::CaKey(SealError::Malformed);
         let (length, rest) = row.sealed_key.split_first_chunk::<2>().ok_or_else(unreadable)?;
@@ -102,7 +136,11 @@ impl Authority {
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.as_slice().into(), &PKCS_ECDSA_P256_SHA256)?;
         let certificate = CertificateDer::from(row.certificate_der.clone());
         let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-        Ok(Self { certificate, issuer, key_hash: row.spki_sha256 })
+        let (_, parsed) =
+            X509Certificate::from_der(&row.certificate_der).map_err(|_| FleetError::CaCertificate)?;
+        let subject = parsed.subject().as_raw().to_vec();
+        let (id, issues_from) = (row.id, row.issues_from);
+        Ok(Self { id, subject, issues_from, certificate, issuer, key_hash: row.spki_sha256 })
     }
 
     /// The CA's certificate, DER.
@@ -141,7 +179,7 @@ impl Authority {
     }
 
     fn issued(&self, leaf: CertificateDer<'static>, now: Timestamp, life: Duration) -> Issued {
-        Issued { chain: vec![leaf, self.certificate.clone()], not_after: now.plus(life) }
+        Issued { chain: vec![leaf, self.certificate.clone()], not_after: now.plus(life), authority: self.id }
     }
 }
 
@@ -188,8 +226,9 @@ fn serial(entropy: &dyn Entropy) -> SerialNumber {
 pub(super) fn make(kek: &dyn Kek, now: Timestamp, entropy: &dyn Entropy) -> Result<CaRow, FleetError> {
     let id = DataKeyId::from_parts(now.millis(), entropy.bytes());
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut params =
-        leaf("Portcullis fleet CA".to_owned(), ExtendedKeyUsagePurpose::Any, now, CA_LIFE, entropy);
+    let key_hash = sha256(&key.subject_public_key_info());
+    let name = format!("{}{}", wire::AUTHORITY_NAME_PREFIX, crypto::digest::hex(&key_hash[..8]));
+    let mut params = leaf(name, ExtendedKeyUsagePurpose::Any, now, CA_LIFE, entropy);
     params.extended_key_usages.clear();
     params.use_authority_key_identifier_extension = false;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -209,6 +248,8 @@ pub(super) fn make(kek: &dyn Kek, now: Timestamp, entropy: &dyn Entropy) -> Resu
         spki_sha256: spki_sha256(&certificate)?,
         certificate_der: certificate,
         sealed_key,
+        created: now,
+        issues_from: now,
         not_after: now.plus(CA_LIFE),
     })
 }

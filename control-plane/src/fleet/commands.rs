@@ -11,12 +11,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use ids::{PoolId, ProxyId, TenantId, UpstreamId, Uuid};
 use parking_lot::Mutex;
 use seams::{Clock, Entropy};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use wire::v1;
 
-use super::{Peers, peer::not_enrolled};
+use super::{Peers, authorities::Authorities, peer::not_enrolled};
 use crate::{
     app::Core,
     db::{OperatorTx, StoreError, TenantTx},
@@ -112,14 +112,15 @@ pub(super) struct CommandsService {
     core: Core,
     peers: Peers,
     watchers: Arc<Watchers>,
+    authorities: watch::Receiver<Arc<Authorities>>,
 }
 
 impl CommandsService {
     /// The service, and the task that finds work for those who watch.
-    pub(super) fn start(core: &Core, hub: &Hub) -> Self {
+    pub(super) fn start(core: &Core, hub: &Hub, authorities: watch::Receiver<Arc<Authorities>>) -> Self {
         let watchers = Arc::new(Watchers::default());
         core.tasks.spawn("command dispatcher", dispatch(core.clone(), hub.polls(), watchers.clone()));
-        Self { core: core.clone(), peers: Peers::new(core.clone()), watchers }
+        Self { core: core.clone(), peers: Peers::new(core.clone()), watchers, authorities }
     }
 }
 
@@ -135,12 +136,29 @@ impl v1::commands_server::Commands for CommandsService {
         // The stream of a connection that broke may not have noticed yet.
         watchers.retain(|(proxy, _)| *proxy != peer.proxy);
         watchers.push((peer.proxy, sender.clone()));
-        // Ends the stream when this replica stops.
-        let (stopping, watchers) = (self.core.tasks.stopping(), self.watchers.clone());
+        // Says whom the fleet trusts, and ends the stream when this replica stops.
+        let mut authorities = self.authorities.clone();
+        authorities.mark_changed();
+        let (stopping, watchers, peers) =
+            (self.core.tasks.stopping(), self.watchers.clone(), self.peers.clone());
         self.core.tasks.spawn("command stream", async move {
-            tokio::select! {
-                () = stopping.cancelled() => {}
-                () = sender.closed() => {}
+            let mut revoked = std::pin::pin!(peers.until_revoked(peer));
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => break,
+                    () = sender.closed() => break,
+                    status = &mut revoked => {
+                        let _gone = sender.try_send(Err(status));
+                        break;
+                    }
+                    changed = authorities.changed() => if changed.is_err() {
+                        break;
+                    },
+                }
+                let told = told(&authorities.borrow_and_update());
+                if sender.try_send(Ok(told)).is_err() {
+                    break;
+                }
             }
             if let Some(pool) = watchers.0.lock().get_mut(&peer.pool) {
                 pool.retain(|(_, other)| !other.same_channel(&sender));
@@ -148,6 +166,15 @@ impl v1::commands_server::Commands for CommandsService {
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+}
+
+/// Whom the fleet trusts now.
+fn told(authorities: &Authorities) -> v1::Command {
+    let told = v1::Authorities {
+        trusted: authorities.iter().map(|authority| authority.key_hash.to_vec()).collect(),
+        issuing: authorities.issuing().key_hash.to_vec(),
+    };
+    v1::Command { id: Vec::new(), body: Some(v1::command::Body::Authorities(told)) }
 }
 
 async fn dispatch(core: Core, mut polls: tokio::sync::watch::Receiver<u64>, watchers: Arc<Watchers>) {

@@ -139,12 +139,15 @@ impl Session {
 
     async fn serve(&mut self, inbound: &mut Streaming<v1::ProxyMessage>) -> End {
         let stopping = self.core.tasks.stopping();
+        let peers = Peers::new(self.core.clone());
+        let mut revoked = std::pin::pin!(peers.until_revoked(self.peer));
         loop {
             self.begin_writing();
             let tick = self.machine.wake_at().since(self.core.clock.monotonic());
             let input = tokio::select! {
                 () = stopping.cancelled() => return End::Quiet,
                 () = self.sender.closed() => return End::Quiet,
+                status = &mut revoked => return End::Told(status),
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         self.pending.run = Run::of(&message).or(self.pending.run.take());

@@ -6,17 +6,20 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use crypto::{KeyKind, Presented, digest, key};
 use errors::ErrorCode;
 use ids::ProxyId;
-use rustls::{pki_types::CertificateDer, server::danger::ClientCertVerifier};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use wire::v1;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
-    FleetError, build_name,
-    ca::{Authority, Csr, Issued},
-    peer::{Named, named},
-    queries::{self, NewProxy},
-    tls::{proxy_verifier, unix_time},
+    FleetError,
+    authorities::Authorities,
+    build_name,
+    ca::{Csr, Issued},
+    peer::{Named, named, revoked},
+    queries::{self, NewProxy, Standing},
+    tls::unix_time,
 };
 use crate::{
     app::Core,
@@ -26,14 +29,16 @@ use crate::{
 
 pub(super) struct EnrolService {
     core: Core,
-    authority: Arc<Authority>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    authorities: watch::Receiver<Arc<Authorities>>,
 }
 
 impl EnrolService {
-    pub(super) fn new(core: Core, authority: Arc<Authority>) -> Result<Self, FleetError> {
-        let verifier = proxy_verifier(authority.certificate())?;
-        Ok(Self { core, authority, verifier })
+    pub(super) const fn new(core: Core, authorities: watch::Receiver<Arc<Authorities>>) -> Self {
+        Self { core, authorities }
+    }
+
+    fn authorities(&self) -> Arc<Authorities> {
+        Arc::clone(&self.authorities.borrow())
     }
 
     /// The id of the join token if it is the one stored. Unknown tokens cost as much as wrong ones.
@@ -61,10 +66,10 @@ impl EnrolService {
         let proxy = ProxyId::from_parts(now.millis(), core.entropy.bytes());
         let mut tx = core.store.operator().await?;
         let Some(pool) = queries::use_join_token(&mut tx, token, now).await? else { return Ok(None) };
-        let issued = self.authority.issue_proxy(csr, proxy, now, &*core.entropy)?;
-        let (fingerprint, not_after) = (issued.fingerprint(), issued.not_after);
+        let issued = self.authorities().issuing().issue_proxy(csr, proxy, now, &*core.entropy)?;
+        let (fingerprint, authority, not_after) = (issued.fingerprint(), issued.authority, issued.not_after);
         let build = build_name(build);
-        let row = NewProxy { id: proxy, pool: pool.id, build: &build, fingerprint, not_after };
+        let row = NewProxy { id: proxy, pool: pool.id, build: &build, fingerprint, authority, not_after };
         queries::insert_proxy(&mut tx, &row, token, now).await?;
         let act = Act {
             actor: Actor::Proxy(proxy),
@@ -85,13 +90,22 @@ impl EnrolService {
         let certificate = CertificateDer::from(request.certificate_der.as_slice());
         let named = named(&certificate)?;
         let at = named.not_after.min(self.core.clock.now());
-        self.verifier.verify_client_cert(&certificate, &[], unix_time(at)).ok()?;
+        self.authorities().verifier().verify_client_cert(&certificate, &[], unix_time(at)).ok()?;
         let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
         let public_key =
             UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &parsed.public_key().subject_public_key.data);
         let signed = [wire::RENEWAL_CONTEXT, &request.csr_der].concat();
         public_key.verify(&signed, &request.proof).ok()?;
         Some(named)
+    }
+
+    /// Why a proxy with a certificate of ours gets no other. That it was revoked is told to it: it has to drop what it holds.
+    async fn refused(&self, proxy: ProxyId) -> Result<Status, FleetError> {
+        let standing = queries::standing(&mut self.core.store.operator().await?, proxy).await?;
+        Ok(match standing {
+            Standing::Revoked => revoked(),
+            Standing::Member(_) | Standing::Unknown => refused("proxy unknown, or certificate replaced"),
+        })
     }
 
     /// `None` when the proxy is unknown or revoked, or has gone on to other keys since.
@@ -104,11 +118,9 @@ impl EnrolService {
     ) -> Result<Option<Joined>, FleetError> {
         let core = &self.core;
         let now = core.clock.now();
-        let issued = self.authority.issue_proxy(csr, proxy, now, &*core.entropy)?;
+        let issued = self.authorities().issuing().issue_proxy(csr, proxy, now, &*core.entropy)?;
         let mut tx = core.store.operator().await?;
-        let (fingerprint, not_after) = (issued.fingerprint(), issued.not_after);
-        let build = build_name(build);
-        let pool = queries::renew_proxy(&mut tx, proxy, presented, &build, &fingerprint, not_after).await?;
+        let pool = queries::renew_proxy(&mut tx, proxy, presented, &build_name(build), &issued).await?;
         let Some(pool) = pool else { return Ok(None) };
         tx.commit().await?;
         Ok(Some(Joined { proxy, pool, issued }))
@@ -118,7 +130,7 @@ impl EnrolService {
         Response::new(v1::EnrolResponse {
             proxy_id: joined.proxy.uuid().as_bytes().to_vec(),
             certificate_chain_der: joined.issued.chain.iter().map(|each| each.to_vec()).collect(),
-            ca_der: vec![self.authority.certificate().to_vec()],
+            ca_der: self.authorities().certificates().map(|each| each.to_vec()).collect(),
             not_after_micros: joined.issued.not_after.micros(),
             pool: joined.pool,
         })
@@ -175,7 +187,9 @@ impl v1::enrol_server::Enrol for EnrolService {
             .renewed(named.proxy, &presented, &csr, &request.build)
             .await
             .map_err(FleetError::into_status)?;
-        Ok(self
-            .response(renewed.ok_or_else(|| refused("proxy unknown or revoked, or certificate replaced"))?))
+        match renewed {
+            Some(joined) => Ok(self.response(joined)),
+            None => Err(self.refused(named.proxy).await.map_err(FleetError::into_status)?),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Proxies: how they join, how they are told what to enforce, what they report.
 //!
 //! Two ports. [`enrol`] answers on one with server TLS alone, because a proxy that joins has no certificate yet;
-//! everything else is on the other, where every connection shows a certificate of the fleet's own CA ([`ca`]). Who a
+//! everything else is on the other, where every connection shows a certificate of the fleet's own CA ([`ca`], [`authorities`]). Who a
 //! stream belongs to comes from that certificate and from nothing in a message ([`peer`]).
 
+mod authorities;
 pub mod ca;
 mod catalogue;
 pub mod commands;
@@ -16,6 +17,7 @@ mod place;
 mod progress;
 mod queries;
 mod report;
+mod revocations;
 pub mod server;
 mod tls;
 
@@ -28,6 +30,7 @@ use wire::stream::Version;
 use crate::db::{Store, StoreError};
 pub use error::FleetError;
 pub(crate) use peer::{Peer, Peers};
+pub use revocations::Revocations;
 
 /// What every replica looks at again and again.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use errors::ErrorCode;
 use ids::{PoolId, ProxyId};
 use rustls::pki_types::CertificateDer;
 use seams::Timestamp;
@@ -11,7 +12,7 @@ use tonic::{
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use super::queries;
+use super::queries::{self, Standing};
 use crate::app::Core;
 
 /// A proxy that may speak now.
@@ -44,7 +45,7 @@ pub(super) fn named(certificate: &CertificateDer<'_>) -> Option<Named> {
     Some(Named { proxy, not_after: Timestamp::from_secs(not_after) })
 }
 
-/// Unknown, revoked and out of date are not told apart.
+/// Unknown and out of date are not told apart.
 pub(super) fn not_enrolled() -> Status {
     Status::unauthenticated("not an enrolled proxy")
 }
@@ -53,6 +54,11 @@ fn certified<T>(request: &Request<T>) -> Result<Named, Status> {
     let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
     let certificates = info.and_then(TlsConnectInfo::peer_certs).ok_or_else(not_enrolled)?;
     certificates.first().and_then(named).ok_or_else(not_enrolled)
+}
+
+/// Told only to the proxy itself, which has shown that it has the key: it has to drop what it holds.
+pub(super) fn revoked() -> Status {
+    Status::permission_denied(ErrorCode::ProxyRevoked.slug())
 }
 
 /// Admits proxies to the mutual-TLS port's services.
@@ -67,7 +73,7 @@ impl Peers {
     }
 
     /// The proxy behind a request, unless its certificate has run out since the connection was made, or the proxy is
-    /// unknown or revoked: these are told nothing more.
+    /// unknown: these are told nothing more; or revoked, which it is told.
     pub(crate) async fn admit<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
         let named = certified(request)?;
         let pool = self.pool(named).await?;
@@ -96,6 +102,16 @@ impl Peers {
             return Err(not_enrolled());
         }
         let mut tx = self.core.store.operator().await?;
-        queries::pool_of_live_proxy(&mut tx, named.proxy).await?.ok_or_else(not_enrolled)
+        match queries::standing(&mut tx, named.proxy).await? {
+            Standing::Member(pool) => Ok(pool),
+            Standing::Revoked => Err(revoked()),
+            Standing::Unknown => Err(not_enrolled()),
+        }
+    }
+
+    /// Resolves when the proxy has been revoked, with what it is told: for streams that stay open.
+    pub(crate) async fn until_revoked(&self, peer: Peer) -> Status {
+        self.core.revocations.until(peer.proxy).await;
+        revoked()
     }
 }

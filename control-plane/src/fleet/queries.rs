@@ -7,13 +7,10 @@ use seams::Timestamp;
 use wire::stream::Version;
 
 use super::{
-    ca::CaRow,
+    ca::Issued,
     progress::{Progress, Run},
 };
 use crate::db::{AuthTx, OperatorTx, StoreError, Unreadable};
-
-/// Held while the first authority is made: any number that nothing else uses.
-const AUTHORITY_LOCK: i64 = 0x7063_6361;
 
 pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], Unreadable> {
     bytes.try_into().map_err(|_| Unreadable("digest"))
@@ -25,51 +22,6 @@ pub(super) fn rev(value: i64) -> Result<u64, Unreadable> {
 
 pub(super) fn stored_rev(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// The oldest authority: the one in use.
-pub(super) async fn authority(tx: &mut OperatorTx) -> Result<Option<CaRow>, StoreError> {
-    let row = sqlx::query!(
-        "SELECT id, certificate_der, sealed_key, spki_sha256, not_after FROM certificate_authorities
-         ORDER BY created_at, id LIMIT 1"
-    )
-    .fetch_optional(tx.conn())
-    .await?;
-    row.map(|row| {
-        Ok(CaRow {
-            id: row.id,
-            certificate_der: row.certificate_der,
-            sealed_key: row.sealed_key,
-            spki_sha256: digest(&row.spki_sha256)?,
-            not_after: Timestamp::from_offset(row.not_after),
-        })
-    })
-    .transpose()
-}
-
-/// Stores `made` unless another replica was faster; gives what is stored.
-pub(super) async fn store_authority(
-    tx: &mut OperatorTx,
-    made: &CaRow,
-    now: Timestamp,
-) -> Result<CaRow, StoreError> {
-    sqlx::query!("SELECT pg_advisory_xact_lock($1) AS locked", AUTHORITY_LOCK).fetch_one(tx.conn()).await?;
-    if let Some(row) = authority(tx).await? {
-        return Ok(row);
-    }
-    sqlx::query!(
-        "INSERT INTO certificate_authorities (id, certificate_der, sealed_key, spki_sha256, created_at, not_after)
-         VALUES ($1, $2, $3, $4, $5, $6)",
-        made.id,
-        made.certificate_der,
-        made.sealed_key,
-        made.spki_sha256.as_slice(),
-        now.to_offset(),
-        made.not_after.to_offset(),
-    )
-    .execute(tx.conn())
-    .await?;
-    authority(tx).await?.ok_or(StoreError::NotFound)
 }
 
 /// Id and hash of a join token, whatever its state.
@@ -115,6 +67,7 @@ pub(super) struct NewProxy<'a> {
     pub(super) pool: PoolId,
     pub(super) build: &'a str,
     pub(super) fingerprint: [u8; 32],
+    pub(super) authority: Uuid,
     pub(super) not_after: Timestamp,
 }
 
@@ -125,14 +78,16 @@ pub(super) async fn insert_proxy(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO proxies (id, pool_id, build, certificate_sha256, certificate_not_after, enrolled_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO proxies
+           (id, pool_id, build, certificate_sha256, certificate_not_after, enrolled_at, authority_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         proxy.id.uuid(),
         proxy.pool.uuid(),
         proxy.build,
         proxy.fingerprint.as_slice(),
         proxy.not_after.to_offset(),
-        now.to_offset()
+        now.to_offset(),
+        proxy.authority
     )
     .execute(tx.conn())
     .await?;
@@ -150,35 +105,56 @@ pub(super) async fn renew_proxy(
     proxy: ProxyId,
     presented: &[u8; 32],
     build: &str,
-    fingerprint: &[u8; 32],
-    not_after: Timestamp,
+    issued: &Issued,
 ) -> Result<Option<String>, StoreError> {
+    let fingerprint = issued.fingerprint();
     let slug = sqlx::query_scalar!(
-        "UPDATE proxies SET build = $2, certificate_sha256 = $3, certificate_not_after = $4, previous_certificate_sha256 = $5
+        "UPDATE proxies SET build = $2, certificate_sha256 = $3, certificate_not_after = $4, previous_certificate_sha256 = $5,
+           authority_id = $6
          FROM pools WHERE proxies.id = $1 AND revoked_at IS NULL AND pools.id = proxies.pool_id
            AND $5 IN (certificate_sha256, previous_certificate_sha256)
          RETURNING pools.slug",
         proxy.uuid(),
         build,
         fingerprint.as_slice(),
-        not_after.to_offset(),
-        presented.as_slice()
+        issued.not_after.to_offset(),
+        presented.as_slice(),
+        issued.authority
     )
     .fetch_optional(tx.conn())
     .await?;
     Ok(slug)
 }
 
-/// The pool of a proxy that is known and not revoked.
-pub(super) async fn pool_of_live_proxy(
-    tx: &mut OperatorTx,
-    proxy: ProxyId,
-) -> Result<Option<PoolId>, StoreError> {
-    let pool =
-        sqlx::query_scalar!("SELECT pool_id FROM proxies WHERE id = $1 AND revoked_at IS NULL", proxy.uuid())
-            .fetch_optional(tx.conn())
-            .await?;
-    Ok(pool.map(Id::from_uuid))
+/// What the fleet knows of a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It serves this pool.
+    Member(PoolId),
+    Revoked,
+    Unknown,
+}
+
+pub(super) async fn standing(tx: &mut OperatorTx, proxy: ProxyId) -> Result<Standing, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT pool_id, revoked_at IS NOT NULL AS "revoked!" FROM proxies WHERE id = $1"#,
+        proxy.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(match row {
+        None => Standing::Unknown,
+        Some(row) if row.revoked => Standing::Revoked,
+        Some(row) => Standing::Member(Id::from_uuid(row.pool_id)),
+    })
+}
+
+/// Proxies revoked after `since`.
+pub(super) async fn revoked_after(tx: &mut OperatorTx, since: Timestamp) -> Result<Vec<ProxyId>, StoreError> {
+    let rows = sqlx::query_scalar!("SELECT id FROM proxies WHERE revoked_at > $1", since.to_offset())
+        .fetch_all(tx.conn())
+        .await?;
+    Ok(rows.into_iter().map(Id::from_uuid).collect())
 }
 
 /// The pool a tenant is served by.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,8 +19,16 @@ use wire::{
 };
 
 use super::{
-    FleetError, ca::Authority, commands::CommandsService, config::ConfigService, enrol::EnrolService,
-    kill::KillService, place::Placed, report::ReportService, tls::ServerCertificate,
+    FleetError,
+    authorities::{self, Authorities},
+    commands::CommandsService,
+    config::ConfigService,
+    enrol::EnrolService,
+    kill::KillService,
+    place::Placed,
+    report::ReportService,
+    revocations::Revocations,
+    tls::ServerCertificate,
 };
 use crate::{app::Core, audit::ingest::AuditService, publish::hub::Hub, tasks::Tasks};
 
@@ -56,12 +64,14 @@ pub async fn start(
     enrol: TcpListener,
     grpc: TcpListener,
 ) -> Result<(), FleetError> {
-    let authority = Arc::new(Authority::load(&core).await?);
-    let certificate = ServerCertificate::issue(&authority, core.clock.clone(), core.entropy.clone())?;
+    Revocations::follow(&core, &hub);
+    let authorities = authorities::follow(&core, &hub).await?;
+    let certificate =
+        ServerCertificate::issue(authorities.clone(), core.clock.clone(), core.entropy.clone())?;
     let enrol_tls = certificate.enrol_config()?;
-    let mutual_tls = certificate.mutual_config(&authority)?;
+    let mutual_tls = certificate.mutual_config()?;
 
-    let joining = EnrolServer::new(EnrolService::new(core.clone(), authority.clone())?)
+    let joining = EnrolServer::new(EnrolService::new(core.clone(), authorities.clone()))
         .max_decoding_message_size(MAX_ENROL_MESSAGE);
     let router = builder()
         .timeout(Duration::from_secs(20))
@@ -74,7 +84,7 @@ pub async fn start(
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let report = ReportServer::new(ReportService::new(core.clone())).max_decoding_message_size(MAX_MESSAGE);
-    let commands = CommandsServer::new(CommandsService::start(&core, &hub));
+    let commands = CommandsServer::new(CommandsService::start(&core, &hub, authorities.clone()));
     let audit = AuditServer::new(AuditService::new(core.clone())).max_decoding_message_size(MAX_MESSAGE);
     let kill = KillServer::new(KillService::new(core.clone())).max_encoding_message_size(MAX_MESSAGE);
     let router = builder()
@@ -85,7 +95,7 @@ pub async fn start(
         .add_service(kill);
     serve(&core, "proxy port", (grpc, mutual_tls, CONNECTED), router);
 
-    core.tasks.spawn("certificate renewal", renew(core.clone(), authority, certificate));
+    core.tasks.spawn("certificate renewal", renew(core.clone(), authorities, certificate));
     Ok(())
 }
 
@@ -166,14 +176,23 @@ pub(super) async fn accept(
     }
 }
 
-async fn renew(core: Core, authority: Arc<Authority>, certificate: Arc<ServerCertificate>) {
+async fn renew(
+    core: Core,
+    mut authorities: watch::Receiver<Arc<Authorities>>,
+    certificate: Arc<ServerCertificate>,
+) {
     let stopping = core.tasks.stopping();
+    authorities.mark_changed();
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
+            changed = authorities.changed() => if changed.is_err() {
+                return;
+            },
             () = tokio::time::sleep(ServerCertificate::renew_every()) => {}
         }
-        if let Err(error) = certificate.renew(&authority) {
+        authorities.mark_unchanged();
+        if let Err(error) = certificate.renew() {
             tracing::error!(error.cause = %error, "own certificate was not renewed");
         }
     }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{
+    authorities::Authorities,
     ca::{Authority, Csr, make},
     peer::named,
     tls::ServerCertificate,
@@ -25,8 +26,14 @@ fn kek() -> FileKek {
 }
 
 fn authority() -> Authority {
+    let [authority, _] = twice();
+    authority
+}
+
+/// The same authority, opened twice.
+fn twice() -> [Authority; 2] {
     let row = make(&kek(), SystemClock.now(), &SeededEntropy::new(2)).expect("a CA");
-    Authority::open(&kek(), &row).expect("opens")
+    [(); 2].map(|()| Authority::open(&kek(), &row).expect("opens"))
 }
 
 fn csr(key: &KeyPair) -> Vec<u8> {
@@ -81,10 +88,13 @@ async fn connects(server: Arc<rustls::ServerConfig>, client: ClientConfig) -> bo
     echoed == Some(7)
 }
 
-fn certificate(authority: &Authority) -> Arc<ServerCertificate> {
+/// Of a fleet with these authorities, oldest first.
+fn certificate(trusted: Vec<Authority>) -> Arc<ServerCertificate> {
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock), Arc::new(SeededEntropy::new(4)));
-    ServerCertificate::issue(authority, clock, entropy).expect("a server certificate")
+    let trusted = Authorities::new(trusted, SystemClock.now()).expect("a fleet");
+    let (_, trusted) = tokio::sync::watch::channel(Arc::new(trusted));
+    ServerCertificate::issue(trusted, clock, entropy).expect("server certificates")
 }
 
 #[test]
@@ -128,12 +138,9 @@ fn requests_with_a_foreign_signature_or_another_kind_of_key_are_refused() {
 
 #[tokio::test]
 async fn the_proxy_port_takes_certificates_of_its_own_authority_only() {
-    let (ours, theirs) = (authority(), {
-        let row = make(&kek(), SystemClock.now(), &SeededEntropy::new(8)).expect("a CA");
-        Authority::open(&kek(), &row).expect("opens")
-    });
+    let ([ours, served], theirs) = (twice(), authority());
     let (proxy, now) = (ProxyId::from_parts(1, [1; 10]), SystemClock.now());
-    let server = certificate(&ours).mutual_config(&ours).expect("a configuration");
+    let server = certificate(vec![served]).mutual_config().expect("a configuration");
     let enrolled = member(&ours, proxy, now);
     assert!(connects(server.clone(), client(&ours, Some(&enrolled), false)).await);
     assert!(!connects(server.clone(), client(&ours, None, false)).await, "no certificate");
@@ -145,21 +152,105 @@ async fn the_proxy_port_takes_certificates_of_its_own_authority_only() {
     assert!(!connects(server, client(&theirs, Some(&enrolled), false)).await, "the proxy checks too");
 }
 
+/// Proxies that know one authority, the other or both, while there are two.
+#[tokio::test]
+async fn with_two_authorities_everybody_meets() {
+    let (proxy, now) = (ProxyId::from_parts(1, [1; 10]), SystemClock.now());
+    // Keys are made at random, whatever the seed: one of each, opened as often as needed.
+    let rows = [8, 9].map(|seed| make(&kek(), now, &SeededEntropy::new(seed)).expect("a CA"));
+    let [old, new] = rows.each_ref().map(|row| move || Authority::open(&kek(), row).expect("opens"));
+    let server = certificate(vec![old(), new()]).mutual_config().expect("a configuration");
+    for shown in [old(), new()] {
+        let enrolled = member(&shown, proxy, now);
+        // Says nothing of whom it trusts: shown the oldest.
+        assert!(connects(server.clone(), client(&old(), Some(&enrolled), false)).await);
+        assert!(!connects(server.clone(), client(&new(), Some(&enrolled), false)).await);
+        for trusted in [vec![old()], vec![new()], vec![old(), new()]] {
+            assert!(connects(server.clone(), asking(&trusted, &enrolled)).await, "{trusted:?}");
+        }
+    }
+    // The old one is retired.
+    let server = certificate(vec![new()]).mutual_config().expect("a configuration");
+    assert!(!connects(server.clone(), asking(&[old(), new()], &member(&old(), proxy, now))).await);
+    assert!(!connects(server.clone(), asking(&[old()], &member(&new(), proxy, now))).await);
+    assert!(connects(server, asking(&[old(), new()], &member(&new(), proxy, now))).await);
+}
+
+/// A proxy that says whom it trusts.
+fn asking(trusted: &[Authority], member: &Member) -> ClientConfig {
+    #[derive(Debug)]
+    struct Asking(Arc<rustls::client::WebPkiServerVerifier>, Vec<rustls::DistinguishedName>);
+
+    impl rustls::client::danger::ServerCertVerifier for Asking {
+        fn verify_server_cert(
+            &self,
+            end_entity: &CertificateDer<'_>,
+            intermediates: &[CertificateDer<'_>],
+            server_name: &ServerName<'_>,
+            ocsp_response: &[u8],
+            now: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        }
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            self.0.verify_tls12_signature(message, certificate, signature)
+        }
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            self.0.verify_tls13_signature(message, certificate, signature)
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.supported_verify_schemes()
+        }
+        fn root_hint_subjects(&self) -> Option<&[rustls::DistinguishedName]> {
+            Some(&self.1)
+        }
+    }
+
+    let mut roots = RootCertStore::empty();
+    for authority in trusted {
+        roots.add(authority.certificate().clone()).expect("a root");
+    }
+    let subjects = roots.subjects();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier =
+        rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .expect("a verifier");
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(member.key.serialize_der()));
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("a version")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Asking(verifier, subjects)))
+        .with_client_auth_cert(member.chain.clone(), key)
+        .expect("a client certificate")
+}
+
 #[tokio::test]
 async fn a_servers_certificate_does_not_make_a_proxy_nor_the_reverse() {
-    let authority = authority();
+    let [authority, served] = twice();
     let now = SystemClock.now();
     let (issued, key) = authority.issue_server(now, &SeededEntropy::new(3)).expect("issues");
     assert!(named(&issued.chain[0]).is_none());
     let posing = Member { key, chain: issued.chain };
-    let server = certificate(&authority).mutual_config(&authority).expect("a configuration");
+    let server = certificate(vec![served]).mutual_config().expect("a configuration");
     assert!(!connects(server, client(&authority, Some(&posing), false)).await);
 }
 
 #[tokio::test]
 async fn the_enrolment_port_asks_for_no_certificate_and_shows_its_authority() {
-    let authority = authority();
-    let server = certificate(&authority).enrol_config().expect("a configuration");
+    let [authority, served] = twice();
+    let server = certificate(vec![served]).enrol_config().expect("a configuration");
     assert!(connects(server, client(&authority, None, false)).await);
 }
 
@@ -168,8 +259,8 @@ async fn who_finds_no_place_waits_for_one() {
     use tokio::{net::TcpListener, sync::mpsc, time::timeout};
     const SOON: std::time::Duration = std::time::Duration::from_millis(500);
 
-    let authority = authority();
-    let tls = certificate(&authority).enrol_config().expect("a configuration");
+    let [authority, served] = twice();
+    let tls = certificate(vec![served]).enrol_config().expect("a configuration");
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let tasks = crate::tasks::Tasks::new();

@@ -6,8 +6,8 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, clients, endpoints, grants, join_tokens, keys, kills, limits, pools,
-        proxies, revisions, roles, tenants, tools, upstreams,
+        admin_tokens, audit_records, authorities, clients, endpoints, grants, join_tokens, keys, kills,
+        limits, pools, proxies, revisions, roles, tenants, tools, upstreams,
     },
 };
 
@@ -25,6 +25,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(proxies::routes::get, proxies::routes::revoke))
         .routes(routes!(proxies::routes::tenants))
         .routes(routes!(proxies::routes::audit_gaps))
+        .routes(routes!(authorities::routes::list, authorities::routes::create))
+        .routes(routes!(authorities::routes::get, authorities::routes::retire))
         .routes(routes!(join_tokens::routes::list, join_tokens::routes::create))
         .routes(routes!(join_tokens::routes::delete))
         .routes(routes!(audit_records::routes::list_installation))

@@ -2,6 +2,7 @@
 
 pub mod admin_tokens;
 pub mod audit_records;
+pub mod authorities;
 pub mod clients;
 pub mod endpoints;
 pub mod fields;

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use ids::{TenantId, UpstreamId, Uuid};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tonic::{Status, Streaming};
 use wire::v1::{self, commands_client::CommandsClient};
 
-use super::{Discoverer, Shared, backoff::Backoff, report::Reporter};
+use super::{Discoverer, Shared, backoff::Backoff, identity::Trust, report::Reporter};
 use crate::snapshot::{
     index::{TenantIndex, UpstreamIndex},
     store::Snapshots,
@@ -25,6 +25,7 @@ struct Worker {
     discoverer: Arc<dyn Discoverer>,
     reporter: Reporter,
     slots: Arc<Semaphore>,
+    told: watch::Sender<Option<Trust>>,
 }
 
 /// Watches for commands until shutdown.
@@ -34,10 +35,11 @@ pub(super) async fn run(
     snapshots: Arc<Snapshots>,
     discoverer: Arc<dyn Discoverer>,
     reporter: Reporter,
+    told: watch::Sender<Option<Trust>>,
 ) {
     let stopping = shared.tasks.token();
     let slots = Arc::new(Semaphore::new(AT_ONCE));
-    let worker = Worker { shared, snapshots, discoverer, reporter, slots };
+    let worker = Worker { shared, snapshots, discoverer, reporter, slots, told };
     tokio::select! {
         () = stopping.cancelled() => {}
         () = worker.watch(boot) => {}
@@ -78,9 +80,16 @@ impl Worker {
 
     async fn follow(&self, mut stream: Streaming<v1::Command>) {
         while let Ok(Some(command)) = stream.message().await {
-            let Some(v1::command::Body::Discover(wanted)) = command.body else {
-                tracing::error!("command of an unknown kind; this proxy is older than its control plane");
-                continue;
+            let wanted = match command.body {
+                Some(v1::command::Body::Discover(wanted)) => wanted,
+                Some(v1::command::Body::Authorities(authorities)) => {
+                    self.told.send_replace(Trust::of(&authorities));
+                    continue;
+                }
+                None => {
+                    tracing::error!("command of an unknown kind; this proxy is older than its control plane");
+                    continue;
+                }
             };
             let worker = self.clone();
             let stopping = self.shared.tasks.token();

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use errors::ErrorCode;
 use futures_util::future::BoxFuture;
 use seams::Clock;
 use telemetry::metric;
@@ -10,7 +11,7 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 use wire::{
     MAX_MESSAGE,
     stream::{
@@ -21,10 +22,11 @@ use wire::{
     v1::{self, config_client::ConfigClient},
 };
 
-use super::{ServerClock, Shared};
+use super::{ServerClock, Shared, error::is_revocation};
 use crate::{
     ready::Readiness,
     snapshot::{
+        archive::Archive,
         decode::DecodeError,
         store::{Applied, Snapshots},
     },
@@ -46,11 +48,14 @@ pub(super) struct Says {
     pub(super) connected: watch::Sender<bool>,
     pub(super) live_proxies: watch::Sender<u32>,
     pub(super) readiness: Arc<Readiness>,
+    pub(super) archive: Arc<Archive>,
 }
 
 pub(super) struct Driver {
     shared: Shared,
     server_clock: Arc<ServerClock>,
+    boot: [u8; 16],
+    build: String,
     machine: Client,
     snapshots: Arc<Snapshots>,
     says: Says,
@@ -61,6 +66,8 @@ pub(super) struct Driver {
     changing: Option<JoinHandle<Input>>,
     /// The last attempt failed and was logged: the next failures are not.
     failing: bool,
+    /// The control plane says that this proxy was revoked.
+    revoked: bool,
 }
 
 impl Driver {
@@ -73,7 +80,9 @@ impl Driver {
         says: Says,
     ) -> Self {
         Self {
-            machine: Client::new(boot, build, snapshots.versions()),
+            machine: Client::new(boot, build.clone(), snapshots.versions()),
+            boot,
+            build,
             shared,
             server_clock,
             snapshots,
@@ -84,6 +93,7 @@ impl Driver {
             changes: VecDeque::new(),
             changing: None,
             failing: false,
+            revoked: false,
         }
     }
 
@@ -101,12 +111,23 @@ impl Driver {
         let mut input = Input::Tick;
         loop {
             self.step(input);
+            if std::mem::take(&mut self.revoked) {
+                self.forget().await;
+                // Nothing more is to be had with this identity.
+                channel.mark_unchanged();
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    another = another(&mut channel) => if another.is_none() {
+                        return;
+                    },
+                }
+            }
             self.change_next();
             let tick = self.machine.wake_at().since(self.shared.clock.monotonic());
             input = tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = channel.changed() => match changed {
-                    Ok(()) => Input::IdentityRenewed,
+                    Ok(()) => self.identity(channel.borrow_and_update().is_some()),
                     Err(_) => return,
                 },
                 opened = some(&mut self.connecting) => self.opened(opened),
@@ -115,6 +136,32 @@ impl Driver {
                 () = tokio::time::sleep(tick) => Input::Tick,
             };
         }
+    }
+
+    /// Without one, it was taken from the proxy.
+    fn identity(&mut self, is_there: bool) -> Input {
+        self.revoked |= !is_there;
+        if is_there { Input::IdentityRenewed } else { Input::Disconnected }
+    }
+
+    /// Nothing this proxy holds is its to enforce any more, now or after a restart.
+    async fn forget(&mut self) {
+        tracing::error!(
+            error.code = ErrorCode::ProxyRevoked.slug(),
+            "proxy was revoked; its configuration is dropped"
+        );
+        self.says.ready.send_replace(false);
+        self.says.readiness.unset();
+        self.changes.clear();
+        if let Some(changing) = self.changing.take() {
+            let _ended = changing.await;
+        }
+        (self.connecting, self.inbound, self.outbound) = (None, None, None);
+        self.snapshots.clear();
+        let archive = Arc::clone(&self.says.archive);
+        let _panicked = self.shared.tasks.runtime().spawn_blocking(move || archive.wipe()).await;
+        self.machine = Client::new(self.boot, self.build.clone(), self.snapshots.versions());
+        self.note_state();
     }
 
     fn step(&mut self, input: Input) {
@@ -202,6 +249,7 @@ impl Driver {
     }
 
     fn lost(&mut self, status: &Status) -> Input {
+        self.revoked |= is_revocation(status);
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(
                 grpc.code = ?status.code(),
@@ -287,6 +335,16 @@ fn answer(ticket: Ticket, rev: u64, applied: Result<Applied, DecodeError>) -> In
                 "snapshot refused; the former one stays"
             );
             Input::Rejected(ticket, Refused { code: error.code(), detail: error.to_string() })
+        }
+    }
+}
+
+/// Waits for another identity. `None` at the end.
+async fn another(channel: &mut watch::Receiver<Option<Channel>>) -> Option<()> {
+    loop {
+        channel.changed().await.ok()?;
+        if channel.borrow_and_update().is_some() {
+            return Some(());
         }
     }
 }

@@ -52,6 +52,7 @@ impl ControlError {
         }
     }
 
+    /// A refusal, or no answer.
     pub(super) fn of(status: tonic::Status) -> Self {
         match status.code() {
             tonic::Code::Unauthenticated | tonic::Code::PermissionDenied | tonic::Code::InvalidArgument => {
@@ -59,6 +60,11 @@ impl ControlError {
             }
             _ => Self::Unanswered(Box::new(status)),
         }
+    }
+
+    /// Whether the control plane says that this proxy was revoked.
+    pub(super) fn is_revocation(&self) -> bool {
+        matches!(self, Self::Refused(status) if is_revocation(status))
     }
 
     /// The innermost cause, for the log.
@@ -69,4 +75,10 @@ impl ControlError {
         }
         cause.to_string()
     }
+}
+
+/// Whether the control plane says that this proxy was revoked. It is the fleet's that says so: nobody else gets through the
+/// handshake.
+pub(super) fn is_revocation(status: &tonic::Status) -> bool {
+    status.code() == tonic::Code::PermissionDenied && status.message() == ErrorCode::ProxyRevoked.slug()
 }

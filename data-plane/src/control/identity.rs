@@ -1,6 +1,7 @@
 //! Who this proxy is: kept on disk, renewed in time, and the connection that shows it.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -17,6 +18,7 @@ use seams::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tonic::transport::Channel;
+use wire::v1;
 
 use super::{Config, ControlError, Enrolled, Shared, backoff, channel, enrol, tls};
 use crate::snapshot::archive::Archive;
@@ -24,6 +26,9 @@ use crate::snapshot::archive::Archive;
 const FILE: &str = "identity.json";
 /// Between attempts that were refused: only an operator can change the answer.
 const REFUSED_AGAIN: Duration = Duration::from_secs(30);
+
+/// After the fleet's authorities have changed, its proxies renew within this time.
+const RENEW_SPREAD: Duration = Duration::from_secs(5);
 
 /// Between renewals at least, whatever the clocks say.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
@@ -143,6 +148,31 @@ pub(super) struct Keeper {
     pub(super) shared: Shared,
     pub(super) identity: watch::Sender<Option<Enrolled>>,
     pub(super) channel: watch::Sender<Option<Channel>>,
+    /// Whom the fleet trusts, as the control plane last said.
+    pub(super) told: watch::Receiver<Option<Trust>>,
+}
+
+/// Authorities of the fleet, by the SHA-256 of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trust {
+    trusted: BTreeSet<[u8; 32]>,
+    issuing: [u8; 32],
+}
+
+impl Trust {
+    /// `None` when what was said makes no sense.
+    pub(super) fn of(said: &v1::Authorities) -> Option<Self> {
+        let hash = |bytes: &Vec<u8>| bytes.as_slice().try_into().ok();
+        let trusted = said.trusted.iter().map(hash).collect::<Option<BTreeSet<_>>>()?;
+        let issuing = hash(&said.issuing)?;
+        trusted.contains(&issuing).then_some(Self { trusted, issuing })
+    }
+
+    /// Whether an identity trusts these and no others, and is of the one that issues.
+    fn suits(&self, identity: &Identity) -> bool {
+        let trusts: BTreeSet<_> = identity.ca.iter().filter_map(tls::key_hash).collect();
+        trusts == self.trusted && identity.chain.get(1).and_then(tls::key_hash) == Some(self.issuing)
+    }
 }
 
 impl Keeper {
@@ -168,7 +198,12 @@ impl Keeper {
                 if identity.not_after > self.shared.clock.now() {
                     self.publish(identity).await;
                 }
-                tokio::time::sleep(self.until_renewal(identity).max(least)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(self.until_renewal(identity).max(least)) => {}
+                    () = self.until_unsuited(identity, least) => {
+                        tracing::info!("authorities of the fleet have changed; renewing the certificate");
+                    }
+                }
             }
             current = Some(self.next(current).await);
             least = RENEW_AGAIN;
@@ -195,6 +230,17 @@ impl Keeper {
         let life = identity.not_after.since(identity.issued);
         let jitter = backoff::uniform(&*self.shared.entropy, life / 10);
         identity.issued.plus(life * 9 / 20 + jitter).since(self.shared.clock.now())
+    }
+
+    /// Until the control plane has said that it trusts others, and then a little, so that a fleet does not renew at once.
+    async fn until_unsuited(&self, identity: &Identity, least: Duration) {
+        let mut told = self.told.clone();
+        let unsuited = told.wait_for(|told| told.as_ref().is_some_and(|told| !told.suits(identity)));
+        if unsuited.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        let wait = backoff::uniform(&*self.shared.entropy, RENEW_SPREAD);
+        tokio::time::sleep(wait.max(least)).await;
     }
 
     /// Tries until there is one. What is stored is not given up before there is another.
@@ -230,7 +276,12 @@ impl Keeper {
 
     async fn attempt(&self, current: Option<&Identity>) -> Result<Identity, ControlError> {
         let Some(current) = current else { return self.join().await };
-        match enrol::renew(&self.config, current, &self.shared.clock).await {
+        let renewed = enrol::renew(&self.config, current, &self.shared.clock).await;
+        if renewed.as_ref().is_err_and(ControlError::is_revocation) {
+            // Ends what goes on with the old one.
+            self.channel.send_if_modified(|channel| channel.take().is_some());
+        }
+        match renewed {
             // Unknown there, such as after a new installation was set up: a token, if there is one, joins that.
             Err(ControlError::Refused(status)) if self.config.join_token.is_some() => {
                 self.join().await.map_err(|error| match error {

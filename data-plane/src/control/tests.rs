@@ -252,6 +252,23 @@ async fn an_identity_is_kept_and_renewed_by_its_own_key() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_was_away_comes_back_with_a_certificate_that_has_run_out() {
+    let plane = ControlPlane::start(Duration::from_secs(1)).await;
+    let state = tempfile::tempdir().expect("a directory");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let joined = enrol::join(&config(&plane, None), &plane.token(), &clock).await.expect("joins");
+    joined.save(state.path()).expect("saves");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(joined.not_after <= clock.now(), "it has run out");
+    // Without a token: the old key alone gets it another.
+    let proxy = start(config(&plane, None), state.path());
+    until_ready(&proxy).await;
+    let back = proxy.control.identity().borrow().clone().expect("an identity");
+    assert_eq!((back.proxy_id, back.not_after > joined.not_after), (joined.proxy, true));
+    assert!(proxy.tasks.shutdown(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
 async fn a_renewed_certificate_is_shown_on_a_new_connection() {
     // Half of four seconds, less jitter: the first renewal comes within two.
     let plane = ControlPlane::start(Duration::from_secs(4)).await;

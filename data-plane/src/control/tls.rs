@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crypto::digest::sha256;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -35,7 +35,8 @@ pub(super) fn joining(
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, ControlError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(PinnedCa { ca_key_hash, provider: provider.clone() });
+    let known = [authority_name(&ca_key_hash)];
+    let verifier = Arc::new(PinnedCa { ca_key_hash, known, provider: provider.clone() });
     let config = ClientConfig::builder_with_details(provider, Arc::new(ClockTime(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -69,9 +70,70 @@ fn builder(
         roots.add(ca.clone())?;
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let known = roots.subjects();
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|_| ControlError::Identity("no CA"))?;
     Ok(ClientConfig::builder_with_details(provider, Arc::new(ClockTime(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots))
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Known { verifier, known })))
+}
+
+/// Verification as usual, under all known CAs, which are named to the server: while the fleet changes its CA, it shows the certificate of
+/// one that this proxy knows (RFC 8446, section 4.2.4).
+#[derive(Debug)]
+struct Known {
+    verifier: Arc<WebPkiServerVerifier>,
+    known: Vec<DistinguishedName>,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        Some(&self.known)
+    }
+}
+
+/// Subject of the authority with this key: a common name and nothing else ([`wire::AUTHORITY_NAME_PREFIX`]), in DER.
+fn authority_name(key_hash: &[u8; 32]) -> DistinguishedName {
+    const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
+    let name = format!("{}{}", wire::AUTHORITY_NAME_PREFIX, crypto::digest::hex(&key_hash[..8]));
+    let within = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+    let attribute = within(0x30, &[&COMMON_NAME[..], &within(0x0c, name.as_bytes())].concat());
+    DistinguishedName::in_sequence(&within(0x31, &attribute))
 }
 
 fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {
@@ -89,6 +151,7 @@ pub(super) fn key_hash(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
 #[derive(Debug)]
 struct PinnedCa {
     ca_key_hash: [u8; 32],
+    known: [DistinguishedName; 1],
     provider: Arc<CryptoProvider>,
 }
 
@@ -143,5 +206,9 @@ impl ServerCertVerifier for PinnedCa {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        Some(&self.known)
     }
 }

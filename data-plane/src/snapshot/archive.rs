@@ -213,6 +213,21 @@ impl Archive {
         });
     }
 
+    /// Forgets everything: the proxy was put out of the fleet.
+    pub(crate) fn wipe(&self) {
+        let Some(key) = &self.key else { return };
+        let mut guard = self.open.lock();
+        let Some(open) = guard.as_mut() else { return };
+        let wiped = self.fresh(key, open.proxy).map(|fresh| *open = fresh);
+        let gone = wiped.and_then(|()| match fs::remove_dir_all(self.state_dir.join(ASIDE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
+        if let Err(error) = gone {
+            failed("archive of configuration cannot be deleted", &error.to_string());
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut Open)) {
         if let Some(open) = self.open.lock().as_mut() {
             change(open);

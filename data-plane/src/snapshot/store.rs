@@ -270,6 +270,12 @@ impl Snapshots {
         Ok(Applied { tenant, version })
     }
 
+    /// Takes every tenant out.
+    pub fn clear(&self) {
+        let _writing = self.writing.lock();
+        self.swap(Fleet::new());
+    }
+
     /// Takes a tenant out.
     pub fn remove(&self, tenant: TenantId) {
         let _writing = self.writing.lock();

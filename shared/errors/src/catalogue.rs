@@ -237,6 +237,8 @@ catalogue! {
         "No snapshot schema in common" "Upgrade the older of proxy and control plane.";
     KillOrderRefused "kill_order_refused" 3007 403 Caller false Warn
         "Kill order not accepted" "Sign a new order with the key whose public half the proxy was given.";
+    ProxyRevoked "proxy_revoked" 3008 403 Platform false Error
+        "This proxy was put out of the fleet" "Give it a new join token if it is to come back.";
 }
 
 impl ErrorCode {

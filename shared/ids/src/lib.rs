@@ -169,6 +169,8 @@ kinds! {
     Proxy ProxyId "px" "proxy";
     /// A group of proxies.
     Pool PoolId "pool" "pool";
+    /// A certificate authority of the fleet.
+    Authority AuthorityId "ca" "certificate authority";
     /// A single-use token with which a proxy enrols.
     JoinToken JoinTokenId "jt" "join token";
     /// One audited call or act.

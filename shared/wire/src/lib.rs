@@ -14,6 +14,10 @@ pub const CONTROL_NAME: &str = "control.portcullis.internal";
 /// A proxy's URI SAN is this and its id.
 pub const PROXY_SPIFFE_PREFIX: &str = "spiffe://portcullis/proxy/";
 
+/// Common name of an authority of the fleet, which is all of its subject: this and the first 16 hexadecimal digits of the SHA-256 of
+/// its SubjectPublicKeyInfo. A proxy that knows an authority by that hash alone can ask the control plane for a certificate of it.
+pub const AUTHORITY_NAME_PREFIX: &str = "Portcullis fleet CA ";
+
 /// What a renewal's proof signs, before the CSR.
 pub const RENEWAL_CONTEXT: &[u8] = b"portcullis renew v1\0";
 

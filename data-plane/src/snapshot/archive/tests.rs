@@ -354,3 +354,16 @@ fn the_thread_writes_what_is_left_when_it_ends() {
     let (_, loaded, numbers) = open(state.path(), ME);
     assert_eq!((loaded.complete, numbers), (true, BTreeMap::from([(1, 1)])));
 }
+
+#[test]
+fn what_is_wiped_is_gone() {
+    let state = tempfile::tempdir().unwrap();
+    let archive = filled(state.path());
+    archive.wipe();
+    assert_eq!((archive.get(tenant(1)), state.path().join(ASIDE).exists()), (None, false));
+    let (_, loaded, numbers) = open(state.path(), ME);
+    assert_eq!((loaded, numbers), (load::Loaded::default(), BTreeMap::new()));
+    put(&archive, 1, 5);
+    settle(&archive);
+    assert_eq!(open(state.path(), ME).2, BTreeMap::from([(1, 5)]));
+}
