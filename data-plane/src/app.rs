@@ -191,6 +191,9 @@ impl Proxy {
         let redis = config.redis.map(|address| redis::start(address, &tasks, &entropy));
         let told = limiter::Told { identity: control.identity(), live_proxies: control.live_proxies() };
         let limiter = limiter::start(redis.as_ref(), told, &tasks, &clock, &entropy);
+        if let Some(link) = redis.clone() {
+            tasks.spawn("shared kills", kills::follow_shared(Arc::clone(&kills), link, tasks.token()));
+        }
         let own_name = sockets.address.to_string();
         let names = config.gateway_hosts.iter().map(String::as_str).chain([own_name.as_str()]);
         let shared = Arc::new(Shared {

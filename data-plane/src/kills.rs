@@ -8,6 +8,7 @@ mod disk;
 mod index;
 mod orders;
 mod seats;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,7 @@ use seams::Clock;
 use telemetry::metric;
 use tokio::sync::watch;
 use wire::{
-    kill::{KillSet, ORDER_CONTEXT, OrderError, SET_CONTEXT, Unverified},
+    kill::{KillSet, MAX_SET, ORDER_CONTEXT, OrderError, SET_CONTEXT, Unverified},
     v1,
 };
 
@@ -35,6 +36,7 @@ pub(crate) use index::{KillIndex, Running};
 pub(crate) use orders::follow_files;
 pub(crate) use seats::Seat;
 use seats::Seats;
+pub(crate) use shared::follow_shared;
 
 /// Keys of an installation: the one that signs, and while a rotation lasts the one before.
 const MAX_KEYS: usize = 4;
@@ -145,6 +147,21 @@ impl Kills {
         // Also when not all of it could be taken: that it is not acknowledged is for operators to see.
         self.known.send_replace(true);
         taken
+    }
+
+    /// Whether a set can be checked that does not come by the stream.
+    pub(crate) fn can_verify(&self) -> bool {
+        !self.held.lock().public_keys.is_empty()
+    }
+
+    /// Takes the copy that all share, which may only add. `false` when it is none, or not all of it could be taken.
+    pub(crate) async fn add(&self, bytes: &[u8]) -> bool {
+        let keys = self.held.lock().public_keys.clone();
+        let message = if bytes.len() <= MAX_SET { v1::KillSet::decode(bytes).ok() } else { None };
+        let Some(body) = message.and_then(|message| verified(&message, &keys)) else {
+            return refused("the shared copy's signature or body is wrong");
+        };
+        self.change(|held| held.set.add(&body)).await
     }
 
     /// Follows an order that was signed offline. It is in force everywhere here when this returns.

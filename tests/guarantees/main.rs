@@ -12,6 +12,7 @@ mod credentials_stay_inside;
 mod discovery_can_be_asked_again;
 mod every_call_needs_a_key;
 mod kill_switch_cuts_what_runs;
+mod kill_switch_goes_through_redis;
 mod kill_switch_needs_nothing;
 mod kill_switch_stops_exactly_its_scope;
 mod lists_show_what_may_be_called;

@@ -5,6 +5,7 @@ mod detached;
 mod first_call;
 mod fleet;
 mod given_servers;
+mod kill;
 mod options;
 mod run;
 mod stopping;

@@ -7,6 +7,7 @@
 
 mod acks;
 mod queries;
+mod shared;
 mod unsaved;
 
 use std::{
@@ -78,6 +79,8 @@ struct State {
     /// As Postgres has it; `None` before it was first read.
     read: Option<v1::KillBody>,
     unsaved: Vec<Unsaved>,
+    /// What the copy in Redis says of kills that Postgres does not know: other replicas' unsaved ones.
+    borrowed: Vec<v1::KillEntry>,
     serial: u64,
     /// Proxies with kill streams here, and how many each has.
     streams: HashMap<ProxyId, usize>,
@@ -121,6 +124,9 @@ impl Kills {
     pub async fn start(self: &Arc<Self>, core: &Core, hub: &Hub) -> Result<(), StoreError> {
         self.refresh(core).await?;
         core.tasks.spawn("kill set", self.clone().follow(core.clone(), hub.polls()));
+        if let Some(link) = core.redis.clone() {
+            core.tasks.spawn("shared kill set", self.clone().share(core.clone(), link));
+        }
         Ok(())
     }
 
@@ -207,11 +213,12 @@ impl Kills {
     fn sign(&self, state: &mut State) {
         let Some(read) = &state.read else { return };
         let mut body = read.clone();
-        let is_in = |kill: &v1::KillEntry| {
-            read.lifted.contains(&kill.id) || read.entries.iter().any(|entry| entry.id == kill.id)
-        };
-        body.entries
-            .extend(state.unsaved.iter().map(|unsaved| unsaved.kill.write()).filter(|kill| !is_in(kill)));
+        let unsaved = state.unsaved.iter().map(|unsaved| unsaved.kill.write());
+        for kill in unsaved.chain(state.borrowed.iter().cloned()) {
+            if !read.lifted.contains(&kill.id) && body.entries.iter().all(|entry| entry.id != kill.id) {
+                body.entries.push(kill);
+            }
+        }
         state.serial += 1;
         let bytes = body.encode_to_vec();
         let set = v1::KillSet {

@@ -212,3 +212,30 @@ async fn a_revoked_key_and_the_earlier_keys_of_a_revoked_client_are_dead() {
     assert!(index.is_revoked(tenant(), client, early));
     assert!(!index.is_revoked(tenant(), client, late) && !index.is_revoked(tenant(), other, early));
 }
+
+#[tokio::test]
+async fn a_shared_copy_adds_and_neither_lifts_nor_says_what_else_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let kills = load(dir.path());
+    let (one, two) = (kill(1, Target::Tenant(tenant())), kill(2, Target::Fleet));
+    let copy = |body: &v1::KillBody, by: u8| signed(body, &key(by)).encode_to_vec();
+    assert!(!kills.can_verify());
+    assert!(
+        !kills.add(&copy(&body(1, std::slice::from_ref(&two), &[]), 1)).await,
+        "nobody's signature is known"
+    );
+
+    assert!(kills.follow(&signed(&body(3, std::slice::from_ref(&one), &[]), &key(1))).await);
+    assert!(kills.add(&copy(&body(9, &[], &[&one]), 1)).await);
+    assert!(stops_tenant(&kills) && kills.epoch() == 3, "it lifted, or moved the epoch");
+    for wrong in [copy(&body(9, std::slice::from_ref(&two), &[]), 2), b"noise".to_vec(), Vec::new()] {
+        assert!(!kills.add(&wrong).await);
+    }
+    assert!(kills.follow(&signed(&body(4, &[], &[&one]), &key(1))).await);
+    assert!(!stops_tenant(&kills));
+    assert!(kills.add(&copy(&body(3, &[one, two], &[]), 1)).await);
+    let index = kills.look().unwrap();
+    assert!(index.stops_endpoint(tenant(), Id::from_parts(2, [2; 10])), "the fleet's is new");
+    drop(index);
+    assert!(load(dir.path()).look().is_some(), "and it is kept");
+}

@@ -1,0 +1,168 @@
+//! The signed copy in Redis: the way to proxies whose control plane is gone, and between replicas while Postgres is away.
+//!
+//! Written after every change and looked after in between. What another replica has ordered without Postgres is taken from
+//! there and pushed from here too, for as long as that lasts; its row is the other's to write.
+
+use std::{sync::Arc, time::Duration};
+
+use crypto::signature;
+use prost::Message as _;
+use redis_link::{Link, redis};
+use seams::Timestamp;
+use wire::{
+    kill::{REDIS_KEY, SET_CONTEXT},
+    v1,
+};
+
+use super::{Kills, Signed, State};
+use crate::app::Core;
+
+/// Between looks at a copy that should not have changed.
+const REPAIR: Duration = Duration::from_secs(1);
+/// How old a kill may be that is taken from the copy alone. By then whoever ordered it has written its row.
+const BORROWED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Kills {
+    /// Keeps the copy right until shutdown.
+    pub(super) async fn share(self: Arc<Self>, core: Core, link: Link) {
+        let stopping = core.tasks.stopping();
+        let mut signed = self.subscribe();
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = self.look_after_copy(&core, &link) => {}
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(REPAIR) => {}
+                changed = signed.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+
+    async fn look_after_copy(&self, core: &Core, link: &Link) {
+        let found = match link.call::<Option<Vec<u8>>>(redis::cmd("GET").arg(REDIS_KEY)).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(error.cause = %error, "the shared kill set cannot be read");
+                return;
+            }
+        };
+        let copy = found.as_deref().and_then(|bytes| self.verified(bytes));
+        if let Some(copy) = &copy {
+            self.borrow(copy, core.clock.now());
+        } else if found.is_some() {
+            tracing::error!("the shared kill set is not one of ours; it is written anew");
+        }
+        let Some(ours) = self.subscribe().borrow().clone() else { return };
+        if copy.is_some_and(|copy| !says_more(&ours, &copy)) {
+            return;
+        }
+        let value = v1::KillSet { public_keys: Vec::new(), ..ours.set.clone() }.encode_to_vec();
+        if let Err(error) = link.call::<()>(redis::cmd("SET").arg(REDIS_KEY).arg(value)).await {
+            tracing::debug!(error.cause = %error, "the shared kill set was not written");
+        }
+    }
+
+    /// The body, if one of the installation's keys signed it.
+    fn verified(&self, bytes: &[u8]) -> Option<v1::KillBody> {
+        let set = v1::KillSet::decode(bytes).ok()?;
+        let good = |key: &Vec<u8>| signature::verify(key, SET_CONTEXT, &set.body, &set.signature);
+        if !self.public_keys.iter().any(good) {
+            return None;
+        }
+        v1::KillBody::decode(set.body.as_slice()).ok()
+    }
+
+    /// Takes what another replica has ordered and Postgres does not know.
+    fn borrow(&self, copy: &v1::KillBody, now: Timestamp) {
+        let mut state = self.state.lock();
+        let fresh = |kill: &v1::KillEntry| now.since(Timestamp::from_micros(kill.at_micros)) < BORROWED_FOR;
+        let borrowed: Vec<_> =
+            copy.entries.iter().filter(|kill| fresh(kill) && !state.knows(kill)).cloned().collect();
+        if borrowed != state.borrowed {
+            state.borrowed = borrowed;
+            self.sign(&mut state);
+        }
+    }
+}
+
+impl State {
+    /// Whether Postgres, or an order given here, already says what is to be done about this kill.
+    fn knows(&self, kill: &v1::KillEntry) -> bool {
+        let read = self.read.as_ref();
+        read.is_some_and(|read| {
+            read.lifted.contains(&kill.id) || read.entries.iter().any(|entry| entry.id == kill.id)
+        }) || self.unsaved.iter().any(|unsaved| unsaved.kill.id.uuid().as_bytes()[..] == kill.id)
+    }
+}
+
+/// Whether the copy lacks something that this replica has signed.
+fn says_more(ours: &Signed, copy: &v1::KillBody) -> bool {
+    let Ok(body) = v1::KillBody::decode(ours.set.body.as_slice()) else { return false };
+    body.epoch > copy.epoch || body.entries.iter().any(|entry| !copy.entries.contains(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use crypto::FileKek;
+    use seams::SeededEntropy;
+
+    use super::*;
+    use crate::secrets::Secrets;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn kills(seed: u64, epoch: u64) -> Kills {
+        let file = FileKek::generate_file(&SeededEntropy::new(seed));
+        let kills = Kills::new(&Secrets::from_master_key(&file).unwrap()).unwrap();
+        let mut state = kills.state.lock();
+        state.read = Some(v1::KillBody { epoch, ..v1::KillBody::default() });
+        kills.sign(&mut state);
+        drop(state);
+        kills
+    }
+
+    fn entry(n: u8, at: Timestamp) -> v1::KillEntry {
+        let level = v1::KillLevel::Fleet.into();
+        v1::KillEntry { id: vec![n; 16], level, at_micros: at.micros(), ..v1::KillEntry::default() }
+    }
+
+    fn signed(kills: &Kills) -> (Arc<Signed>, v1::KillBody) {
+        let signed = kills.subscribe().borrow().clone().unwrap();
+        let body = v1::KillBody::decode(signed.set.body.as_slice()).unwrap();
+        (signed, body)
+    }
+
+    #[test]
+    fn what_another_replica_ordered_is_pushed_from_here_until_postgres_knows_better() {
+        let kills = kills(1, 5);
+        let stale = Timestamp::from_micros(NOW.micros() - BORROWED_FOR.as_micros() as u64);
+        let (fresh, stale) = (entry(1, NOW), entry(2, stale));
+        let copy = v1::KillBody { epoch: 4, entries: vec![fresh.clone(), stale], ..v1::KillBody::default() };
+        kills.borrow(&copy, NOW);
+        let (first, body) = signed(&kills);
+        assert_eq!((body.epoch, body.entries), (5, vec![fresh.clone()]));
+        kills.borrow(&copy, NOW);
+        assert_eq!(signed(&kills).0.serial, first.serial, "nothing new");
+        kills.state.lock().read.as_mut().unwrap().lifted.push(fresh.id);
+        kills.borrow(&copy, NOW);
+        assert_eq!(signed(&kills).1.entries, []);
+    }
+
+    #[test]
+    fn the_copy_is_written_when_it_lacks_something_and_only_ours_counts() {
+        let (ours, later, foreign) = (kills(1, 5), kills(1, 6), kills(2, 5));
+        let (ours_signed, ours_body) = signed(&ours);
+        assert!(!says_more(&ours_signed, &ours_body));
+        assert!(says_more(&signed(&later).0, &ours_body));
+        assert!(!says_more(&ours_signed, &signed(&later).1));
+        ours.borrow(&v1::KillBody { entries: vec![entry(1, NOW)], ..v1::KillBody::default() }, NOW);
+        assert!(says_more(&signed(&ours).0, &signed(&later).1), "an unsaved kill of a replica that lags");
+        let value = ours_signed.set.encode_to_vec();
+        assert!(ours.verified(&value).is_some() && later.verified(&value).is_some());
+        assert!(foreign.verified(&value).is_none() && ours.verified(b"noise").is_none());
+    }
+}
