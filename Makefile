@@ -7,7 +7,7 @@ export SQLX_OFFLINE := true
 portcullis = $(or $(CARGO_TARGET_DIR),target)/up/portcullis
 own_servers = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: up status down test verify bench test-conformance test-peers test-kill fuzz advisories fmt prepare openapi help
+.PHONY: up status down test verify bench test-conformance test-peers test-kill test-outage fuzz advisories fmt prepare openapi help
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -46,6 +46,9 @@ test-peers: ## Official SDK clients through the gateway
 
 test-kill: ## KILLS (200) random kill -9 of proxy and control plane under load; the same again with SEED=…
 	@$(own_servers) PORTCULLIS_KILLS=$(or $(KILLS),200) $(SEED:%=PORTCULLIS_SEED=%) scripts/campaign.sh 'test(random_kills)'
+
+test-outage: ## Postgres, control plane and Redis away, each alone, in pairs and all, SECONDS (90) each, under load
+	@$(own_servers) PORTCULLIS_OUTAGE_SECONDS=$(or $(SECONDS),90) scripts/campaign.sh 'test(agents_notice_no_outage)'
 
 fuzz: ## Fuzz every parser of outside bytes, SECONDS each (60); see fuzz/README.md
 	@FUZZ_SECONDS=$(or $(SECONDS),60) scripts/fuzz.sh

@@ -47,12 +47,15 @@ pub(crate) async fn agree(database_url: &str, seen: &Seen, ledger: &[String]) {
     assert_eq!(gaps, 0, "numbers are missing from the log");
 }
 
-/// Records of calls of `echo`, by name.
+/// Records of a load's calls, by name. Other calls have none.
 async fn logged(database: &PgPool) -> HashMap<String, Logged> {
     let mut rows = sqlx::query("SELECT body FROM audit_records WHERE method = 'tools/call'").fetch(database);
     let mut logged: HashMap<String, Logged> = HashMap::new();
     while let Some(row) = rows.try_next().await.unwrap() {
         let record = AuditRecord::decode(row.get::<&[u8], _>("body")).unwrap();
+        if record.request_id.is_empty() {
+            continue;
+        }
         let (phase, of_call) = (record.phase(), logged.entry(record.request_id).or_default());
         match phase {
             Phase::Intent => of_call.intents += 1,

@@ -1,10 +1,11 @@
 //! What happens when something dies: real processes of the built binary, killed, stopped and replaced under load. Short
-//! here; `make test-kill` runs the same for longer.
+//! here; `make test-kill` and `make test-outage` run the same for longer.
 
 mod accounts;
 mod balancer;
 mod kills;
 mod load;
+mod outages;
 mod rolling;
 
 /// A number that a longer run sets in the environment.

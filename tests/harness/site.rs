@@ -37,6 +37,8 @@ pub struct Plan {
     pub controls: usize,
     /// Proxies.
     pub proxies: usize,
+    /// A Redis through which the proxies count together.
+    pub redis: bool,
     /// Proxies and operator reach the control planes at the front's ports, where the test has something that passes them
     /// on ([`Site::front`]).
     pub behind_front: bool,
@@ -49,7 +51,7 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         let durability = postgres::Durability::None;
-        Self { controls: 1, proxies: 1, behind_front: false, durability, options: Vec::new() }
+        Self { controls: 1, proxies: 1, redis: false, behind_front: false, durability, options: Vec::new() }
     }
 }
 
@@ -59,6 +61,8 @@ pub struct Site {
     base: u16,
     postgres: Option<postgres::Cluster>,
     redis: Option<redis::Server>,
+    /// Stays when Redis is stopped.
+    redis_url: Option<String>,
     controls: Vec<Option<Process>>,
     proxies: Vec<Option<Process>>,
     /// An operator's client of the admin API, at the front or at the first control plane.
@@ -95,10 +99,14 @@ impl Site {
             base,
             postgres: None,
             redis: None,
+            redis_url: None,
             operator,
             dir,
         };
         site.start_postgres();
+        if site.plan.redis {
+            site.start_redis();
+        }
         site
     }
 
@@ -139,11 +147,12 @@ impl Site {
         self.postgres.as_ref().expect("Postgres runs").url("postgres")
     }
 
-    /// Starts Redis on its port and returns its URL.
-    pub fn start_redis(&mut self) -> String {
+    /// Starts Redis, empty, at the same address as before.
+    pub fn start_redis(&mut self) {
         let (dir, password) = (self.path("redis"), self.path("redis.password"));
         let server = redis::Server::start(&dir, self.base + REDIS, &password, &SystemEntropy).unwrap();
-        self.redis.insert(server).url()
+        self.redis_url = Some(server.url());
+        self.redis = Some(server);
     }
 
     /// Stops Redis, which forgets everything.
@@ -168,7 +177,8 @@ impl Site {
         arguments.pair("--operator-token-file", self.path("operator"));
         self.of_plan(&mut arguments);
         let log = self.path(&format!("control-{index}.log"));
-        let environment = [("DATABASE_URL", self.database_url())];
+        let mut environment = self.environment();
+        environment.push(("DATABASE_URL", self.database_url()));
         self.controls[index] = Some(Process::start(&arguments.0, &environment, &log));
     }
 
@@ -212,7 +222,7 @@ impl Site {
         }
         self.of_plan(&mut arguments);
         let log = self.path(&format!("proxy-{index}.log"));
-        self.proxies[index] = Some(Process::start(&arguments.0, &[], &log));
+        self.proxies[index] = Some(Process::start(&arguments.0, &self.environment(), &log));
     }
 
     /// Takes a proxy's process, to end it.
@@ -274,6 +284,11 @@ impl Site {
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Of both planes. Where others can read arguments there is no secret in them.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        self.redis_url.iter().map(|url| ("REDIS_URL", url.clone())).collect()
     }
 
     fn of_plan(&self, arguments: &mut Arguments) {

@@ -1,0 +1,176 @@
+//! R59: Postgres, the control plane and Redis go away, one by one, in pairs and all together. Agents notice nothing, a proxy
+//! comes back from its own disk, a key that was never used before works, and what was refused before is refused.
+
+use std::time::Duration;
+
+use harness::{Caller, Endpoint, Site, Tenant, Upstream, eventually, site::Plan, text, tool};
+use portcullis_cli::private::postgres::Durability;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+
+use crate::{
+    accounts,
+    load::{Load, Manners, without_limits},
+    setting,
+};
+
+/// What can be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Postgres,
+    Control,
+    Redis,
+}
+
+use Part::{Control, Postgres, Redis};
+
+const OUTAGES: [&[Part]; 7] = [
+    &[Postgres],
+    &[Control],
+    &[Redis],
+    &[Postgres, Control],
+    &[Postgres, Redis],
+    &[Control, Redis],
+    &[Postgres, Control, Redis],
+];
+
+struct Cast {
+    tenant: Tenant,
+    endpoint: Endpoint,
+    /// Keys that nobody has used.
+    unused: Vec<SecretString>,
+    /// Keys that must not work: of another tenant, revoked, and never made.
+    bad: Vec<String>,
+}
+
+async fn key(tenant: &Tenant, client: &str, name: &str) -> (String, SecretString) {
+    let made = tenant.post(&format!("/clients/{client}/keys?wait=applied"), json!({"name": name})).await;
+    (text(&made, "id"), SecretString::from(text(&made, "key")))
+}
+
+async fn cast(site: &Site, upstream: &Upstream) -> Cast {
+    let tenant = site.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", upstream).await;
+    without_limits(&tenant).await;
+    let neighbour = site.tenant("other").await;
+    let theirs = neighbour.endpoint("tools", upstream).await;
+    let mut unused = Vec::new();
+    for number in 0..=OUTAGES.len() {
+        unused.push(key(&tenant, &endpoint.client, &format!("unused {number}")).await.1);
+    }
+    let (id, revoked) = key(&tenant, &endpoint.client, "revoked").await;
+    let path = format!("{}/clients/{}/keys/{id}?wait=applied", tenant.base, endpoint.client);
+    tenant.admin.delete(&path).await.unwrap();
+    let never = crypto::key::mint(crypto::KeyKind::ApiKey, &seams::SystemEntropy).text;
+    let bad = [&theirs.key, &revoked, &never].map(|key| key.expose_secret().to_owned()).to_vec();
+    tenant.grant(&endpoint, &["echo"]).await;
+    Cast { tenant, endpoint, unused, bad }
+}
+
+impl Cast {
+    fn caller(&self, site: &Site, proxy: usize, key: &str) -> Caller {
+        Caller::new(&format!("{}{}", site.gateway_url(proxy), self.endpoint.path), key)
+    }
+
+    /// What a proxy must do whatever is away.
+    async fn holds(&self, site: &Site, proxy: usize, unused: &SecretString, away: &[Part]) {
+        let answer = self.caller(site, proxy, unused.expose_secret()).call("echo").await;
+        assert_eq!(answer.tool_text(), "ok: echo", "a key never used, without {away:?}: {answer:?}");
+        let answer = self.caller(site, proxy, unused.expose_secret()).call("other").await;
+        assert_eq!(answer.code(), "tool_not_granted", "without {away:?}");
+        for bad in &self.bad {
+            let answer = self.caller(site, proxy, bad).call("echo").await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (401, "credential_invalid"),
+                "without {away:?}"
+            );
+        }
+    }
+}
+
+fn stop(site: &mut Site, part: Part) {
+    match part {
+        Postgres => site.stop_postgres(),
+        Control => site.take_control(0).kill(),
+        Redis => site.stop_redis(),
+    }
+}
+
+fn start(site: &mut Site, part: Part) {
+    match part {
+        Postgres => site.start_postgres(),
+        Control => site.start_control(0),
+        Redis => site.start_redis(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_notice_no_outage() {
+    let each = Duration::from_secs(setting("PORTCULLIS_OUTAGE_SECONDS", 1));
+    let plan = Plan { proxies: 2, redis: true, durability: Durability::Full, ..Plan::default() };
+    let mut site = Site::start(plan).await;
+    let upstream =
+        Upstream::with_ledger(vec![tool("echo", "Says it back"), tool("other", "Not granted")]).await;
+    let cast = cast(&site, &upstream).await;
+    let urls = [site.gateway_url(0), site.gateway_url(1)];
+    let load = Load::start(4, &cast.endpoint, &urls, Manners::NextProxy);
+    load.more(50).await;
+    for (away, unused) in OUTAGES.iter().zip(&cast.unused) {
+        // What needs another goes before it.
+        for part in [Control, Redis, Postgres].iter().filter(|part| away.contains(part)) {
+            stop(&mut site, *part);
+        }
+        load.more(50).await;
+        for proxy in 0..2 {
+            cast.holds(&site, proxy, unused, away).await;
+        }
+        tokio::time::sleep(each).await;
+        if away.len() == 3 {
+            let leaving = site.take_proxy(1);
+            tokio::task::spawn_blocking(|| leaving.terminate()).await.unwrap();
+            site.start_proxy(1);
+            site.proxy_ready(1).await;
+            let unused = cast.unused.last().expect("one is left for this");
+            cast.holds(&site, 1, unused, away).await;
+        }
+        load.more(50).await;
+        for part in [Postgres, Redis, Control].iter().filter(|part| away.contains(part)) {
+            start(&mut site, *part);
+        }
+        site.control_ready(0).await;
+        // Recovered when what is written now is enforced everywhere.
+        let name = format!("after {away:?}");
+        let fresh = eventually_made(&cast, &name).await;
+        for proxy in 0..2 {
+            eventually("the proxy enforces what is written after the outage", async || {
+                let answer = cast.caller(&site, proxy, fresh.expose_secret()).call("echo").await;
+                answer.tool_text() == "ok: echo"
+            })
+            .await;
+        }
+    }
+    load.more(50).await;
+    let seen = load.stop().await;
+    assert_eq!(seen.failed, Vec::<String>::new());
+    println!("{} calls answered, none failed; {each:?} an outage", seen.answered.len());
+    for index in 0..2 {
+        let leaving = site.take_proxy(index);
+        tokio::task::spawn_blocking(|| leaving.terminate()).await.unwrap();
+    }
+    // Probes have no name of their own.
+    let ledger: Vec<_> = upstream.ledger().into_iter().filter(|name| name != "hello").collect();
+    accounts::agree(&site.database_url(), &seen, &ledger).await;
+}
+
+/// A new key, as soon as the control plane takes writes again.
+async fn eventually_made(cast: &Cast, name: &str) -> SecretString {
+    let path = format!("{}/clients/{}/keys", cast.tenant.base, cast.endpoint.client);
+    let mut made = None;
+    eventually("a key is made", async || {
+        made = cast.tenant.admin.post(&path, json!({"name": name})).await.ok();
+        made.is_some()
+    })
+    .await;
+    SecretString::from(text(&made.expect("made"), "key"))
+}
