@@ -55,9 +55,10 @@ pub(crate) struct Kills {
     turn: AtomicU64,
     index: ArcSwap<KillIndex>,
     turns: watch::Sender<u64>,
-    /// Held while a change is made and written; never by a call.
-    changing: tokio::sync::Mutex<()>,
+    /// Held while it changes; never by a call.
     held: Mutex<Held>,
+    /// What the disk has.
+    written: tokio::sync::Mutex<Held>,
     /// Whether a set was ever received, in this run or an earlier one: before, nobody knows what must not be served.
     known: watch::Sender<bool>,
     seats: Seats,
@@ -87,7 +88,7 @@ impl Kills {
             turn: AtomicU64::new(turn),
             index: ArcSwap::from_pointee(index),
             turns: watch::Sender::new(turn),
-            changing: tokio::sync::Mutex::default(),
+            written: tokio::sync::Mutex::new(held.clone()),
             held: Mutex::new(held),
             known: watch::Sender::new(known),
             seats: Seats::default(),
@@ -180,39 +181,47 @@ impl Kills {
     }
 
     /// Makes a change, keeps it and waits until every worker has seen it. `false` when `change` says so, or it cannot be kept;
-    /// what could be taken is in force all the same.
+    /// what could be taken is in force all the same, and at once: it waits for neither the disk nor a worker.
     async fn change(&self, change: impl FnOnce(&mut Held) -> bool) -> bool {
-        let _alone = self.changing.lock().await;
-        let before = self.held.lock().clone();
-        let mut next = before.clone();
-        let whole = change(&mut next);
-        let mut kept = true;
-        if next != before {
-            self.put_in_force(&next);
-            kept = self.keep(next).await;
-        }
-        self.seats.all_have_seen(self.turn()).await;
+        let (whole, turn) = {
+            let mut held = self.held.lock();
+            let before = held.clone();
+            let whole = change(&mut held);
+            if *held != before {
+                self.put_in_force(&held);
+            }
+            (whole, self.turn())
+        };
+        let kept = self.keep().await;
+        self.seats.all_have_seen(turn).await;
         whole && kept
     }
 
-    /// For every call that looks from now on.
-    fn put_in_force(&self, next: &Held) {
-        let index = KillIndex::of(&next.set);
+    /// For every call that looks from now on. Under the lock of what is held, so that changes follow each other.
+    fn put_in_force(&self, held: &Held) {
+        let index = KillIndex::of(&held.set);
         index.meter();
         let something = u64::from(!index.is_empty());
         self.index.store(Arc::new(index));
         // After what it stands for.
         let turn = (self.turn() | 1) + 1 + something;
         self.turn.store(turn, Ordering::SeqCst);
-        *self.held.lock() = next.clone();
         self.turns.send_replace(turn);
     }
 
-    async fn keep(&self, held: Held) -> bool {
-        let state_dir = self.state_dir.clone();
-        let written = tokio::task::spawn_blocking(move || disk::save(&state_dir, &held)).await;
-        match written {
-            Ok(Ok(())) => true,
+    /// Writes what is held now, which may be more than the change that asked for it.
+    async fn keep(&self) -> bool {
+        let mut written = self.written.lock().await;
+        let held = self.held.lock().clone();
+        if *written == held {
+            return true;
+        }
+        let (state_dir, now) = (self.state_dir.clone(), held.clone());
+        match tokio::task::spawn_blocking(move || disk::save(&state_dir, &now)).await {
+            Ok(Ok(())) => {
+                *written = held;
+                true
+            }
             Ok(Err(error)) => {
                 tracing::error!(error.cause = %error, "kill set is in force and cannot be kept; it is not acknowledged");
                 false

@@ -1,5 +1,10 @@
 //! R62, R59: what was under way ends too, at every replica, and a restart forgets nothing.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use harness::{Behaviour, Caller, Endpoint, Gateway, Tenant, Upstream, eventually, text, tool};
 use serde_json::{Value, json};
 
@@ -118,4 +123,40 @@ async fn an_operator_kills_while_postgres_is_away_and_the_row_follows() {
     let lift = json!({"reason": "over", "epoch": kill["epoch"]});
     gateway.operator.post(&format!("{path}/lift?wait=applied"), lift).await.unwrap();
     assert_eq!(endpoint.caller().call("echo").await.tool_text(), "ok: echo");
+}
+
+/// Order, not time: whoever begins after the acknowledgement is refused, however many are calling meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_is_admitted_after_the_acknowledgement() {
+    let (_gateway, _upstream, tenant, endpoint) = world(1).await;
+    let much = json!({"subject": {"client": endpoint.client}, "per_minute": 60_000, "burst": 60_000, "concurrency": 0});
+    tenant.post("/limits?wait=applied", much).await;
+    let levels = [("tenant", None), ("endpoint", Some(&endpoint.id)), ("client", Some(&endpoint.client))];
+    for (level, target) in levels.into_iter().chain(levels) {
+        let acknowledged = Arc::new(AtomicBool::new(false));
+        let calling = (0..6).map(|_| {
+            let (caller, acknowledged) = (endpoint.caller(), Arc::clone(&acknowledged));
+            tokio::spawn(async move {
+                loop {
+                    let after = acknowledged.load(Ordering::SeqCst);
+                    let answer = caller.call("echo").await;
+                    if after {
+                        assert_eq!(answer.code(), "killed", "{answer:?}");
+                        return;
+                    }
+                }
+            })
+        });
+        let calling: Vec<_> = calling.collect();
+        let order = json!({"level": level, "target": target, "reason": "an exercise"});
+        let kill = tenant.post("/kills?wait=applied", order).await;
+        assert_eq!(kill["acknowledgement"]["unreachable"], 0, "{kill}");
+        acknowledged.store(true, Ordering::SeqCst);
+        for call in calling {
+            call.await.unwrap();
+        }
+        let lift = json!({"reason": "over", "epoch": kill["epoch"]});
+        tenant.post(&format!("/kills/{}/lift?wait=applied", text(&kill, "id")), lift).await;
+        assert_ne!(endpoint.caller().call("echo").await.code(), "killed", "{level}, lifted");
+    }
 }

@@ -239,3 +239,21 @@ async fn a_shared_copy_adds_and_neither_lifts_nor_says_what_else_is_known() {
     drop(index);
     assert!(load(dir.path()).look().is_some(), "and it is kept");
 }
+
+/// A worker that is stuck delays its own acknowledgement, not the next kill.
+#[tokio::test]
+async fn a_kill_is_in_force_while_an_earlier_one_still_waits_for_a_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let kills = load(dir.path());
+    let stuck = kills.seat();
+    let (drill, stop) = (Kill { drill: true, ..kill(1, Target::Fleet) }, kill(2, Target::Tenant(tenant())));
+    let first = signed(&body(1, std::slice::from_ref(&drill), &[]), &key(1));
+    let second = signed(&body(2, &[drill, stop], &[]), &key(1));
+    let mut earlier = std::pin::pin!(kills.follow(&first));
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut earlier).await.is_err());
+    let mut later = std::pin::pin!(kills.follow(&second));
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut later).await.is_err());
+    assert!(stops_tenant(&kills));
+    stuck.has_seen(kills.turn());
+    assert!(earlier.await && later.await);
+}
