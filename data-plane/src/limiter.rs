@@ -3,10 +3,13 @@
 use std::{borrow::Borrow, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
-use limits::{Bucket, Rate, near::Near};
+use limits::{
+    Bucket, Rate,
+    budget::{Budget, NearBudget, Now, Window},
+};
 use redis_link::{
     Link,
-    counters::{Counter, CounterKey, Counters, Together, together},
+    counters::{Counter, CounterKey, Counters, End, Together, together},
 };
 use seams::{Clock, Entropy, Monotonic};
 use smallvec::SmallVec;
@@ -28,7 +31,7 @@ pub(crate) struct Limiter {
     together: Option<Together<Wanted>>,
 }
 
-/// One of a subject's buckets, held as long as something taken from it may be given back.
+/// One of a subject's counters, held as long as something taken from it may be given back.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) limit: Arc<SubjectLimit>,
@@ -71,7 +74,7 @@ pub(crate) struct Refused {
 /// What was taken. Dropping it keeps it taken.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    Here(limits::Reservation<Wanted>),
+    Here { rates: limits::Reservation<Wanted>, budgets: SmallVec<[Wanted; 1]> },
     Together(Together<Wanted>, together::Parts<Wanted>),
 }
 
@@ -96,10 +99,10 @@ impl Limiter {
         }
     }
 
-    /// Takes from all buckets or from none. Waits only where Redis has to be asked, at most [`redis_link::BUDGET`].
-    pub(crate) async fn take(&self, wanted: SmallVec<[Wanted; 3]>, now: Monotonic) -> Result<Taken, Refused> {
-        let Some(together) = &self.together else { return take_here(&wanted, now) };
-        match together.take(wanted, now.nanos()).await {
+    /// Takes from all counters or from none. Waits only where Redis has to be asked, at most [`redis_link::BUDGET`].
+    pub(crate) async fn take(&self, wanted: together::List<Wanted>, now: Now) -> Result<Taken, Refused> {
+        let Some(together) = &self.together else { return take_here(wanted, now) };
+        match together.take(wanted, now).await {
             Ok(parts) => Ok(Taken::Together(together.clone(), parts)),
             Err(together::Refused { index, retry_after, remaining, by_share }) => {
                 let counted = if by_share { Counted::Share } else { Counted::Together };
@@ -109,27 +112,48 @@ impl Limiter {
     }
 }
 
-fn take_here(wanted: &[Wanted], now: Monotonic) -> Result<Taken, Refused> {
+fn take_here(wanted: together::List<Wanted>, now: Now) -> Result<Taken, Refused> {
+    let refused =
+        |index, retry_after, remaining| Refused { index, retry_after, remaining, counted: Counted::Here };
+    // Rates stand before budgets, so a rate's place among the rates is its place among all.
     let priced: SmallVec<[(Wanted, Rate, u32); 3]> =
-        wanted.iter().map(|wanted| (wanted.clone(), wanted.rate(), wanted.units)).collect();
-    match limits::reserve(&priced, now.nanos()) {
-        Ok(reservation) => Ok(Taken::Here(reservation)),
-        Err(limits::Refused { index, retry_after, remaining }) => {
-            Err(Refused { index, retry_after, remaining, counted: Counted::Here })
+        wanted.iter().filter_map(|wanted| Some((wanted.clone(), wanted.rate()?, wanted.units))).collect();
+    let rates = limits::reserve(&priced, now.nanos).map_err(
+        |limits::Refused { index, retry_after, remaining }| refused(index, retry_after, remaining),
+    )?;
+    let mut budgets: SmallVec<[Wanted; 1]> = SmallVec::new();
+    for (index, wanted) in wanted.into_iter().enumerate() {
+        let Some((near, budget)) = wanted.budget() else { continue };
+        if let Err((retry_after, remaining)) = near.spend_alone(now, budget, 1, wanted.units) {
+            give_back_budgets(&budgets, now);
+            rates.refund();
+            return Err(refused(index, retry_after, remaining));
+        }
+        budgets.push(wanted);
+    }
+    Ok(Taken::Here { rates, budgets })
+}
+
+fn give_back_budgets(taken: &[Wanted], now: Now) {
+    for wanted in taken {
+        if let Some((near, budget)) = wanted.budget() {
+            near.give_back(now, budget, wanted.units, false);
         }
     }
 }
 
 impl Taken {
     /// Gives everything back once `instead` has been charged. Where that is used up, it stays taken.
-    pub(crate) fn give_back(self, instead: Option<Wanted>, now: Monotonic) {
+    pub(crate) fn give_back(self, instead: Option<Wanted>, now: Now) {
         match self {
-            Self::Here(taken) => {
+            Self::Here { rates, budgets } => {
                 let charged = instead.is_none_or(|instead| {
-                    Borrow::<Bucket>::borrow(&instead).try_take(now.nanos(), instead.rate(), 1).admitted()
+                    let (bucket, rate): (&Bucket, _) = (instead.borrow(), instead.limit.protocol_rate);
+                    bucket.try_take(now.nanos, rate, 1).admitted()
                 });
                 if charged {
-                    taken.refund();
+                    give_back_budgets(&budgets, now);
+                    rates.refund();
                 }
             }
             Self::Together(together, parts) => together.give_back_later(instead, parts),
@@ -138,19 +162,31 @@ impl Taken {
 }
 
 impl Wanted {
-    pub(crate) fn rate(&self) -> Rate {
+    /// Of a counter that is a rate.
+    fn rate(&self) -> Option<Rate> {
         match self.counter {
-            Counter::Calls => self.limit.rate,
-            Counter::Protocol => self.limit.protocol_rate,
+            Counter::Calls => Some(self.limit.rate),
+            Counter::Protocol => Some(self.limit.protocol_rate),
+            Counter::Day | Counter::Month => None,
         }
+    }
+
+    /// Of a counter that is a budget.
+    fn budget(&self) -> Option<(&NearBudget, Budget)> {
+        let (near, window) = match self.counter {
+            Counter::Day => (&self.limit.buckets.day, Window::Day),
+            Counter::Month => (&self.limit.buckets.month, Window::Month),
+            Counter::Calls | Counter::Protocol => return None,
+        };
+        Some((near, *self.limit.budgets.iter().find(|budget| budget.window == window)?))
     }
 }
 
 impl Borrow<Bucket> for Wanted {
     fn borrow(&self) -> &Bucket {
         match self.counter {
-            Counter::Calls => &self.limit.buckets.calls,
             Counter::Protocol => &self.limit.buckets.protocol,
+            Counter::Calls | Counter::Day | Counter::Month => &self.limit.buckets.calls,
         }
     }
 }
@@ -160,21 +196,30 @@ impl together::Wanted for Wanted {
         CounterKey { tenant: self.limit.tenant, subject: self.limit.subject, counter: self.counter }
     }
 
-    fn near(&self) -> &Near {
+    fn end(&self) -> End<'_> {
+        if let Some((near, budget)) = self.budget() {
+            return End::Budget(near, budget);
+        }
         let near = self.limit.buckets.near.get_or_init(Box::default);
         match self.counter {
-            Counter::Calls => &near.calls,
-            Counter::Protocol => &near.protocol,
+            Counter::Protocol => End::Rate(&near.protocol, self.limit.protocol_rate),
+            Counter::Calls | Counter::Day | Counter::Month => End::Rate(&near.calls, self.limit.rate),
         }
-    }
-
-    fn rate(&self) -> Rate {
-        self.rate()
     }
 
     fn units(&self) -> u32 {
         self.units
     }
+}
+
+/// Both of a clock's times.
+pub(crate) fn now(clock: &dyn Clock) -> Now {
+    at(clock, clock.monotonic())
+}
+
+/// The same, where the one that does not step back is known already.
+pub(crate) fn at(clock: &dyn Clock, monotonic: Monotonic) -> Now {
+    Now { nanos: monotonic.nanos(), unix_seconds: clock.now().secs() }
 }
 
 /// Starts what counting needs beside the calls.
@@ -210,7 +255,7 @@ async fn do_later(
     let Some(together) = &limiter.together else { return };
     let clock = &*clock;
     ReceiverStream::new(later)
-        .for_each_concurrent(LATER_AT_ONCE, |later| together.do_later(later, clock.monotonic().nanos()))
+        .for_each_concurrent(LATER_AT_ONCE, |later| together.do_later(later, now(clock)))
         .await;
 }
 

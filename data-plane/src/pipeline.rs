@@ -18,6 +18,7 @@ use crate::{
         protocol, public, session, tool_pin,
     },
     drain::Phase,
+    limiter,
     refuse::Refusal,
     trail::Trail,
     upstream::{self, Body},
@@ -119,8 +120,8 @@ where
 
     // 10 · Before authorize, so that probing is limited too.
     let cost = Cost::of(&call, tool.map(AsRef::as_ref));
-    let reservation =
-        limit::check(&shared.limiter, &place, &principal, &session, cost, trail.started()).await?;
+    let now = limiter::at(&*shared.clock, trail.started());
+    let reservation = limit::check(&shared.limiter, &place, &principal, &session, cost, now).await?;
     trail.charged();
 
     // 11 · Most refusals end here, cheaply.

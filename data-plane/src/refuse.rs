@@ -15,6 +15,7 @@ use ::mcp::{ProtocolError, envelope::ParseError};
 use bytes::Bytes;
 use errors::{ErrorCode, Level, jsonrpc, problem::Problem};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use limits::budget::Window;
 use policy::Action;
 use serde_json::json;
 use telemetry::field;
@@ -25,47 +26,12 @@ use crate::{
     upstream::{Body, UpstreamError},
 };
 
+mod limit_name;
+
+pub(crate) use limit_name::LimitName;
+
 /// Slug of the refusal, on every refused response.
 pub(crate) const REFUSAL_HEADER: HeaderName = HeaderName::from_static("portcullis-refusal");
-
-/// Whose bucket was empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LimitName {
-    /// All calls of the tenant.
-    Tenant,
-    /// Calls of this client.
-    Client,
-    /// Calls of this tool.
-    Tool,
-    /// Requests that are not tool calls, of the tenant.
-    TenantProtocol,
-    /// Requests that are not tool calls, of this client.
-    ClientProtocol,
-    /// Bytes of request bodies of this client that are held at once.
-    ClientBodyBytes,
-}
-
-impl LimitName {
-    /// The same subject's bucket for requests that are no tool calls.
-    pub(crate) const fn protocol(self) -> Self {
-        match self {
-            Self::Tenant | Self::TenantProtocol => Self::TenantProtocol,
-            Self::Client | Self::Tool | Self::ClientProtocol | Self::ClientBodyBytes => Self::ClientProtocol,
-        }
-    }
-
-    /// As told to the caller.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Client => "client",
-            Self::Tool => "tool",
-            Self::TenantProtocol => "tenant_protocol",
-            Self::ClientProtocol => "client_protocol",
-            Self::ClientBodyBytes => "client_body_bytes",
-        }
-    }
-}
 
 /// Why a request was refused.
 #[derive(Debug)]
@@ -124,6 +90,14 @@ pub(crate) enum Refusal {
         limit: LimitName,
         allowed: u32,
     },
+    BudgetExhausted {
+        limit: LimitName,
+        window: Window,
+        allowed: u32,
+        remaining: u32,
+        retry_after: Duration,
+        counted: Counted,
+    },
     // Rows 11 and 12: policy and pins.
     /// No grant permits it, or these forbid it.
     NotGranted {
@@ -176,6 +150,7 @@ impl Refusal {
             Self::StateInvalid => ErrorCode::StateInvalid,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::ConcurrencyLimited { .. } => ErrorCode::ConcurrencyLimited,
+            Self::BudgetExhausted { .. } => ErrorCode::BudgetExhausted,
             Self::NotGranted { action, .. } => match action {
                 Action::CallTool => ErrorCode::ToolNotGranted,
                 Action::GetPrompt => ErrorCode::PromptNotGranted,
@@ -219,7 +194,9 @@ impl Refusal {
     /// When the same request may succeed; `None` where no waiting helps.
     fn retry_after(&self) -> Option<Duration> {
         let wait = match self {
-            Self::AddressLimited { retry_after } | Self::RateLimited { retry_after, .. } => *retry_after,
+            Self::AddressLimited { retry_after }
+            | Self::RateLimited { retry_after, .. }
+            | Self::BudgetExhausted { retry_after, .. } => *retry_after,
             Self::NotReady | Self::Draining | Self::ConcurrencyLimited { .. } => Duration::from_secs(1),
             Self::ConfigStale => Duration::from_secs(30),
             _ => limits::NEVER,
@@ -345,6 +322,13 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
             ("counted", json!(counted.as_str())),
             ("limit", json!(limit.as_str())),
             ("per_minute", json!(per_minute)),
+            ("remaining", json!(remaining)),
+        ],
+        Refusal::BudgetExhausted { limit, window, allowed, remaining, counted, .. } => &[
+            ("counted", json!(counted.as_str())),
+            ("limit", json!(limit.as_str())),
+            ("window", json!(if *window == Window::Day { "day" } else { "month" })),
+            ("allowed", json!(allowed)),
             ("remaining", json!(remaining)),
         ],
         Refusal::ConcurrencyLimited { limit, allowed } => {

@@ -27,6 +27,7 @@ use url::Url;
 use crate::{
     caller::Caller,
     orders,
+    redis::patient_address,
     servers::Servers,
     upstream::Upstream,
     values::{eventually, text},
@@ -87,7 +88,7 @@ impl Gateway {
         let database_url = Servers::of_this_run().new_database().await;
         let master_key = FileKek::generate_file(entropy).to_vec();
         let operator_token = key::mint(key::KeyKind::OperatorToken, entropy).text;
-        let redis = redis.map(|url| Address::parse(url.into(), None).unwrap());
+        let redis = redis.map(patient_address);
         Self::on(database_url, master_key, operator_token, redis, count).await
     }
 

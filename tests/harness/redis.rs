@@ -1,6 +1,6 @@
 //! A Redis of a test's own, to be stopped, paused and emptied.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use portcullis_cli::private::{ProcessId, redis};
 use redis_link::{Address, Keeper, Link};
@@ -86,6 +86,18 @@ fn run(dir: &tempfile::TempDir, port: u16) -> redis::Server {
 #[must_use]
 pub fn link(url: &str) -> (Link, Keeper) {
     Link::new(Address::parse(url.into(), None).unwrap(), Arc::new(SystemEntropy))
+}
+
+/// The same with all the time that a busy machine needs, where a late answer is not what the test is about.
+#[must_use]
+pub fn patient_link(url: &str) -> (Link, Keeper) {
+    Link::new(patient_address(url), Arc::new(SystemEntropy))
+}
+
+/// The address of [`patient_link`].
+#[must_use]
+pub fn patient_address(url: &str) -> Address {
+    Address::parse(url.into(), None).unwrap().with_budget(Duration::from_secs(10))
 }
 
 /// A way to Redis that can be cut: what is sent neither arrives nor is refused.

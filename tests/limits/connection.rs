@@ -3,11 +3,11 @@
 use harness::{
     Gateway, eventually,
     gateway::install_tls_provider,
-    redis::{Redis, link},
+    redis::{Redis, link, patient_link},
 };
 use redis_link::{Address, CallError, Link, redis::cmd};
 use seams::SystemEntropy;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 async fn get(address: std::net::SocketAddr, path: &str) -> String {
     reqwest::get(format!("http://{address}{path}")).await.unwrap().text().await.unwrap()
@@ -19,7 +19,8 @@ async fn a_paused_redis_is_down_and_comes_back_by_itself() {
     let (link, keeper) = link(&redis.url());
     tokio::spawn(keeper.run());
     eventually("the link is up", async || link.is_up()).await;
-    link.call::<()>(cmd("SET").arg("a").arg(1)).await.unwrap();
+    let set = async || link.call::<()>(cmd("SET").arg("a").arg(1)).await.is_ok();
+    eventually("Redis answers in time", set).await;
 
     redis.pause();
     let mut answers = Vec::new();
@@ -33,13 +34,14 @@ async fn a_paused_redis_is_down_and_comes_back_by_itself() {
 
     redis.go_on();
     eventually("the link is up again", async || link.is_up()).await;
-    assert_eq!(link.call::<i64>(cmd("GET").arg("a")).await.unwrap(), 1);
+    let get = async || link.call::<i64>(cmd("GET").arg("a")).await.is_ok_and(|value| value == 1);
+    eventually("what was set is there", get).await;
 }
 
 #[tokio::test]
 async fn a_restarted_redis_is_found_again() {
     let mut redis = Redis::start();
-    let (link, keeper) = link(&redis.url());
+    let (link, keeper) = patient_link(&redis.url());
     tokio::spawn(keeper.run());
     eventually("the link is up", async || link.is_up()).await;
     redis.stop();
@@ -52,7 +54,7 @@ async fn a_restarted_redis_is_found_again() {
 #[tokio::test]
 async fn an_error_of_one_command_does_not_take_the_link_down() {
     let redis = Redis::start();
-    let (link, keeper) = link(&redis.url());
+    let (link, keeper) = patient_link(&redis.url());
     tokio::spawn(keeper.run());
     eventually("the link is up", async || link.is_up()).await;
     let refused = link.call::<()>(&cmd("NOSUCHCOMMAND")).await;
@@ -68,13 +70,14 @@ async fn an_error_of_one_command_does_not_take_the_link_down() {
 async fn users_and_tls_are_part_of_the_url() {
     install_tls_provider();
     let redis = Redis::start();
-    let (admin, keeper) = link(&redis.url());
+    let (admin, keeper) = patient_link(&redis.url());
     tokio::spawn(keeper.run());
     eventually("the link is up", async || admin.is_up()).await;
     let user = ["SETUSER", "proxy", "on", ">pass word/1", "~*", "+@all"];
     admin.call::<()>(cmd("ACL").arg(&user)).await.unwrap();
 
-    let (with_user, keeper) = link(&format!("redis://proxy:pass%20word%2F1@127.0.0.1:{}/0", redis.port()));
+    let (with_user, keeper) =
+        patient_link(&format!("redis://proxy:pass%20word%2F1@127.0.0.1:{}/0", redis.port()));
     tokio::spawn(keeper.run());
     eventually("the user's link is up", async || with_user.is_up()).await;
     let name: String = with_user.call(cmd("ACL").arg("WHOAMI")).await.unwrap();
@@ -113,10 +116,10 @@ async fn users_and_tls_are_part_of_the_url() {
     admin.call::<()>(&set).await.unwrap();
     let url = format!("rediss://proxy:pass%20word%2F1@localhost:{port}/");
     let pem = ca_certificate.pem().into_bytes();
-    let known = Address::parse(url.clone().into(), Some(pem)).unwrap();
+    let known = Address::parse(url.clone().into(), Some(pem)).unwrap().with_budget(Duration::from_secs(10));
     let (tls, keeper) = Link::new(known, Arc::new(SystemEntropy));
     tokio::spawn(keeper.run());
-    let (strict, keeper) = link(&url);
+    let (strict, keeper) = patient_link(&url);
     tokio::spawn(keeper.run());
     eventually("the link over TLS is up", async || tls.is_up()).await;
     assert!(!strict.is_up(), "a server that no public authority vouches for was told a password");

@@ -4,3 +4,4 @@ mod connection;
 mod fleet;
 mod histories;
 mod script;
+mod usage;

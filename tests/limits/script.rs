@@ -2,12 +2,13 @@
 
 use harness::{
     eventually,
-    redis::{Redis, link},
+    redis::{Redis, patient_link},
 };
 use ids::{ClientId, TenantId};
 use limits::{
     Rate,
-    shared::{self, Ask, Stored},
+    budget::{Budget, Window},
+    shared::{self, Ask, Floor, Of, Stored},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 use redis_link::{
@@ -23,7 +24,7 @@ fn key(number: u8, counter: Counter) -> CounterKey {
 
 async fn started() -> (Redis, Link) {
     let redis = Redis::start();
-    let (link, keeper) = link(&redis.url());
+    let (link, keeper) = patient_link(&redis.url());
     tokio::spawn(keeper.run());
     eventually("the link is up", async || link.is_up()).await;
     (redis, link)
@@ -35,7 +36,7 @@ async fn stored(link: &Link, key: CounterKey) -> Option<Stored> {
         let (tat, latest) = text.split_once(' ').unwrap();
         let (micros, nanos) = tat.split_once(':').unwrap();
         let number = |text: &str| text.parse::<u64>().unwrap();
-        Stored { tat: number(micros) * 1_000 + number(nanos), latest: number(latest) }
+        Stored { value: number(micros) * 1_000 + number(nanos), latest: number(latest) }
     })
 }
 
@@ -77,12 +78,18 @@ async fn play(link: &Link, counters: &Counters, rates: [Rate; 3], turns: Vec<Tur
             let rate = rates[place];
             // A floor is for what was lost; with a counter that may run out this moment it would depend on the moment.
             let floor = turn.floor.filter(|_| before.is_none()).map(|floor| floor.min(rate.horizon_nanos()));
-            wanted.push((names[place], Ask { rate, cost, extra, debt: debt.min(rate.burst), floor }));
+            let floor = floor.map(|least| Floor { window: 0, least });
+            wanted.push((
+                names[place],
+                Ask { of: Of::Rate(rate), cost, extra, debt: i64::from(debt.min(rate.burst)), floor },
+            ));
             held.push(before);
         }
         if wanted.is_empty() {
             continue;
         }
+        let (seconds, micros): (u64, u64) = link.call(&cmd("TIME")).await.unwrap();
+        let server = seconds * 1_000_000 + micros;
         let answer = counters.reserve(&wanted).await.unwrap();
         // The time is not ours to choose, but the answer says which it was.
         let micros = answer.readings.iter().map(|reading| reading.now).min().unwrap();
@@ -91,23 +98,28 @@ async fn play(link: &Link, counters: &Counters, rates: [Rate; 3], turns: Vec<Tur
         assert_eq!(answer.refused, result.err(), "{asks:?}");
         assert_eq!(answer.readings.as_slice(), readings.as_slice(), "{asks:?}");
         for ((name, ask), model) in wanted.iter().zip(held) {
-            if result.is_ok() || ask.debt > 0 {
+            if result.is_ok() || ask.debt != 0 {
                 assert_eq!(stored(link, *name).await, model, "{asks:?}");
                 let life: u64 = link.call(cmd("PTTL").arg(name.to_string())).await.unwrap();
-                let behind = model.map_or(0, |held| held.latest - micros) / 1_000;
-                let most = behind + ask.rate.horizon_nanos() / 1_000_000 + 1_002;
+                let behind = model.map_or(0, |held| held.latest.saturating_sub(server)) / 1_000;
+                let most = behind + horizon(ask) / 1_000_000 + 1_002;
                 assert!(life <= most, "{life} ms for a bucket that is full in {most}");
             }
         }
         if let (Ok(()), Some((name, ask))) = (result, wanted.first().filter(|_| turn.event > 16)) {
-            give_back(link, counters, *name, *ask, answer.readings[0].tat()).await;
+            give_back(link, counters, *name, *ask, answer.readings[0].moment(ask.of)).await;
         }
     }
 }
 
+fn horizon(ask: &Ask) -> u64 {
+    let Of::Rate(rate) = ask.of else { panic!("only rates are asked here") };
+    rate.horizon_nanos()
+}
+
 /// As if an earlier take had seen a later time than the server shows now.
 async fn step_back(link: &Link, name: CounterKey) {
-    if let Some(Stored { tat, latest }) = stored(link, name).await {
+    if let Some(Stored { value: tat, latest }) = stored(link, name).await {
         let (tat, latest) = (tat + 5_000_000_000, latest + 5_000_000);
         let text = format!("{}:{} {latest}", tat / 1_000, tat % 1_000);
         link.call::<()>(cmd("SET").arg(name.to_string()).arg(text).arg("PX").arg(600_000)).await.unwrap();
@@ -116,10 +128,10 @@ async fn step_back(link: &Link, name: CounterKey) {
 
 async fn give_back(link: &Link, counters: &Counters, name: CounterKey, ask: Ask, tat: u64) {
     let Some(mut model) = stored(link, name).await else { return };
-    let refund = Refund { key: name, rate: ask.rate, units: ask.cost, tat };
+    let refund = Refund { key: name, of: ask.of, units: ask.cost, moment: tat };
     assert!(counters.refund(None, &[refund]).await.unwrap());
     let after = stored(link, name).await.expect("a refund forgets nothing");
-    shared::refund(ask.rate, ask.cost, tat, &mut model, after.latest);
+    shared::refund(ask.of, ask.cost, tat, &mut model, after.latest);
     assert_eq!(after, model);
 }
 
@@ -144,16 +156,64 @@ async fn a_refused_call_is_charged_as_a_request_or_keeps_what_it_took() {
     let counters = Counters::new(link.clone());
     let rate = Rate { per_minute: 1, burst: 2 };
     let (calls, protocol) = (key(1, Counter::Calls), key(1, Counter::Protocol));
-    let ask = Ask { rate, cost: 1, extra: 0, debt: 0, floor: None };
+    let of = Of::Rate(rate);
+    let ask = Ask { of, cost: 1, extra: 0, debt: 0, floor: None };
     let take = async || counters.reserve(&[(calls, ask)]).await.unwrap();
     for expected in [true, true, false] {
         let taken = take().await;
         assert_eq!(taken.refused, None, "what was given back is there again");
-        let refund = Refund { key: calls, rate, units: 1, tat: taken.readings[0].tat() };
+        let refund = Refund { key: calls, of, units: 1, moment: taken.readings[0].moment(of) };
         assert_eq!(counters.refund(Some((protocol, rate)), &[refund]).await.unwrap(), expected);
     }
     assert_eq!(take().await.refused, None);
     assert_eq!(take().await.refused, Some(0), "the third kept what it took");
+}
+
+#[tokio::test]
+async fn a_budget_is_the_model_too() {
+    let (_redis, link) = started().await;
+    let counters = Counters::new(link.clone());
+    for (counter, window) in [(Counter::Day, Window::Day), (Counter::Month, Window::Month)] {
+        let budget = Budget { window, units: 100 };
+        let (name, of) = (key(1, counter), Of::Budget(budget));
+        let mut model = [None];
+        for turn in 0..60u32 {
+            let known = model[0].map_or(0, |held: Stored| held.latest);
+            if turn % 20 == 19 {
+                link.call::<()>(cmd("DEL").arg(name.to_string())).await.unwrap();
+                model = [None];
+            }
+            let floor = (turn % 3 == 0).then_some(Floor { window: known, least: u64::from(turn) });
+            let debt = i64::from(turn % 7) - 3;
+            let ask = Ask { of, cost: turn % 5, extra: turn % 4, debt, floor };
+            let before = now_of(&link).await;
+            let answer = counters.reserve(&[(name, ask)]).await.unwrap();
+            // Around midnight the two moments may differ; the answer says which it was.
+            let after = now_of(&link).await;
+            let at = if window.number(before) == answer.readings[0].now { before } else { after };
+            let (result, readings) = shared::reserve(&[ask], &mut model, at * 1_000_000);
+            assert_eq!(
+                (answer.refused, answer.readings.as_slice()),
+                (result.err(), readings.as_slice()),
+                "{ask:?}"
+            );
+            if answer.refused.is_none() && turn % 6 == 0 {
+                let moment = answer.readings[0].moment(of);
+                let back = Refund { key: name, of, units: ask.cost, moment };
+                assert!(counters.refund(None, &[back]).await.unwrap());
+                shared::refund(of, ask.cost, moment, model[0].as_mut().unwrap(), at * 1_000_000);
+            }
+            if let Some(held) = model[0] {
+                let text: String = link.call(cmd("GET").arg(name.to_string())).await.unwrap();
+                assert_eq!(text, format!("{} {}", held.latest, held.value));
+            }
+        }
+    }
+}
+
+async fn now_of(link: &Link) -> u64 {
+    let (seconds, _micros): (u64, u64) = link.call(&cmd("TIME")).await.unwrap();
+    seconds
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
-//! The command line of a plane that `up` starts.
+//! How the planes are started: arguments, and variables for what no other user of the machine may read.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
-use super::certificates::LocalTls;
+use super::{
+    certificates::LocalTls,
+    processes::{Child, Stop},
+};
 
 /// Arguments of one of our own commands.
-pub(super) struct Arguments(Vec<OsString>);
+pub(super) struct Arguments(pub(super) Vec<OsString>);
 
 impl Arguments {
     pub(super) fn of(command: &str) -> Self {
@@ -26,9 +29,20 @@ impl Arguments {
             self.pair("--tls-key", &tls.key);
         }
     }
+}
 
-    /// What is on the line.
-    pub(super) fn into_line(self) -> Vec<OsString> {
-        self.0
+/// The URL may hold a password, so it goes by the environment.
+pub(super) fn redis_variable(url: Option<&str>) -> Option<(&'static str, String)> {
+    url.map(|url| ("REDIS_URL", url.to_owned()))
+}
+
+pub(super) fn child<'a>(name: &'a str, stop: Stop, arguments: Arguments, log: &Path) -> Child<'a> {
+    Child {
+        name,
+        stop,
+        arguments: arguments.0,
+        environment: Vec::new(),
+        without: &["PG"],
+        log: log.to_owned(),
     }
 }

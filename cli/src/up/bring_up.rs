@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     Options, Ports,
-    arguments::Arguments,
+    arguments::{Arguments, child, redis_variable},
     certificates::{self, LocalTls},
     demo::{self, Demo},
     places::Places,
@@ -180,7 +180,7 @@ impl Plan {
         processes.start(Child {
             name: "control",
             stop: Stop::Terminate,
-            arguments: arguments.into_line(),
+            arguments: arguments.0,
             environment: [("DATABASE_URL", database_url.to_owned())]
                 .into_iter()
                 .chain(redis_variable(redis_url))
@@ -313,22 +313,6 @@ impl Plan {
             redis_url,
             proxies,
         }
-    }
-}
-
-/// The URL may hold a password, so it goes by the environment.
-fn redis_variable(url: Option<&str>) -> Option<(&'static str, String)> {
-    url.map(|url| ("REDIS_URL", url.to_owned()))
-}
-
-fn child<'a>(name: &'a str, stop: Stop, arguments: Arguments, log: &Path) -> Child<'a> {
-    Child {
-        name,
-        stop,
-        arguments: arguments.into_line(),
-        environment: Vec::new(),
-        without: &["PG"],
-        log: log.to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{error::Error, time::Duration};
 use axum::response::{IntoResponse, Response};
 use errors::{ErrorCode, Level, problem};
 use http::{HeaderValue, StatusCode, header};
+use redis_link::CallError;
 
 pub use errors::problem::{FieldError, Problem};
 
@@ -75,6 +76,9 @@ pub enum ApiError {
     /// Postgres.
     #[error("store")]
     Store(#[source] StoreError),
+    /// Redis.
+    #[error("counters")]
+    Counters(#[source] CallError),
     /// Anything that should not happen.
     #[error("internal error")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
@@ -110,6 +114,7 @@ impl ApiError {
             Self::Timeout => ErrorCode::RequestTimeout,
             Self::AddressLimited { .. } => ErrorCode::AddressLimited,
             Self::Store(error) => error.code(),
+            Self::Counters(_) => ErrorCode::CountersUnavailable,
             Self::Internal(_) => ErrorCode::Internal,
         }
     }

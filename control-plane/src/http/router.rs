@@ -66,6 +66,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(tools::discovery::command))
         .routes(routes!(limits::routes::list, limits::routes::create))
         .routes(routes!(limits::routes::get, limits::routes::update, limits::routes::delete))
+        .routes(routes!(limits::usage::of_limit))
+        .routes(routes!(limits::usage::of_client))
         .routes(routes!(revisions::routes::list))
         .routes(routes!(revisions::routes::get))
         .routes(routes!(audit_records::routes::list))

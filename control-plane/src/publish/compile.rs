@@ -327,7 +327,8 @@ impl<'a> Work<'a> {
             let (per_minute, burst, concurrency) = DEFAULT_CLIENT_LIMIT;
             // The default has no row of its own; the tenant's number makes it an id that cannot be another limit's.
             let id = LimitId::from_uuid(rows.tenant.id.uuid());
-            let row = LimitRow { id, subject: LimitSubject::EveryClient, per_minute, burst, concurrency };
+            let subject = LimitSubject::EveryClient;
+            let row = LimitRow { id, subject, per_minute, burst, concurrency, per_day: 0, per_month: 0 };
             self.resources.push(encode::limit(&row));
         }
     }

@@ -194,6 +194,8 @@ pub(super) fn limit(row: &LimitRow) -> Resource {
         per_minute: row.per_minute,
         burst: row.burst,
         concurrency: row.concurrency,
+        per_day: row.per_day,
+        per_month: row.per_month,
     };
     Resource { id: row.id.to_string(), body: Some(Body::Limit(body)) }
 }

@@ -314,7 +314,8 @@ async fn tools(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ToolRow>, Stor
 
 async fn limits(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<LimitRow>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT l.id, l.subject, l.client_id, l.tool_id, l.per_minute, l.burst, l.concurrency
+        r#"SELECT l.id, l.subject, l.client_id, l.tool_id, l.per_minute, l.burst, l.concurrency,
+             l.per_day, l.per_month
            FROM limits l LEFT JOIN tools tool ON tool.tenant_id = l.tenant_id AND tool.id = l.tool_id
            WHERE l.tenant_id = $1 AND tool.state IS DISTINCT FROM 'retired'"#,
         tenant.uuid()
@@ -336,6 +337,8 @@ async fn limits(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<LimitRow>, St
                 per_minute: unsigned(row.per_minute, "limit")?,
                 burst: unsigned(row.burst, "limit")?,
                 concurrency: unsigned(row.concurrency, "limit")?,
+                per_day: unsigned(row.per_day, "limit")?,
+                per_month: unsigned(row.per_month, "limit")?,
             })
         })
         .collect()

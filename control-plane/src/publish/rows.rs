@@ -270,6 +270,10 @@ pub struct LimitRow {
     pub burst: u32,
     /// Calls in flight at once; 0 means not limited.
     pub concurrency: u32,
+    /// Units a day; 0 means no budget.
+    pub per_day: u32,
+    /// Units a month; 0 means no budget.
+    pub per_month: u32,
 }
 
 impl UnknownTools {

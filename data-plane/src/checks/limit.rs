@@ -8,9 +8,11 @@
 use std::sync::Arc;
 
 use ::mcp::Method;
-use limits::Lease;
+use limits::{
+    Lease,
+    budget::{Now, Window},
+};
 use redis_link::counters::Counter;
-use seams::Monotonic;
 use smallvec::SmallVec;
 
 use super::{BoundSession, Call, EndpointEvidence, Kind, Principal};
@@ -52,7 +54,7 @@ pub(crate) struct Reservation {
     leases: Leases,
     /// Charged instead when the call is refused by a later check.
     instead: Option<Wanted>,
-    now: Monotonic,
+    now: Now,
 }
 
 impl Reservation {
@@ -79,7 +81,7 @@ pub(crate) async fn check(
     principal: &Principal,
     _session: &BoundSession,
     cost: Cost<'_>,
-    now: Monotonic,
+    now: Now,
 ) -> Result<Reservation, Refusal> {
     let client = &principal.client().limit;
     let tenant = place.tenant().limit.as_ref();
@@ -104,9 +106,22 @@ pub(crate) async fn check(
         Cost::Call(tool) => (Counter::Calls, tool.map_or(1, |tool| tool.cost)),
         Cost::Request | Cost::Message => (Counter::Protocol, 1),
     };
-    let wanted = |limit: &Arc<SubjectLimit>| Wanted { limit: Arc::clone(limit), counter, units };
-    let taken = limiter.take(subjects.iter().map(|(_, limit)| wanted(limit)).collect(), now).await;
-    let taken = taken.map_err(|refused| refusal(&refused, &subjects, counter))?;
+    // Rates before budgets: what comes back sooner refuses first.
+    let rates = subjects.iter().map(|(name, limit)| (*name, *limit, counter));
+    let budgets = subjects.iter().filter(|_| counter == Counter::Calls).flat_map(|(name, limit)| {
+        limit.budgets.iter().map(|budget| match budget.window {
+            Window::Day => (*name, *limit, Counter::Day),
+            Window::Month => (*name, *limit, Counter::Month),
+        })
+    });
+    let wanted: SmallVec<[(LimitName, &Arc<SubjectLimit>, Counter); 4]> = rates.chain(budgets).collect();
+    let counters = wanted.iter().map(|(_, limit, counter)| Wanted {
+        limit: Arc::clone(limit),
+        counter: *counter,
+        units,
+    });
+    let taken = limiter.take(counters.collect(), now).await;
+    let taken = taken.map_err(|refused| refusal(&refused, &wanted))?;
     let instead = (counter == Counter::Calls).then(|| Wanted {
         limit: Arc::clone(client),
         counter: Counter::Protocol,
@@ -115,14 +130,20 @@ pub(crate) async fn check(
     Ok(Reservation { taken: Some(taken), leases, instead, now })
 }
 
-fn refusal(refused: &Refused, subjects: &[(LimitName, &Arc<SubjectLimit>)], counter: Counter) -> Refusal {
-    let (name, per_minute) = match (subjects.get(refused.index), counter) {
-        (Some((name, limit)), Counter::Calls) => (*name, limit.rate.per_minute),
-        (Some((name, limit)), Counter::Protocol) => (name.protocol(), limit.protocol_rate.per_minute),
-        (None, _) => (LimitName::Client, 0),
+fn refusal(refused: &Refused, wanted: &[(LimitName, &Arc<SubjectLimit>, Counter)]) -> Refusal {
+    let Refused { index, remaining, retry_after, counted } = *refused;
+    let rated =
+        |limit, per_minute| Refusal::RateLimited { limit, per_minute, remaining, retry_after, counted };
+    let Some((name, limit, counter)) = wanted.get(index) else { return rated(LimitName::Client, 0) };
+    let window = match counter {
+        Counter::Calls => return rated(*name, limit.rate.per_minute),
+        Counter::Protocol => return rated(name.protocol(), limit.protocol_rate.per_minute),
+        Counter::Day => Window::Day,
+        Counter::Month => Window::Month,
     };
-    let Refused { remaining, retry_after, counted, .. } = *refused;
-    Refusal::RateLimited { limit: name, per_minute, remaining, retry_after, counted }
+    let allowed =
+        limit.budgets.iter().find(|budget| budget.window == window).map_or(0, |budget| budget.units);
+    Refusal::BudgetExhausted { limit: *name, window, allowed, remaining, retry_after, counted }
 }
 
 fn lease(name: LimitName, subject: &SubjectLimit, leases: &mut Leases) -> Result<(), Refusal> {

@@ -58,7 +58,7 @@ fn a_rate_limit_says_which_what_is_left_and_when() {
         retry_after: Duration::from_millis(1_500),
     };
     let data = json_of(&render(&refusal, Addressee::Request(b"1"), "r"))["error"]["data"].clone();
-    assert_eq!(data["limit"], "client");
+    assert_eq!((&data["limit"], &data["counted"]), (&json!("client"), &json!("by_share")));
     assert_eq!((data["per_minute"].as_u64(), data["remaining"].as_u64()), (Some(60), Some(0)));
     assert_eq!(data["retry_after_ms"], 1_500);
     let response = render(&refusal, Addressee::Http, "r").into_response();
@@ -101,4 +101,23 @@ fn prescribed_numbers_and_statuses_are_kept() {
         (data["requested"].as_str(), data["supported"][0].as_str()),
         (Some("v999"), Some("2026-07-28"))
     );
+}
+
+#[test]
+fn a_budget_says_which_and_until_when() {
+    let refusal = Refusal::BudgetExhausted {
+        limit: LimitName::Tenant,
+        window: Window::Month,
+        allowed: 1_000,
+        remaining: 2,
+        retry_after: Duration::from_secs(3_600),
+        counted: Counted::Together,
+    };
+    let data = json_of(&render(&refusal, Addressee::Request(b"1"), "r"))["error"]["data"].clone();
+    assert_eq!(
+        (&data["code"], &data["limit"], &data["window"]),
+        (&json!("budget_exhausted"), &json!("tenant"), &json!("month"))
+    );
+    assert_eq!((data["allowed"].as_u64(), data["remaining"].as_u64()), (Some(1_000), Some(2)));
+    assert_eq!((data["retry_after_ms"].as_u64(), &data["counted"]), (Some(3_600_000), &json!("together")));
 }

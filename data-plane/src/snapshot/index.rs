@@ -16,7 +16,11 @@ use ids::{
     AttachmentId, ClientId, DataKeyId, EndpointId, KeyId, LimitId, RoleId, TenantId, ToolId, UpstreamId,
 };
 use ipnet::IpNet;
-use limits::{Bucket, Concurrency, Rate, near::Near};
+use limits::{
+    Bucket, Concurrency, Rate,
+    budget::{Budget, NearBudget},
+    near::Near,
+};
 use redis_link::counters::Subject;
 use seams::{Monotonic, Timestamp};
 use url::Url;
@@ -26,9 +30,6 @@ pub use super::secrets::{CredentialUnavailable, DataKeys, TenantKeys};
 
 /// A map with a fast, keyed hash: its keys come from callers.
 pub type Map<K, V> = hashbrown::HashMap<K, V, ahash::RandomState>;
-
-/// How many times a client's call limit its other requests may be.
-pub const PROTOCOL_FACTOR: u32 = 5;
 
 /// Refusals of one client that are recorded one by one although no limit has been charged for them; more are counted. Without a
 /// bound one client could fill its tenant's share of the audit spool, which closes the tenant.
@@ -222,6 +223,8 @@ pub struct SubjectLimit {
     pub rate: Rate,
     /// Everything else, one unit each.
     pub protocol_rate: Rate,
+    /// Calls a day and a month, in units of cost; most have none.
+    pub budgets: Box<[Budget]>,
     /// Calls in flight; `None` is not limited.
     pub concurrency: Option<u32>,
     /// What is left, kept from revision to revision.
@@ -241,6 +244,10 @@ pub struct Buckets {
     pub in_flight: Arc<Concurrency>,
     /// Bytes of request bodies held now.
     pub body_bytes: Arc<Concurrency>,
+    /// Of the budget for a day, and for a month. Where proxies share, their near ends.
+    pub day: NearBudget,
+    /// See [`Self::day`].
+    pub month: NearBudget,
     /// Near ends of the buckets that proxies share; only where they do, and from the first call on.
     pub near: OnceLock<Box<NearEnds>>,
 }

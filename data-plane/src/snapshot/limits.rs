@@ -3,7 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use ids::{Id, TenantId, Uuid};
-use limits::Rate;
+use limits::{
+    Rate,
+    budget::{Budget, Window},
+};
 use redis_link::counters::Subject;
 use seams::Monotonic;
 use wire::v1::{self, LimitSubject};
@@ -11,7 +14,7 @@ use wire::v1::{self, LimitSubject};
 use super::{
     build::At,
     decode::DecodeError,
-    index::{Buckets, Map, PROTOCOL_FACTOR, REFUSALS_RECORDED, SubjectLimit, TenantIndex},
+    index::{Buckets, Map, REFUSALS_RECORDED, SubjectLimit, TenantIndex},
 };
 
 /// For clients of a tenant that configured nothing: `conservative`.
@@ -99,25 +102,31 @@ fn subject_limit(
     now: Monotonic,
 ) -> SubjectLimit {
     let rate = limit.map_or(DEFAULT_RATE, |limit| Rate { per_minute: limit.per_minute, burst: limit.burst });
-    let protocol_rate = Rate {
-        per_minute: rate.per_minute.saturating_mul(PROTOCOL_FACTOR),
-        burst: rate.burst.saturating_mul(PROTOCOL_FACTOR),
-    };
+    let protocol_rate = rate.protocol();
     let concurrency = limit.map_or(DEFAULT_CONCURRENCY, |limit| limit.concurrency);
+    let budgets = limit.map_or([0, 0], |limit| [limit.per_day, limit.per_month]);
+    let budgets: Box<[Budget]> = [Window::Day, Window::Month]
+        .into_iter()
+        .zip(budgets)
+        .filter(|(_, units)| *units > 0)
+        .map(|(window, units)| Budget { window, units })
+        .collect();
     let buckets = match former {
         None => Arc::default(),
-        Some(former) if former.rate == rate => former.buckets.clone(),
+        Some(former) if former.rate == rate && former.budgets == budgets => former.buckets.clone(),
         Some(former) => Arc::new(Buckets {
             calls: former.buckets.calls.carried_over(now.nanos(), former.rate, rate),
             protocol: former.buckets.protocol.carried_over(now.nanos(), former.protocol_rate, protocol_rate),
             refusals: former.buckets.refusals.carried_over(now.nanos(), REFUSALS_RECORDED, REFUSALS_RECORDED),
             in_flight: former.buckets.in_flight.clone(),
             body_bytes: former.buckets.body_bytes.clone(),
+            day: former.buckets.day.carried_over(),
+            month: former.buckets.month.carried_over(),
             // The store keeps what was counted; a lease was taken under the old rate and is lost.
             near: OnceLock::new(),
         }),
     };
     let id = limit.and_then(|limit| Uuid::from_slice(&limit.id).ok()).map(Id::from_uuid);
     let concurrency = (concurrency > 0).then_some(concurrency);
-    SubjectLimit { id, tenant, subject, rate, protocol_rate, concurrency, buckets }
+    SubjectLimit { id, tenant, subject, rate, protocol_rate, budgets, concurrency, buckets }
 }

@@ -140,6 +140,7 @@ impl Sample {
                     per_minute: 60,
                     burst: 60,
                     concurrency: 8,
+                    ..Default::default()
                 }),
             ),
             ("methods".to_owned(), Body::Methods(v1::MethodSlices::default())),

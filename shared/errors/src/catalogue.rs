@@ -157,6 +157,8 @@ catalogue! {
         "Too many calls in flight" "Wait for running calls to end.";
     AddressLimited "address_limited" 1303 429 Caller true Debug
         "Too many requests from this address" "Wait for `Retry-After`.";
+    BudgetExhausted "budget_exhausted" 1304 429 Caller true Info
+        "Budget of calls used up" "Wait until the day or month ends (UTC), or ask for a larger budget.";
 
     // What may be done.
     ToolNotGranted "tool_not_granted" 1401 403 TenantConfig false Debug
@@ -221,6 +223,8 @@ catalogue! {
         "The change does not compile" "Correct the places listed in `errors`.";
     StoreUnavailable "store_unavailable" 2010 503 Platform true Error
         "Storage is not available" "Retry shortly.";
+    CountersUnavailable "counters_unavailable" 2011 503 Platform true Warn
+        "Counters cannot be read" "Retry shortly; calls are limited by share meanwhile.";
 
     // Between the planes.
     SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error

@@ -5,6 +5,8 @@ use std::time::Duration;
 /// `retry_after` of what no waiting will admit: the rate is zero, or the cost is larger than the burst.
 pub const NEVER: Duration = Duration::MAX;
 
+/// How many times a limit of calls its subject's other requests may be.
+const PROTOCOL_FACTOR: u32 = 5;
 const MINUTE: u64 = 60_000_000_000;
 
 /// How much a bucket admits.
@@ -21,6 +23,15 @@ impl Rate {
     #[must_use]
     pub const fn per_minute(units: u32) -> Self {
         Self { per_minute: units, burst: units }
+    }
+
+    /// The rate of requests that are no calls, beside this rate of calls: five times as many.
+    #[must_use]
+    pub const fn protocol(self) -> Self {
+        Self {
+            per_minute: self.per_minute.saturating_mul(PROTOCOL_FACTOR),
+            burst: self.burst.saturating_mul(PROTOCOL_FACTOR),
+        }
     }
 
     /// Nanoseconds in which one unit flows back, rounded up: a bucket is never faster than its rate. `None` at rate 0.

@@ -6,10 +6,11 @@
 //!
 //! [`gcra`] decides, [`Bucket`] keeps one number, [`reserve`] takes from several buckets or from none, [`Concurrency`]
 //! counts what is running, [`AddressTable`] keeps a bounded number of buckets for addresses nobody configured. [`shared`] is
-//! what a store does in which proxies count together, [`near`] the end of it in one proxy.
+//! what a store does in which proxies count together, [`budget`] what lasts a day or a month, [`near`] the end of it in one proxy.
 
 pub mod address;
 mod bucket;
+pub mod budget;
 mod concurrency;
 pub mod gcra;
 pub mod near;

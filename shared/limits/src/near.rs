@@ -15,7 +15,7 @@ use std::{
 use crate::{
     bucket::Bucket,
     gcra::{self, Decision, NEVER, Rate},
-    shared::{Ask, Reading},
+    shared::{Ask, Floor, Of, Reading},
 };
 
 /// Units of a lease are spent within this time, or are lost.
@@ -130,20 +130,20 @@ impl Near {
             most > 0 && !self.strict.load(Ordering::Acquire) && !self.leasing.swap(true, Ordering::AcqRel);
         let extra = if leasing { self.next_size(now, most).saturating_sub(self.held(now)) } else { 0 };
         let owed = self.owed.take_all();
-        let debt = owed_units(owed, now, terms);
+        let debt = i64::from(owed_units(owed, now, terms));
         let known = self.known.load(Ordering::Acquire);
-        let floor = (known > now).then(|| known - now);
-        Asking { ask: Ask { rate: terms.rate, cost, extra, debt, floor }, at: now, leasing, owed }
+        let floor = (known > now).then(|| Floor { window: 0, least: known - now });
+        Asking { ask: Ask { of: Of::Rate(terms.rate), cost, extra, debt, floor }, at: now, leasing, owed }
     }
 
     /// The store answered. `admitted`: the whole request was; `refusing`: this bucket is why it was not.
-    pub fn answered(&self, asking: Asking, terms: Terms, reading: Reading, admitted: bool, refusing: bool) {
+    pub fn answered(&self, asking: &Asking, terms: Terms, reading: Reading, admitted: bool, refusing: bool) {
         // What was read of the store's bucket was so at the earliest when it was asked.
-        self.known.store(asking.at.saturating_add(reading.missing), Ordering::Release);
+        self.known.store(asking.at.saturating_add(reading.taken), Ordering::Release);
         if refusing {
             self.strict.store(true, Ordering::Release);
             self.size.store(0, Ordering::Relaxed);
-        } else if reading.remaining(terms.rate) >= terms.rate.burst / 2 {
+        } else if reading.remaining(Of::Rate(terms.rate)) >= terms.rate.burst / 2 {
             self.strict.store(false, Ordering::Release);
         }
         if admitted {
@@ -221,17 +221,22 @@ impl Near {
     fn next_size(&self, now: u64, most: u32) -> u32 {
         let asked = self.asked.swap(now, Ordering::AcqRel);
         let since = now.saturating_sub(asked);
-        let size = self.size.load(Ordering::Acquire);
-        let size = match size {
-            // Never asked before, or so long ago that it says nothing.
-            _ if asked == 0 || since > nanos(LEASE) => 0,
-            0 => u32::from(since <= nanos(DEMAND)),
-            size if since <= nanos(DEMAND) => size.saturating_mul(2),
-            size => size,
-        };
+        let size = next_size(self.size.load(Ordering::Acquire), (asked > 0).then_some(since));
         let size = size.min(most);
         self.size.store(size, Ordering::Release);
         size
+    }
+}
+
+/// What a lease holds next, of which the last held `size`, and `since` which the store was asked before, nanoseconds.
+pub(crate) fn next_size(size: u32, since: Option<u64>) -> u32 {
+    match (size, since) {
+        // Never asked before, or so long ago that it says nothing.
+        (_, None) => 0,
+        (_, Some(since)) if since > nanos(LEASE) => 0,
+        (0, Some(since)) => u32::from(since <= nanos(DEMAND)),
+        (size, Some(since)) if since <= nanos(DEMAND) => size.saturating_mul(2),
+        (size, Some(_)) => size,
     }
 }
 

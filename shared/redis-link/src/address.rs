@@ -1,9 +1,11 @@
 //! Where Redis is.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
+
+use crate::link::BUDGET;
 
 /// Where Redis is and how to get in: `redis://` or, over TLS, `rediss://`, then `[user][:password@]host[:port][/database]`.
 #[derive(Clone)]
@@ -11,6 +13,7 @@ pub struct Address {
     url: SecretString,
     /// PEM of the authorities that may vouch for the server; the public ones when `None`.
     authorities: Option<Vec<u8>>,
+    budget: Duration,
 }
 
 /// Why an address cannot be used. Says nothing of the address: it may hold a password.
@@ -55,9 +58,19 @@ impl Address {
         if authorities.is_some() && parsed.scheme() != "rediss" {
             return Err(AddressError::AuthoritiesWithoutTls);
         }
-        let address = Self { url, authorities };
+        let address = Self { url, authorities, budget: BUDGET };
         address.client().map_err(|_| AddressError::Unusable)?;
         Ok(address)
+    }
+
+    /// The same address, whose answers may take longer than [`BUDGET`]: for tools that no call waits for.
+    #[must_use]
+    pub fn with_budget(self, budget: Duration) -> Self {
+        Self { budget, ..self }
+    }
+
+    pub(crate) fn budget(&self) -> Duration {
+        self.budget
     }
 
     /// Host and port, for logs.

@@ -9,10 +9,7 @@ use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, aio::Mult
 use seams::Entropy;
 use telemetry::metric;
 
-use crate::{
-    address::Address,
-    link::{BUDGET, Link},
-};
+use crate::{address::Address, link::Link};
 
 /// For TCP, TLS and the password together.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -132,7 +129,7 @@ impl Keeper {
     /// `None`: no answer in time.
     async fn look(&self, mut connection: MultiplexedConnection) -> Option<RedisResult<()>> {
         let ping = redis::cmd("PING");
-        tokio::time::timeout(BUDGET, ping.query_async(&mut connection)).await.ok()
+        tokio::time::timeout(self.address.budget(), ping.query_async(&mut connection)).await.ok()
     }
 
     fn set_up(&self, up: bool, gauge: &metrics::Gauge) {

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{address::Address, keeper::Keeper};
 
-/// An answer that takes longer does not count (reliability.md §2).
+/// An answer that takes longer does not count (reliability.md §2), unless the address says otherwise.
 pub const BUDGET: Duration = Duration::from_millis(20);
 
 /// The way to Redis. Clones share one connection, which lives on the runtime that runs the [`Keeper`]; calls may come from
@@ -36,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) trouble: Notify,
     /// The connection is of no use although it answers, as one to a server that has become a replica.
     pub(crate) stale: AtomicBool,
+    budget: Duration,
 }
 
 /// Why there is no answer that counts.
@@ -44,7 +45,7 @@ pub enum CallError {
     /// Redis is known to be away; nothing was sent.
     #[error("Redis is away")]
     Away,
-    /// No answer within [`BUDGET`]. The command may still be carried out.
+    /// No answer within the budget. The command may still be carried out.
     #[error("Redis did not answer in time")]
     Late,
     /// The connection failed, or Redis answered with an error.
@@ -62,6 +63,7 @@ impl Link {
             is_up: AtomicBool::new(false),
             trouble: Notify::new(),
             stale: AtomicBool::new(false),
+            budget: address.budget(),
         });
         let link = Self { inner };
         (link.clone(), Keeper::new(link, address, entropy))
@@ -99,7 +101,7 @@ impl Link {
             return Err(CallError::Away);
         }
         let Some(connection) = self.inner.connection.load_full() else { return Err(CallError::Away) };
-        match tokio::time::timeout(BUDGET, ask(MultiplexedConnection::clone(&connection))).await {
+        match tokio::time::timeout(self.inner.budget, ask(MultiplexedConnection::clone(&connection))).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.failed(&error);

@@ -1,6 +1,6 @@
 //! `limits`.
 
-use ids::{Id, LimitId, Uuid};
+use ids::{ClientId, Id, LimitId, Uuid};
 use time::OffsetDateTime;
 
 use super::types::{Limit, LimitSettings, LimitSubject};
@@ -14,6 +14,8 @@ struct Row {
     per_minute: i32,
     burst: i32,
     concurrency: i32,
+    per_day: i32,
+    per_month: i32,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
 }
@@ -36,6 +38,8 @@ impl TryFrom<Row> for Limit {
                 per_minute: row.per_minute.unsigned_abs(),
                 burst: row.burst.unsigned_abs(),
                 concurrency: row.concurrency.unsigned_abs(),
+                per_day: row.per_day.unsigned_abs(),
+                per_month: row.per_month.unsigned_abs(),
             },
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -47,7 +51,9 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, created_at, updated_at FROM limits
+        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day, per_month,
+           created_at, updated_at
+         FROM limits
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -71,7 +77,9 @@ pub(super) async fn get(tx: &mut TenantTx, id: LimitId) -> Result<Limit, StoreEr
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
         Row,
-        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, created_at, updated_at FROM limits
+        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day, per_month,
+           created_at, updated_at
+         FROM limits
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -79,6 +87,27 @@ pub(super) async fn get(tx: &mut TenantTx, id: LimitId) -> Result<Limit, StoreEr
     .fetch_one(tx.conn())
     .await?
     .try_into()
+}
+
+/// What applies to a client: its own limit, or that of every client; `None` where the tenant has neither.
+pub(super) async fn of_client(
+    tx: &mut TenantTx,
+    client: ClientId,
+) -> Result<Option<LimitSettings>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day, per_month,
+           created_at, updated_at
+         FROM limits
+         WHERE tenant_id = $1 AND (client_id = $2 OR subject = 'every_client')
+         ORDER BY client_id NULLS LAST LIMIT 1",
+        tenant,
+        client.uuid()
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    row.map(|row| Limit::try_from(row).map(|limit| limit.settings)).transpose()
 }
 
 pub(super) async fn insert(
@@ -96,9 +125,9 @@ pub(super) async fn insert(
         LimitSubject::Tool(id) => ("tool", None, Some(id.uuid())),
     };
     sqlx::query!(
-        "INSERT INTO limits (tenant_id, id, subject, client_id, tool_id, per_minute, burst, concurrency, created_at,
-           updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+        "INSERT INTO limits (tenant_id, id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day,
+           per_month, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
         tenant,
         id.uuid(),
         kind,
@@ -107,6 +136,8 @@ pub(super) async fn insert(
         settings.per_minute.cast_signed(),
         settings.burst.cast_signed(),
         settings.concurrency.cast_signed(),
+        settings.per_day.cast_signed(),
+        settings.per_month.cast_signed(),
         now
     )
     .execute(tx.conn())
@@ -122,13 +153,15 @@ pub(super) async fn update(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE limits SET per_minute = $3, burst = $4, concurrency = $5, updated_at = $6
+        "UPDATE limits SET per_minute = $3, burst = $4, concurrency = $5, per_day = $6, per_month = $7, updated_at = $8
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
         settings.per_minute.cast_signed(),
         settings.burst.cast_signed(),
         settings.concurrency.cast_signed(),
+        settings.per_day.cast_signed(),
+        settings.per_month.cast_signed(),
         now
     )
     .execute(tx.conn())

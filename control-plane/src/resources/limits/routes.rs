@@ -38,7 +38,7 @@ pub async fn create(
     Query(wait): Query<Wait>,
     Json(new): Json<LimitNew>,
 ) -> Result<Response, ApiError> {
-    let (subject, settings) = new.split();
+    let (subject, settings) = new.split()?;
     settings.check()?;
     let now = core.clock.now();
     let id = LimitId::from_parts(now.millis(), core.entropy.bytes());

@@ -1,6 +1,6 @@
 use http::{Request, request::Builder};
+use limits::budget::Now;
 use policy::{Effect, GrantedAction, NameSelector};
-use seams::Monotonic;
 
 use super::*;
 use crate::{
@@ -17,7 +17,7 @@ fn ask(world: &World, request: Builder, method: &str, params: &str) -> Result<Pe
     let call = protocol::check(&exchange, Verb::Post, protocol::parse(Verb::Post, &body).unwrap()).unwrap();
     let (place, principal) = (world.place(), world.principal());
     let attachment = session::attachment(&place).unwrap();
-    let (limiter, session, now) = (Limiter::alone(), BoundSession::none(), Monotonic::from_nanos(1));
+    let (limiter, session, now) = (Limiter::alone(), BoundSession::none(), Now { nanos: 1, unix_seconds: 1 });
     let reserving = limit::check(&limiter, &place, &principal, &session, Cost::Message, now);
     let reservation = runtime.block_on(reserving).unwrap();
     check(&Decisions::default(), &place, attachment, &principal, &call, &reservation)

@@ -5,12 +5,15 @@ use wire::v1::{self, resource::Body};
 use super::*;
 use crate::testing::{self, World};
 
+/// 2026-11-27T00:00:00Z.
+const TODAY: u64 = 20_784 * 86_400;
+
 fn bound() -> BoundSession {
     BoundSession::none()
 }
 
 fn reserve(world: &World, cost: Cost<'_>, seconds: u64) -> Result<Reservation, Refusal> {
-    let now = Monotonic::from_nanos(seconds * 1_000_000_000);
+    let now = Now { nanos: seconds * 1_000_000_000, unix_seconds: TODAY + seconds };
     let (limiter, place, principal) = (Limiter::alone(), world.place(), world.principal());
     check(&limiter, &place, &principal, &bound(), cost, now).now_or_never().expect("nobody is asked")
 }
@@ -105,4 +108,45 @@ fn a_rate_of_zero_refuses_for_ever() {
         panic!("zero admits nothing")
     };
     assert_eq!(retry_after, limits::NEVER);
+}
+
+#[test]
+fn a_budget_closes_until_its_window_ends() {
+    let world = World::with(|body| {
+        if let Body::Limit(limit) = body {
+            (limit.per_minute, limit.burst, limit.per_day, limit.per_month) = (600, 600, 3, 5);
+        }
+    });
+    let day = 86_400;
+    for _ in 0..3 {
+        reserve(&world, Cost::Call(None), 100).unwrap().keep();
+    }
+    let Err(Refusal::BudgetExhausted { limit, window, allowed, remaining, retry_after, .. }) =
+        reserve(&world, Cost::Call(None), day - 30)
+    else {
+        panic!("the fourth call of a day is over the budget")
+    };
+    assert_eq!((limit, window, allowed, remaining), (LimitName::Client, Window::Day, 3, 0));
+    assert_eq!(retry_after.as_secs(), 30);
+    assert!(reserve(&world, Cost::Request, 100).is_ok(), "only calls are budgeted");
+    for _ in 0..2 {
+        reserve(&world, Cost::Call(None), day).unwrap().keep();
+    }
+    let refused = reserve(&world, Cost::Call(None), day);
+    assert!(matches!(refused, Err(Refusal::BudgetExhausted { window: Window::Month, .. })), "{refused:?}");
+    assert!(reserve(&world, Cost::Call(None), 5 * day).is_ok(), "December");
+}
+
+#[test]
+fn a_call_refused_later_does_not_use_the_budget() {
+    let world = World::with(|body| {
+        if let Body::Limit(limit) = body {
+            (limit.per_minute, limit.burst, limit.per_day) = (600, 600, 1);
+        }
+    });
+    for _ in 0..3 {
+        drop(reserve(&world, Cost::Call(None), 100).unwrap());
+    }
+    reserve(&world, Cost::Call(None), 100).unwrap().keep();
+    assert!(matches!(reserve(&world, Cost::Call(None), 100), Err(Refusal::BudgetExhausted { .. })));
 }

@@ -38,7 +38,7 @@ impl World {
         let asking = near.ask(self.now + offset, self.terms, cost);
         self.calls += 1;
         let (result, readings) = reserve(&[asking.ask], &mut self.stored, self.now / 1_000);
-        near.answered(asking, self.terms, readings[0], result.is_ok(), result.is_err());
+        near.answered(&asking, self.terms, readings[0], result.is_ok(), result.is_err());
         result.is_ok()
     }
 
@@ -116,7 +116,7 @@ fn a_bucket_used_now_and_then_strands_nothing() {
     }
     let stored = world.stored[0].unwrap();
     assert_eq!(
-        stored.tat - stored.latest * 1_000,
+        stored.value - stored.latest * 1_000,
         rate.interval_nanos().unwrap(),
         "one unit is missing, no lease"
     );
@@ -164,7 +164,7 @@ fn a_share_admits_what_fits_without_the_store_and_is_told_afterwards() {
     world.now += 1;
     assert!(world.take(1, 1));
     let stored = world.stored[0].unwrap();
-    let missing = (stored.tat - stored.latest * 1_000) / rate.interval_nanos().unwrap();
+    let missing = (stored.value - stored.latest * 1_000) / rate.interval_nanos().unwrap();
     assert!((150..=152).contains(&missing), "the store was told of {missing}");
 }
 

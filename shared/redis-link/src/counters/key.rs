@@ -24,6 +24,10 @@ pub enum Counter {
     Calls,
     /// Rate of everything else.
     Protocol,
+    /// Budget of calls for a day.
+    Day,
+    /// Budget of calls for a month.
+    Month,
 }
 
 /// A counter's name. The text is a contract between proxies of different versions, and with the control plane.
@@ -48,6 +52,8 @@ impl fmt::Display for CounterKey {
         f.write_str(match self.counter {
             Counter::Calls => ":calls",
             Counter::Protocol => ":protocol",
+            Counter::Day => ":day",
+            Counter::Month => ":month",
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Counters that proxies share: their names, and the scripts that take from them.
 
+mod end;
 mod key;
 pub mod together;
 
@@ -7,18 +8,21 @@ use std::sync::Arc;
 
 use limits::{
     Rate,
-    shared::{Ask, Reading},
+    budget::Window,
+    shared::{Ask, Of, Reading, Stored},
 };
 use redis::{RedisResult, Script, aio::MultiplexedConnection};
 use smallvec::SmallVec;
 
+pub use end::End;
 pub use key::{Counter, CounterKey, Subject};
 pub use together::Together;
 
 use crate::{CallError, Link};
 
-/// Of a rate, in the scripts.
+/// In the scripts.
 const KIND_RATE: u8 = 1;
+const KIND_BUDGET: u8 = 2;
 /// A proxy that has not been heard of for so long does not count, milliseconds.
 const LIVES_MILLIS: u64 = 15_000;
 
@@ -42,7 +46,7 @@ pub struct Reserved {
     /// The place of the counter that refused; nothing was taken then.
     pub refused: Option<usize>,
     /// One for each counter asked.
-    pub readings: SmallVec<[Reading; 3]>,
+    pub readings: SmallVec<[Reading; 9]>,
 }
 
 /// What one counter is to be given back.
@@ -50,12 +54,12 @@ pub struct Reserved {
 pub struct Refund {
     /// Which.
     pub key: CounterKey,
-    /// At the rate it was taken.
-    pub rate: Rate,
+    /// What it was when it was taken from.
+    pub of: Of,
     /// How much.
     pub units: u32,
-    /// [`Reading::tat`] of the take.
-    pub tat: u64,
+    /// [`Reading::moment`] of the take.
+    pub moment: u64,
 }
 
 impl Counters {
@@ -84,13 +88,42 @@ impl Counters {
         let mut script = self.scripts.reserve.prepare_invoke();
         for (key, ask) in wanted {
             script.key(key);
-            script.arg(KIND_RATE).arg(ask.rate.interval_nanos().unwrap_or(0)).arg(ask.rate.burst);
+            match ask.of {
+                Of::Rate(rate) => {
+                    script.arg(KIND_RATE).arg(rate.interval_nanos().unwrap_or(0)).arg(rate.burst);
+                }
+                Of::Budget(budget) => {
+                    script.arg(KIND_BUDGET).arg(window_kind(budget.window)).arg(budget.units);
+                }
+            }
             script.arg(ask.cost).arg(ask.extra).arg(ask.debt);
-            script.arg(ask.floor.map_or(-1, |floor| i64::try_from(floor).unwrap_or(-1))).arg(0);
+            let least = ask.floor.and_then(|floor| i64::try_from(floor.least).ok());
+            script.arg(least.unwrap_or(-1)).arg(ask.floor.map_or(0, |floor| floor.window));
         }
         let ask = |mut connection: MultiplexedConnection| async move {
             let reply: Vec<u64> = script.invoke_async(&mut connection).await?;
             Reserved::read(&reply, wanted.len())
+        };
+        self.link.with(ask).await
+    }
+
+    /// Reads counters and changes nothing.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn look(&self, wanted: &[(CounterKey, Of)]) -> Result<Vec<Reading>, CallError> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("TIME").cmd("MGET").arg(wanted.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+        let ask = |mut connection: MultiplexedConnection| async move {
+            let ((seconds, micros), values): ((u64, u64), Vec<Option<String>>) =
+                pipe.query_async(&mut connection).await?;
+            let stored = wanted.iter().zip(values).map(|((_, of), value)| stored(*of, value?.as_str()));
+            let asks: Vec<_> = wanted
+                .iter()
+                .map(|(_, of)| Ask { of: *of, cost: 0, extra: 0, debt: 0, floor: None })
+                .collect();
+            let mut stored: Vec<_> = stored.collect();
+            Ok(limits::shared::reserve(&asks, &mut stored, seconds * 1_000_000 + micros).1)
         };
         self.link.with(ask).await
     }
@@ -108,10 +141,17 @@ impl Counters {
         let nothing = back.first().map(|refund| (refund.key, Rate { per_minute: 0, burst: 0 }));
         let Some((key, rate)) = charge.or(nothing) else { return Ok(true) };
         script.key(key).arg(rate.interval_nanos().unwrap_or(0)).arg(rate.burst);
-        for refund in back {
-            script.key(refund.key);
-            script.arg(KIND_RATE).arg(refund.rate.interval_nanos().unwrap_or(0)).arg(refund.units);
-            script.arg(format!("{}:{}", refund.tat / 1_000, refund.tat % 1_000));
+        for Refund { key, of, units, moment } in back {
+            script.key(key);
+            match of {
+                Of::Rate(rate) => {
+                    script.arg(KIND_RATE).arg(rate.interval_nanos().unwrap_or(0)).arg(*units);
+                    script.arg(format!("{}:{}", moment / 1_000, moment % 1_000));
+                }
+                Of::Budget(budget) => {
+                    script.arg(KIND_BUDGET).arg(window_kind(budget.window)).arg(*units).arg(*moment);
+                }
+            }
         }
         self.link.with(|mut connection| async move { script.invoke_async(&mut connection).await }).await
     }
@@ -131,11 +171,11 @@ impl Reserved {
     fn read(reply: &[u64], counters: usize) -> RedisResult<Self> {
         let wrong = || redis::RedisError::from((redis::ErrorKind::UnexpectedReturnType, "not a reservation"));
         let (refused, readings) = reply.split_first().ok_or_else(wrong)?;
-        let readings: SmallVec<[Reading; 3]> = readings
+        let readings: SmallVec<[Reading; 9]> = readings
             .chunks_exact(3)
             .map(|three| Reading {
                 now: three[0],
-                missing: three[1],
+                taken: three[1],
                 granted: u32::try_from(three[2]).unwrap_or(0),
             })
             .collect();
@@ -144,5 +184,25 @@ impl Reserved {
             return Err(wrong());
         }
         Ok(Self { refused, readings })
+    }
+}
+
+const fn window_kind(window: Window) -> u8 {
+    match window {
+        Window::Day => 1,
+        Window::Month => 2,
+    }
+}
+
+/// As the scripts write it; what they did not write counts as nothing.
+fn stored(of: Of, text: &str) -> Option<Stored> {
+    let (first, second) = text.split_once(' ')?;
+    match of {
+        Of::Rate(_) => {
+            let (micros, nanos) = first.split_once(':')?;
+            let value = micros.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(nanos.parse().ok()?)?;
+            Some(Stored { value, latest: second.parse().ok()? })
+        }
+        Of::Budget(_) => Some(Stored { value: second.parse().ok()?, latest: first.parse().ok()? }),
     }
 }

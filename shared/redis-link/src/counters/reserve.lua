@@ -5,7 +5,8 @@
 --   kind 1, rate:   a: nanoseconds for a unit, b: burst. floor: the least that is missing, nanoseconds; -1: not known.
 --   kind 2, budget: a: 1 day, 2 month (UTC). b: units in it. floor: the least that is used in the floor's window; -1.
 -- `cost` units are needed; `extra` more are taken if everything is admitted, up to half of what is left then. `debt`
--- units were admitted without this script; less than 0: given back. A floor counts only where the counter was lost.
+-- units were admitted without this script, of a budget in the floor's window; less than 0: given back. A floor counts only
+-- where the counter was lost.
 -- Reply: the place of the first counter that refuses, or 0; for each counter its time, its reading, and the extra taken.
 --   rate: microseconds; nanoseconds missing until it is full.   budget: the window's number; units used.
 local time = redis.call('TIME')
@@ -53,7 +54,8 @@ local function read_budget(c, value)
   elseif c.window == c.now then
     used = math.max(c.floor, 0)
   end
-  c.reading = math.max(used + c.debt, 0)
+  local debt = c.window == c.now and c.debt or 0
+  c.reading = math.max(used + debt, 0)
   c.taken = c.reading + c.cost
   c.refuses = c.cost > 0 and c.taken > c.b
 end

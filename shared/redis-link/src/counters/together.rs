@@ -10,23 +10,24 @@ use std::{
 };
 
 use limits::{
-    Rate,
-    near::{Alone, Asking, Near, Step, Terms},
-    shared::Ask,
+    budget::Now,
+    near::Step,
+    shared::{Ask, Of},
 };
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
-use super::{CounterKey, Counters, Refund, Reserved};
+use super::{
+    CounterKey, Counters, Refund, Reserved,
+    end::{Asking, End, Source},
+};
 
 /// One counter that a request takes from.
 pub trait Wanted: Clone + Send + Sync + 'static {
     /// Its name.
     fn key(&self) -> CounterKey;
-    /// Its end in this process.
-    fn near(&self) -> &Near;
-    /// How much it admits.
-    fn rate(&self) -> Rate;
+    /// Its end in this process, and what it admits.
+    fn end(&self) -> End<'_>;
     /// How much is wanted of it.
     fn units(&self) -> u32;
 }
@@ -51,15 +52,10 @@ pub struct Part<W> {
     from: Source,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    Lease,
-    Store { tat: u64 },
-    Share { tat: u64, owed_tat: u64 },
-}
-
 /// What a request has taken of all its counters.
-pub type Parts<W> = SmallVec<[Part<W>; 3]>;
+pub type Parts<W> = SmallVec<[Part<W>; 4]>;
+/// The counters of a request.
+pub type List<W> = SmallVec<[W; 4]>;
 
 /// Work that no call waits for.
 #[derive(Debug)]
@@ -129,19 +125,18 @@ impl<W: Wanted> Together<W> {
         &self.counters
     }
 
-    /// Takes from all of `wanted` or from none, at `now` (nanoseconds of a clock that does not step back). Asks the store
-    /// at most once, and only for what no lease covers.
+    /// Takes from all of `wanted` or from none, at `now`. Asks the store at most once, and only for what no lease covers.
     ///
     /// # Errors
     /// The first counter that refuses. List the one first whose refusal says most.
-    pub async fn take(&self, wanted: SmallVec<[W; 3]>, now: u64) -> Result<Parts<W>, Refused> {
+    pub async fn take(&self, wanted: List<W>, now: Now) -> Result<Parts<W>, Refused> {
         let mut parts = Parts::new();
         if !self.counters.link().is_up() {
             return self.take_by_share(wanted.into_iter().enumerate(), parts, now);
         }
-        let mut missing: SmallVec<[(usize, W); 3]> = SmallVec::new();
+        let mut missing: SmallVec<[(usize, W); 4]> = SmallVec::new();
         for (index, wanted) in wanted.into_iter().enumerate() {
-            match wanted.near().spend(now, self.terms(&wanted), wanted.units()) {
+            match wanted.end().spend(now, self.proxies(), wanted.units()) {
                 Step::Spent => parts.push(Part { wanted, from: Source::Lease }),
                 Step::Ask => missing.push((index, wanted)),
                 Step::Refused { retry_after, remaining } => {
@@ -159,16 +154,16 @@ impl<W: Wanted> Together<W> {
 
     async fn take_from_store(
         &self,
-        missing: SmallVec<[(usize, W); 3]>,
+        missing: SmallVec<[(usize, W); 4]>,
         mut parts: Parts<W>,
-        now: u64,
+        now: Now,
     ) -> Result<Parts<W>, Refused> {
         let pending = Pending::new(self, missing.iter().map(|(_, wanted)| wanted.clone()), now, None);
         match pending.ask().await {
             Some(Reserved { refused: None, readings }) => {
-                let taken = missing.into_iter().zip(readings).map(|((_, wanted), reading)| Part {
-                    wanted,
-                    from: Source::Store { tat: reading.tat() },
+                let taken = missing.into_iter().zip(readings).map(|((_, wanted), reading)| {
+                    let from = Source::Store(reading.moment(wanted.end().of()));
+                    Part { wanted, from }
                 });
                 parts.extend(taken);
                 Ok(parts)
@@ -176,11 +171,11 @@ impl<W: Wanted> Together<W> {
             Some(Reserved { refused: Some(place), readings }) => {
                 self.give_back_here(&parts, now);
                 let ((index, wanted), reading) = (&missing[place], readings[place]);
-                let rate = wanted.rate().storable();
+                let of = wanted.end().of();
                 Err(Refused {
                     index: *index,
-                    retry_after: reading.retry_after(rate, wanted.units()),
-                    remaining: reading.remaining(rate),
+                    retry_after: reading.retry_after(of, wanted.units(), now.unix_seconds),
+                    remaining: reading.remaining(of),
                     by_share: false,
                 })
             }
@@ -192,14 +187,11 @@ impl<W: Wanted> Together<W> {
         &self,
         wanted: impl Iterator<Item = (usize, W)>,
         mut parts: Parts<W>,
-        now: u64,
+        now: Now,
     ) -> Result<Parts<W>, Refused> {
         for (index, wanted) in wanted {
-            match wanted.near().spend_alone(now, self.terms(&wanted), wanted.units()) {
-                Ok(Alone::Lease) => parts.push(Part { wanted, from: Source::Lease }),
-                Ok(Alone::Share { tat, owed_tat }) => {
-                    parts.push(Part { wanted, from: Source::Share { tat, owed_tat } });
-                }
+            match wanted.end().spend_alone(now, self.proxies(), wanted.units()) {
+                Ok(from) => parts.push(Part { wanted, from }),
                 Err((retry_after, remaining)) => {
                     self.give_back_here(&parts, now);
                     return Err(Refused { index, retry_after, remaining, by_share: true });
@@ -216,9 +208,9 @@ impl<W: Wanted> Together<W> {
     }
 
     /// Does what [`Self::take`] and [`Self::give_back_later`] left for later.
-    pub async fn do_later(&self, later: Later<W>, now: u64) {
+    pub async fn do_later(&self, later: Later<W>, now: Now) {
         match later {
-            Later::TopUp(wanted) if wanted.near().wants_more(now, self.terms(&wanted)) => {
+            Later::TopUp(wanted) if wanted.end().wants_more(now, self.proxies()) => {
                 Pending::new(self, [wanted].into_iter(), now, Some(0)).ask().await;
             }
             Later::TopUp(_) => {}
@@ -226,20 +218,20 @@ impl<W: Wanted> Together<W> {
         }
     }
 
-    async fn give_back(&self, instead: Option<W>, parts: &Parts<W>, now: u64) {
-        let back: SmallVec<[Refund; 3]> = parts.iter().filter_map(Part::in_store).collect();
+    async fn give_back(&self, instead: Option<W>, parts: &Parts<W>, now: Now) {
+        let back: SmallVec<[Refund; 4]> = parts.iter().filter_map(Part::in_store).collect();
         let mut charge = None;
         if let Some(instead) = instead {
-            let terms = self.terms(&instead);
             if !self.counters.link().is_up() {
-                if instead.near().spend_alone(now, terms, instead.units()).is_err() {
+                if instead.end().spend_alone(now, self.proxies(), instead.units()).is_err() {
                     return;
                 }
             } else {
-                match instead.near().spend(now, terms, instead.units()) {
-                    Step::Spent => {}
-                    Step::Refused { .. } => return,
-                    Step::Ask => charge = Some((instead.key(), terms.rate)),
+                match (instead.end().spend(now, self.proxies(), instead.units()), instead.end().of()) {
+                    (Step::Ask, Of::Rate(rate)) => charge = Some((instead.key(), rate)),
+                    // Only a rate can be charged instead.
+                    (Step::Refused { .. }, _) | (Step::Ask, Of::Budget(_)) => return,
+                    (Step::Spent, _) => {}
                 }
             }
         }
@@ -254,61 +246,55 @@ impl<W: Wanted> Together<W> {
     }
 
     /// What needs no store.
-    fn give_back_here(&self, parts: &Parts<W>, now: u64) {
+    fn give_back_here(&self, parts: &Parts<W>, now: Now) {
         for Part { wanted, from } in parts {
-            match *from {
-                Source::Lease => wanted.near().give_back(now, wanted.units()),
-                Source::Share { tat, owed_tat } => {
-                    wanted.near().give_back_share(self.terms(wanted), wanted.units(), tat, owed_tat);
-                }
-                Source::Store { .. } => {}
-            }
+            wanted.end().give_back(now, self.proxies(), wanted.units(), *from);
         }
     }
 
-    fn top_up_soon(&self, parts: &Parts<W>, now: u64) {
+    fn top_up_soon(&self, parts: &Parts<W>, now: Now) {
         for part in parts {
-            if part.wanted.near().wants_more(now, self.terms(&part.wanted)) {
+            if part.wanted.end().wants_more(now, self.proxies()) {
                 // A full queue only means that the next take asks for itself.
                 let _ = self.later.try_send(Later::TopUp(part.wanted.clone()));
             }
         }
     }
-
-    fn terms(&self, wanted: &W) -> Terms {
-        Terms { rate: wanted.rate().storable(), proxies: self.proxies() }
-    }
 }
 
 impl<W: Wanted> Part<W> {
     fn in_store(&self) -> Option<Refund> {
-        let Source::Store { tat } = self.from else { return None };
-        let (key, rate) = (self.wanted.key(), self.wanted.rate().storable());
-        Some(Refund { key, rate, units: self.wanted.units(), tat })
+        let Source::Store(moment) = self.from else { return None };
+        Some(Refund {
+            key: self.wanted.key(),
+            of: self.wanted.end().of(),
+            units: self.wanted.units(),
+            moment,
+        })
     }
 }
 
 /// A call to the store. Dropped before its answer, as when the caller hangs up, it leaves every near end as it was.
 struct Pending<'a, W: Wanted> {
     together: &'a Together<W>,
-    asked: SmallVec<[(W, Option<Asking>); 3]>,
+    asked: SmallVec<[(W, Option<Asking>); 4]>,
 }
 
 impl<'a, W: Wanted> Pending<'a, W> {
-    fn new(together: &'a Together<W>, wanted: impl Iterator<Item = W>, now: u64, units: Option<u32>) -> Self {
+    fn new(together: &'a Together<W>, wanted: impl Iterator<Item = W>, now: Now, units: Option<u32>) -> Self {
         let asking = |wanted: W| {
             let cost = units.unwrap_or_else(|| wanted.units());
-            let asking = wanted.near().ask(now, together.terms(&wanted), cost);
+            let asking = wanted.end().ask(now, together.proxies(), cost);
             (wanted, Some(asking))
         };
         Self { together, asked: wanted.map(asking).collect() }
     }
 
     async fn ask(mut self) -> Option<Reserved> {
-        let asks: SmallVec<[(CounterKey, Ask); 3]> = self
+        let asks: SmallVec<[(CounterKey, Ask); 4]> = self
             .asked
             .iter()
-            .filter_map(|(wanted, asking)| Some((wanted.key(), asking.as_ref()?.ask)))
+            .filter_map(|(wanted, asking)| Some((wanted.key(), asking.as_ref()?.ask())))
             .collect();
         self.together.calls.fetch_add(1, Ordering::Relaxed);
         let reserved = self.together.counters.reserve(&asks).await.ok()?;
@@ -316,9 +302,8 @@ impl<'a, W: Wanted> Pending<'a, W> {
             let (Some(asking), Some(reading)) = (asking.take(), reserved.readings.get(place)) else {
                 continue;
             };
-            let terms = self.together.terms(wanted);
-            let refusing = reserved.refused == Some(place);
-            wanted.near().answered(asking, terms, *reading, reserved.refused.is_none(), refusing);
+            let (admitted, refusing) = (reserved.refused.is_none(), reserved.refused == Some(place));
+            wanted.end().answered(&asking, self.together.proxies(), *reading, admitted, refusing);
         }
         Some(reserved)
     }
@@ -328,7 +313,7 @@ impl<W: Wanted> Drop for Pending<'_, W> {
     fn drop(&mut self) {
         for (wanted, asking) in &self.asked {
             if let Some(asking) = asking {
-                wanted.near().unanswered(asking);
+                wanted.end().unanswered(asking);
             }
         }
     }

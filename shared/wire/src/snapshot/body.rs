@@ -213,6 +213,7 @@ fn check_limit(limit: &v1::Limit, known: &Known<'_>) -> Check {
     need(subject_exists, "refers to a client or tool that is not there")?;
     need(limit.per_minute <= MAX_UNITS, "units a minute are out of bounds")?;
     need((1..=MAX_UNITS).contains(&limit.burst), "burst is out of bounds")?;
+    need(limit.per_day.max(limit.per_month) <= MAX_BUDGET, "a budget is out of bounds")?;
     need(limit.concurrency <= MAX_CONCURRENCY, "concurrency is out of bounds")
 }
 

@@ -46,6 +46,8 @@ pub const MAX_LABELS: usize = 32;
 pub const MAX_LABEL: usize = 64;
 /// Units a call may cost, and units a minute or a burst may have.
 pub const MAX_UNITS: u32 = 10_000_000;
+/// Units a day or a month may have.
+pub const MAX_BUDGET: u32 = 1_000_000_000;
 /// Calls in flight.
 pub const MAX_CONCURRENCY: u32 = 1_000_000;
 /// Bytes in a policy's text.

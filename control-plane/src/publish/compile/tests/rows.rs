@@ -109,7 +109,7 @@ pub(super) fn tool(n: u8, upstream: u8, name: &str, class: Class) -> ToolRow {
 }
 
 pub(super) fn limit(n: u8, subject: LimitSubject) -> LimitRow {
-    LimitRow { id: id(n), subject, per_minute: 600, burst: 100, concurrency: 0 }
+    LimitRow { id: id(n), subject, per_minute: 600, burst: 100, concurrency: 0, per_day: 5_000, per_month: 0 }
 }
 
 pub(super) fn grant(n: u8, subject: Subject, actions: Vec<GrantedAction>) -> GrantSpec {

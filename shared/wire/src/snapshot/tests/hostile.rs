@@ -193,6 +193,7 @@ fn bounds_and_forms() {
     assert_eq!(breach!("tool_", Tool, |it| it.slices = vec![empty]).1, "a slice is empty");
     assert_eq!(breach!("gr_", Policy, |it| it.text.clear()).1, "text is empty or too large");
     assert_eq!(breach!("lim_", Limit, |it| it.burst = 0).1, "burst is out of bounds");
+    assert_eq!(breach!("lim_", Limit, |it| it.per_month = MAX_BUDGET + 1).1, "a budget is out of bounds");
     assert_eq!(
         breach!("lim_", Limit, |it| it.per_minute = MAX_UNITS + 1).1,
         "units a minute are out of bounds"

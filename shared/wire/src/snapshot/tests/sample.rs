@@ -99,6 +99,7 @@ pub(super) fn snapshot(shape: Shape) -> TenantSnapshot {
         per_minute: 60,
         burst: 60,
         concurrency: 32,
+        ..Default::default()
     };
     resources.push(resource(&LimitId::to_string(&id(0)), Body::Limit(limit)));
     resources.sort_by(|a, b| a.id.cmp(&b.id));
