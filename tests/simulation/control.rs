@@ -180,7 +180,7 @@ impl Session {
 
 async fn load(world: Rc<World>, what: Load) -> Input {
     sleep(world.dice.millis(0..250)).await;
-    let Load { tenant, from } = what;
+    let Load { tenant, from, .. } = what;
     let troubled = !world.calm.get();
     let store = world.store.borrow();
     if store.away || (troubled && world.dice.percent(3)) {

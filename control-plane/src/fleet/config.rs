@@ -30,10 +30,8 @@ use crate::{
     db::StoreError,
     publish::hub::{Change, Hub, News, Subscription},
 };
-use load::load;
+use load::Loader;
 
-/// Snapshots read at once by all streams of a replica: a fleet that reconnects must not take all connections.
-const LOADS: usize = 4;
 /// Proxies of a replica that are being given everything at once; another is told when to come back.
 const FULL_SYNCS: usize = 16;
 /// Characters kept of why a proxy refused a snapshot.
@@ -45,7 +43,7 @@ pub(super) struct ConfigService {
     core: Core,
     hub: Arc<Hub>,
     peers: Peers,
-    loads: Arc<Semaphore>,
+    loader: Arc<Loader>,
     full_syncs: Arc<Semaphore>,
     control_id: String,
 }
@@ -55,9 +53,9 @@ impl ConfigService {
         let control_id = crypto::digest::hex(&core.entropy.bytes::<8>());
         Self {
             peers: Peers::new(core.clone()),
+            loader: Loader::new(core.clone()),
             core,
             hub,
-            loads: Arc::new(Semaphore::new(LOADS)),
             full_syncs: Arc::new(Semaphore::new(FULL_SYNCS)),
             control_id,
         }
@@ -77,7 +75,7 @@ impl v1::config_server::Config for ConfigService {
         let session = Session {
             news: self.hub.subscribe(peer.pool),
             core: self.core.clone(),
-            loads: self.loads.clone(),
+            loader: self.loader.clone(),
             full_syncs: self.full_syncs.clone(),
             full_sync: None,
             machine: Server::new(self.control_id.clone(), context(&self.core)),
@@ -110,7 +108,7 @@ struct Session {
     core: Core,
     peer: Peer,
     news: Subscription,
-    loads: Arc<Semaphore>,
+    loader: Arc<Loader>,
     full_syncs: Arc<Semaphore>,
     /// This proxy's place among those that are given everything.
     full_sync: Option<OwnedSemaphorePermit>,
@@ -189,7 +187,8 @@ impl Session {
                         .map_err(|_| End::Told(Status::resource_exhausted("messages are not being read")))?;
                 }
                 Output::Load(what) => {
-                    self.loading.push(Box::pin(load(self.core.clone(), self.loads.clone(), self.peer, what)))
+                    let loading = self.loader.clone().load(self.peer.pool, what);
+                    self.loading.push(Box::pin(loading));
                 }
                 Output::FullSync => {
                     self.full_sync = self.full_syncs.clone().try_acquire_owned().ok();

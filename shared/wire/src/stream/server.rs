@@ -330,10 +330,12 @@ impl Server {
             // Looked at again: it may have changed while it waited for its turn.
             let want = self.scopes.get(&tenant).map_or(Want::Nothing, |scope| scope.want(context.now));
             match (want, self.scopes.get_mut(&tenant)) {
-                (Want::Load, Some(scope)) => {
+                (Want::Load, Some(Scope { target: Some(target), .. })) => {
+                    let target = *target;
+                    let scope = self.scopes.entry(tenant).or_default();
                     scope.flight = Flight::Loading;
                     let from = scope.base().filter(|_| self.protocol >= 1);
-                    out.push(Output::Load(Load { tenant, from }));
+                    out.push(Output::Load(Load { tenant, target, from }));
                 }
                 (Want::Remove, Some(scope)) => {
                     self.nonce += 1;

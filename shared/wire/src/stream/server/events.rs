@@ -56,10 +56,12 @@ pub struct Delta {
 }
 
 /// What is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Load {
     /// Whose.
     pub tenant: TenantId,
+    /// The newest revision known of; a newer one may be found.
+    pub target: Version,
     /// What the proxy holds: what changed since, if that is stored and smaller, else the whole. `None`: the whole.
     pub from: Option<Version>,
 }
