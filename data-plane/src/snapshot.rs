@@ -12,6 +12,7 @@ pub mod index;
 mod limits;
 mod secrets;
 pub mod store;
+mod tools;
 
 #[cfg(test)]
 pub(crate) mod samples;

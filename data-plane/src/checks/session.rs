@@ -106,7 +106,7 @@ fn legacy(
             Kind::Request | Kind::Notification | Kind::OpenStream => Ok(None),
         };
     };
-    let keys = &place.tenant().crypto.session;
+    let keys = place.tenant().crypto.session();
     let seal = crypto::session::open_for(keys, presented, place.endpoint().id, principal.client_id())
         .map_err(|_| Refusal::SessionNotFound)?;
     // A session with an upstream that is no longer behind this endpoint is over.

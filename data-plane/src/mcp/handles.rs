@@ -124,7 +124,7 @@ impl Handles {
     }
 
     fn seal(&self, kind: StateKind, value: &[u8], entropy: &dyn Entropy) -> Result<String, SealError> {
-        let keys = &self.tenant.crypto.session;
+        let keys = self.tenant.crypto.session();
         seal_state(keys, kind, self.endpoint, self.client, self.upstream, value, entropy)
     }
 
@@ -133,7 +133,7 @@ impl Handles {
     }
 
     fn open_bytes(&self, kind: StateKind, text: &str) -> Result<Vec<u8>, HandleError> {
-        let keys = &self.tenant.crypto.session;
+        let keys = self.tenant.crypto.session();
         let opened = open_state(keys, kind, self.endpoint, self.client, text).map_err(|_| HandleError)?;
         if opened.upstream != self.upstream {
             return Err(HandleError);

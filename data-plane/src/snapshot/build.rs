@@ -1,5 +1,7 @@
 //! From a checked snapshot to its index.
 
+mod catalogue;
+
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -12,18 +14,17 @@ use prost::Message as _;
 use seams::{Monotonic, Timestamp};
 use wire::v1::{self, resource::Body};
 
+use catalogue::{Catalogue, slices, tools};
+
 use super::{
     decode::DecodeError,
     definitions::Definitions,
     index::{
         AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, TenantIndex,
-        TenantKeys, ToolIndex, UpstreamIndex,
+        TenantKeys, UpstreamIndex,
     },
     limits::Limits,
 };
-
-/// Tools by upstream and name.
-type Catalogue = Map<UpstreamId, Map<Box<str>, Arc<ToolIndex>>>;
 
 /// The resources of a snapshot by kind.
 #[derive(Default)]
@@ -76,7 +77,7 @@ pub(super) fn build(
 ) -> Result<TenantIndex, DecodeError> {
     let rev = snapshot.rev;
     let parts = sort(snapshot);
-    let crypto = TenantKeys::derive(keys)?;
+    let crypto = TenantKeys::new(keys)?;
     let policies = policy::PolicyIndex::new(parts.policies.into_iter().map(|each| (each.id, each.text)));
     let limits = Limits::new(tenant, &parts.limits, previous, now)?;
     let clients = clients(parts.clients, &limits)?;
@@ -96,7 +97,11 @@ pub(super) fn build(
     let methods = parts.methods.into_iter().map(|each| {
         let upstream = at.id(&each.upstream_id, "upstream_id")?;
         let action = each.action();
-        Ok(MethodSliceIndex { action, upstream, slices: slices(&at, each.slices, &policies)? })
+        Ok(MethodSliceIndex {
+            action,
+            upstream,
+            slices: policy::Slices::new(slices(&at, each.slices, &policies)?),
+        })
     });
     let methods = methods.collect::<Result<_, DecodeError>>()?;
     let at = At("tenant");
@@ -198,53 +203,6 @@ fn upstream(
         fingerprint: sha256(&upstream.encode_to_vec()),
         slug: upstream.slug.as_str().into(),
     })
-}
-
-fn tools(
-    tools: Vec<(String, v1::Tool)>,
-    policies: &policy::PolicyIndex,
-    limits: &Limits<'_>,
-    definitions: &mut Definitions,
-) -> Result<Catalogue, DecodeError> {
-    let mut out = Catalogue::default();
-    for (resource, tool) in tools {
-        let at = At(&resource);
-        let id = at.id(&tool.id, "id")?;
-        let upstream = at.id(&tool.upstream_id, "upstream_id")?;
-        let digest = if tool.digest.is_empty() { None } else { Some(at.digest(&tool.digest, "digest")?) };
-        let (state, class) = (tool.state(), tool.class());
-        let index = ToolIndex {
-            id,
-            upstream,
-            state,
-            class,
-            digest,
-            definition: definitions.share(&tool.definition),
-            slices: slices(&at, tool.slices, policies)?,
-            cost: tool.cost.max(1),
-            labels: boxed(&tool.labels),
-            limit: limits.tools.get(&id.uuid()).cloned(),
-            resource: OnceLock::new(),
-            mirrored: OnceLock::new(),
-            name: tool.name.as_str().into(),
-        };
-        out.entry(upstream).or_default().insert(index.name.clone(), Arc::new(index));
-    }
-    Ok(out)
-}
-
-fn slices(
-    at: &At<'_>,
-    slices: Vec<v1::Slice>,
-    policies: &policy::PolicyIndex,
-) -> Result<policy::Slices, DecodeError> {
-    let slices = slices.into_iter().map(|slice| {
-        let subject = Uuid::from_slice(&slice.subject_id).map_err(|_| at.fault("slices.subject_id"))?;
-        let refs =
-            slice.policies.iter().map(|id| policies.find(id).ok_or_else(|| at.fault("slices.policies")));
-        Ok((subject, refs.collect::<Result<Vec<_>, DecodeError>>()?))
-    });
-    Ok(policy::Slices::new(slices.collect::<Result<Vec<_>, DecodeError>>()?))
 }
 
 fn clients(

@@ -26,7 +26,10 @@ use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
 
-pub use super::secrets::{CredentialUnavailable, DataKeys, TenantKeys};
+pub use super::{
+    secrets::{CredentialUnavailable, DataKeys, TenantKeys},
+    tools::Tools,
+};
 
 /// A map with a fast, keyed hash: its keys come from callers.
 pub type Map<K, V> = hashbrown::HashMap<K, V, ahash::RandomState>;
@@ -133,7 +136,7 @@ pub struct UpstreamIndex {
     /// Disabled upstreams are not called.
     pub enabled: bool,
     /// By the upstream's own name.
-    pub tools: Map<Box<str>, Arc<ToolIndex>>,
+    pub tools: Tools,
     /// Changes with everything above except `tools`: connections made under another one are not used again.
     pub fingerprint: [u8; 32],
 }
@@ -163,7 +166,8 @@ pub struct ToolIndex {
     pub labels: Box<[Box<str>]>,
     /// Its own limit.
     pub limit: Option<Arc<SubjectLimit>>,
-    pub(super) resource: OnceLock<policy::Resource>,
+    /// Made when first needed, and boxed: there are many tools, and most are not called for long.
+    pub(super) resource: OnceLock<Box<policy::Resource>>,
     pub(super) mirrored: OnceLock<Option<ParamHeaders>>,
 }
 
@@ -182,7 +186,7 @@ pub struct ClientIndex {
     pub roles: Box<[RoleId]>,
     /// Its own limit, or the tenant's for every client.
     pub limit: Arc<SubjectLimit>,
-    pub(super) principal: OnceLock<policy::Principal>,
+    pub(super) principal: OnceLock<Box<policy::Principal>>,
 }
 
 /// An API key.
@@ -317,7 +321,7 @@ impl ToolIndex {
                 ToolClass::Destructive => policy::Class::Destructive,
                 ToolClass::Unclassified | ToolClass::Unspecified => policy::Class::Unclassified,
             };
-            policy::Resource::tool(self.id, self.upstream, &self.name, class, self.labels.iter())
+            Box::new(policy::Resource::tool(self.id, self.upstream, &self.name, class, self.labels.iter()))
         })
     }
 }
@@ -341,7 +345,7 @@ impl ClientIndex {
     /// The client as policies see it.
     #[must_use]
     pub fn principal(&self) -> &policy::Principal {
-        self.principal.get_or_init(|| policy::Principal::new(self.id, self.roles.iter().copied()))
+        self.principal.get_or_init(|| Box::new(policy::Principal::new(self.id, self.roles.iter().copied())))
     }
 }
 

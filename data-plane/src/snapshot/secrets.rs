@@ -1,5 +1,7 @@
 //! What opens and seals for one tenant: keys derived from its data keys, and upstream credentials opened with them.
 
+use std::sync::OnceLock;
+
 use crypto::{Aad, DataKey, KeyHasher, Purpose, Sealer, SessionKey, Zeroizing};
 use http::{HeaderName, HeaderValue};
 use ids::{CredentialId, DataKeyId, TenantId, Uuid};
@@ -49,52 +51,72 @@ impl std::fmt::Debug for AuditMacKey {
 }
 
 /// All of a tenant's data keys, the current one first.
+///
+/// What is derived from them takes two kilobytes and is derived when a request first needs it: most of many tenants are
+/// quiet.
 #[derive(Debug)]
 pub struct TenantKeys {
+    keys: Box<[DataKey]>,
+    derived: OnceLock<Box<Derived>>,
+}
+
+#[derive(Debug)]
+struct Derived {
     keys: Box<[DataKeys]>,
-    /// For sessions and other handles given to callers: the first seals, each opens.
-    pub session: Box<[SessionKey]>,
+    session: Box<[SessionKey]>,
 }
 
 impl TenantKeys {
-    /// Derives everything once, so that no request does.
-    pub(super) fn derive(keys: &[v1::TenantKey]) -> Result<Self, DecodeError> {
+    /// From the keys beside a snapshot.
+    pub(super) fn new(keys: &[v1::TenantKey]) -> Result<Self, DecodeError> {
         let mut ordered: Vec<_> = keys.iter().collect();
         ordered.sort_by_key(|key| !key.current);
         if ordered.iter().filter(|key| key.current).count() != 1 {
             return Err(DecodeError::Keys("current"));
         }
-        let mut derived = Vec::with_capacity(keys.len());
-        let mut session = Vec::with_capacity(keys.len());
-        for key in ordered {
+        let keys = ordered.into_iter().map(|key| {
             let id = Uuid::from_slice(&key.id).map_err(|_| DecodeError::Keys("id"))?;
             let mut material = Zeroizing::new([0; 32]);
             if key.material.len() != material.len() {
                 return Err(DecodeError::Keys("material"));
             }
             material.copy_from_slice(&key.material);
-            let key = DataKey::new(DataKeyId::from_uuid(id), material);
-            session.push(key.session_key());
-            derived.push(DataKeys {
+            Ok(DataKey::new(DataKeyId::from_uuid(id), material))
+        });
+        Ok(Self { keys: keys.collect::<Result<_, _>>()?, derived: OnceLock::new() })
+    }
+
+    fn derived(&self) -> &Derived {
+        self.derived.get_or_init(|| {
+            let derive = |key: &DataKey| DataKeys {
                 id: key.id,
                 hasher: key.key_hasher(),
                 sealer: key.sealer(),
                 audit_mac: AuditMacKey(Zeroizing::new(key.derive(Purpose::AuditMac))),
-            });
-        }
-        Ok(Self { keys: derived.into(), session: session.into() })
+            };
+            Box::new(Derived {
+                keys: self.keys.iter().map(derive).collect(),
+                session: self.keys.iter().map(DataKey::session_key).collect(),
+            })
+        })
+    }
+
+    /// For sessions and other handles given to callers: the first seals, each opens.
+    #[must_use]
+    pub fn session(&self) -> &[SessionKey] {
+        &self.derived().session
     }
 
     /// The key that seals and hashes anew. There always is one in an index that was applied.
     #[must_use]
     pub fn current(&self) -> Option<&DataKeys> {
-        self.keys.first()
+        self.derived().keys.first()
     }
 
     /// The key with this id.
     #[must_use]
     pub fn get(&self, id: DataKeyId) -> Option<&DataKeys> {
-        self.keys.iter().find(|key| key.id == id)
+        self.derived().keys.iter().find(|key| key.id == id)
     }
 
     /// An upstream's static headers, opened.
@@ -114,9 +136,10 @@ impl TenantKeys {
         let credential = Uuid::from_slice(&header.credential_id).unwrap_or_default();
         let unavailable = CredentialUnavailable(CredentialId::from_uuid(credential));
         let data_key = Uuid::from_slice(&header.data_key_id).map_err(|_| unavailable)?;
-        let keys = self.get(DataKeyId::from_uuid(data_key)).ok_or(unavailable)?;
+        let data_key = DataKeyId::from_uuid(data_key);
+        let key = self.keys.iter().find(|key| key.id == data_key).ok_or(unavailable)?;
         let aad = Aad { tenant, table: "upstream_credentials", column: "sealed", row: credential.as_bytes() };
-        let opened = keys.sealer.open(&aad, &header.sealed).map_err(|_| unavailable)?;
+        let opened = key.sealer().open(&aad, &header.sealed).map_err(|_| unavailable)?;
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| unavailable)?;
         let mut value = HeaderValue::from_bytes(&opened).map_err(|_| unavailable)?;
         value.set_sensitive(true);

@@ -178,7 +178,7 @@ pub(super) fn seal_session(
             address: address.to_string(),
         }],
     };
-    let sealed = crypto::session::seal(&speaker.tenant.crypto.session, &session, &*speaker.entropy);
+    let sealed = crypto::session::seal(speaker.tenant.crypto.session(), &session, &*speaker.entropy);
     let text = sealed.map_err(|error| match error {
         SealError::TooLarge => Fault::SessionId.into(),
         error => UpstreamError::Seal(error),

@@ -1,6 +1,6 @@
 //! A tenant's policies, parsed when first needed, and the slices that say which of them to look at.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Policy, PolicyId, PolicySet};
 use ids::Uuid;
@@ -22,8 +22,8 @@ pub struct PolicyIndex {
 struct Entry {
     id: Box<str>,
     text: Box<str>,
-    /// `Some(None)`: does not parse.
-    parsed: OnceLock<Option<Policy>>,
+    /// `Some(None)`: does not parse. Boxed, since a policy is large, there are many, and most are not looked at for long.
+    parsed: OnceLock<Option<Box<Policy>>>,
 }
 
 /// A policy of the index that gave it; meaningless for another index.
@@ -114,15 +114,17 @@ impl PolicyIndex {
 
 impl Entry {
     fn policy(&self) -> Option<&Policy> {
-        self.parsed.get_or_init(|| Policy::parse(Some(PolicyId::new(&*self.id)), &*self.text).ok()).as_ref()
+        self.parsed
+            .get_or_init(|| Policy::parse(Some(PolicyId::new(&*self.id)), &*self.text).ok().map(Box::new))
+            .as_deref()
     }
 }
 
 /// Which policies can bear on a tool, or on one action at one upstream, by the subject they are for.
 #[derive(Debug, Clone, Default)]
 pub struct Slices {
-    /// Sorted by subject.
-    by_subject: Box<[(Uuid, Box<[PolicyRef]>)]>,
+    /// Sorted by subject. Shared by the tools that are for the same subjects.
+    by_subject: Arc<[(Uuid, Box<[PolicyRef]>)]>,
 }
 
 impl Slices {

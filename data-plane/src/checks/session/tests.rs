@@ -22,7 +22,7 @@ fn seal(world: &World, endpoint: EndpointId, principal: ClientId) -> String {
             address: "192.0.2.9:443".to_owned(),
         }],
     };
-    crypto::session::seal(&world.tenant().crypto.session, &session, &SeededEntropy::new(3)).unwrap()
+    crypto::session::seal(world.tenant().crypto.session(), &session, &SeededEntropy::new(3)).unwrap()
 }
 
 fn own(world: &World) -> String {

@@ -256,7 +256,7 @@ async fn a_session_is_sealed_when_it_begins_echoed_while_it_lives_and_missed_whe
         let begun = got(&pool, &world, dispatch(&world, LEGACY, Method::Initialize)).await;
         let sealed = begun.headers["mcp-session-id"].to_str().unwrap();
         let tenant = world.tenant();
-        let opened = crypto::session::open(&tenant.crypto.session, sealed).unwrap();
+        let opened = crypto::session::open(tenant.crypto.session(), sealed).unwrap();
         assert!(opened.belongs_to(
             tenant.endpoints.values().next().unwrap().id,
             *tenant.clients.keys().next().unwrap()
