@@ -201,7 +201,7 @@ impl Speaker {
     /// What is live is compared with what is pinned, whoever asks; what is shown is the pin.
     fn tool<'e>(&'e self, item: &Item<'_>) -> Verdict<'e> {
         let (tenant, upstream) = (self.tenant.id, self.upstream.id);
-        let known = self.upstream.tools.get(&*item.key);
+        let known = self.upstream.tools.get(&item.key);
         let unchanged = known.is_some_and(|tool| tool.definition == item.raw.as_bytes());
         if !unchanged {
             let digest = ::mcp::raw::definition_digest(item.raw).ok();

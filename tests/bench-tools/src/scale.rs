@@ -207,6 +207,8 @@ fn tenant(number: u32, rev: u64, revoked: u16, distinct: bool) -> v1::TenantSnap
         per_minute: 60,
         burst: 60,
         concurrency: 32,
+        per_day: 0,
+        per_month: 0,
     };
     resources.push((limit.to_string(), Body::Limit(body)));
     resources.sort_by(|a, b| a.0.cmp(&b.0));
