@@ -14,9 +14,18 @@ pub fn private_dir(dir: &Path) -> io::Result<()> {
 
 /// Replaces `path` by `bytes`, mode 0600: a temporary file beside it, fsync, rename.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o600)
+}
+
+/// The same, mode 0644: for what is signed and holds no secret, and is read by another account.
+pub fn write_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o644)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("new");
     remove(&temporary)?;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)

@@ -13,6 +13,7 @@ mod shared;
 mod tests;
 
 use std::{
+    io,
     path::PathBuf,
     sync::{
         Arc,
@@ -58,7 +59,7 @@ pub(crate) struct Kills {
     /// Held while it changes; never by a call.
     held: Mutex<Held>,
     /// What the disk has.
-    written: tokio::sync::Mutex<Held>,
+    written: Arc<tokio::sync::Mutex<Held>>,
     /// Whether a set was ever received, in this run or an earlier one: before, nobody knows what must not be served.
     known: watch::Sender<bool>,
     seats: Seats,
@@ -88,7 +89,7 @@ impl Kills {
             turn: AtomicU64::new(turn),
             index: ArcSwap::from_pointee(index),
             turns: watch::Sender::new(turn),
-            written: tokio::sync::Mutex::new(held.clone()),
+            written: Arc::new(tokio::sync::Mutex::new(held.clone())),
             held: Mutex::new(held),
             known: watch::Sender::new(known),
             seats: Seats::default(),
@@ -211,17 +212,20 @@ impl Kills {
 
     /// Writes what is held now, which may be more than the change that asked for it.
     async fn keep(&self) -> bool {
-        let mut written = self.written.lock().await;
+        let mut written = Arc::clone(&self.written).lock_owned().await;
         let held = self.held.lock().clone();
         if *written == held {
             return true;
         }
-        let (state_dir, now) = (self.state_dir.clone(), held.clone());
-        match tokio::task::spawn_blocking(move || disk::save(&state_dir, &now)).await {
-            Ok(Ok(())) => {
-                *written = held;
-                true
-            }
+        let state_dir = self.state_dir.clone();
+        // The lock goes with the write: whoever waits for it may be gone before it ends.
+        let writing = move || {
+            disk::save(&state_dir, &held)?;
+            *written = held;
+            Ok::<_, io::Error>(())
+        };
+        match tokio::task::spawn_blocking(writing).await {
+            Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::error!(error.cause = %error, "kill set is in force and cannot be kept; it is not acknowledged");
                 false

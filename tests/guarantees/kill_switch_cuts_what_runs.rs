@@ -125,6 +125,22 @@ async fn an_operator_kills_while_postgres_is_away_and_the_row_follows() {
     assert_eq!(endpoint.caller().call("echo").await.tool_text(), "ok: echo");
 }
 
+/// As after a restore, or a failover to a standby that lagged: the next kill counts on from what proxies have seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_steps_back_keeps_no_kill_from_the_proxies() {
+    let (gateway, _upstream, tenant, endpoint) = world(1).await;
+    for drill in 0..3 {
+        let order = json!({"level": "tenant", "reason": format!("drill {drill}"), "drill": true});
+        tenant.post("/kills?wait=applied", order).await;
+    }
+    let database = sqlx::PgPool::connect(&gateway.database_url).await.unwrap();
+    sqlx::query("UPDATE kill_epochs SET epoch = 1").execute(&database).await.unwrap();
+    let order = json!({"level": "endpoint", "target": endpoint.id, "reason": "an incident"});
+    let kill = tenant.post("/kills?wait=applied", order).await;
+    assert_eq!(kill["acknowledgement"]["acknowledged"], 1, "{kill}");
+    assert_eq!(endpoint.caller().call("echo").await.code(), "killed");
+}
+
 /// Order, not time: whoever begins after the acknowledgement is refused, however many are calling meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_is_admitted_after_the_acknowledgement() {

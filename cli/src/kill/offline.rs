@@ -72,7 +72,7 @@ async fn hand_out(options: &Offline, order: &Order) -> anyhow::Result<()> {
         say(text.trim_end());
     }
     if let Some(out) = &options.out {
-        files::write_private(out, text.as_bytes()).with_context(|| format!("write {}", out.display()))?;
+        files::write_readable(out, text.as_bytes()).with_context(|| format!("write {}", out.display()))?;
     }
     let mut missed = 0;
     for proxy in &options.proxy_admin {

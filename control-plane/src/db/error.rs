@@ -83,7 +83,8 @@ impl From<sqlx::Error> for StoreError {
                     // Connection errors, log-in refused, lack of resources, shutdown, query cancelled by its time-out,
                     // deadlock and serialisation failure; and a database that is closed or away.
                     code if ["08", "28", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => {}
-                    "55000" | "3D000" => {}
+                    // And one that takes no writes: a standby, or a primary whose disk is full.
+                    "55000" | "3D000" | "25006" => {}
                     _ => return Self::Bug(Box::new(error)),
                 }
             }

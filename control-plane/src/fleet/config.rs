@@ -269,6 +269,8 @@ impl Session {
 
     /// What the proxy said last still counts, once.
     async fn settle(mut self) {
+        // Others may wait for what these are reading.
+        self.loading.clear();
         if let Some(writing) = self.writing.take() {
             let written = writing.await;
             let _ended = self.written(written);

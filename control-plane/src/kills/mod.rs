@@ -142,6 +142,11 @@ impl Kills {
         if self.store_away.load(Ordering::Relaxed) { PATIENCE_AWAY } else { PATIENCE }
     }
 
+    /// The highest epoch that was read here; 0 before the first.
+    fn epoch(&self) -> u64 {
+        self.state.lock().read.as_ref().map_or(0, |body| body.epoch)
+    }
+
     /// Whether a tenant may make one more kill.
     #[must_use]
     pub fn has_room_for_tenants(&self) -> bool {
@@ -170,10 +175,8 @@ impl Kills {
                     return;
                 },
             }
-            let turn = async {
-                self.save(&core).await?;
-                self.refresh(&core).await
-            };
+            // What others stored is read also while something of this replica's cannot be.
+            let turn = async { self.save(&core).await.and(self.refresh(&core).await) };
             let turned = tokio::select! {
                 () = stopping.cancelled() => return,
                 turned = turn => turned,
@@ -236,8 +239,13 @@ impl Kills {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn revoke(tx: &mut TenantTx, credential: Credential, now: Timestamp) -> Result<(), StoreError> {
-    let epoch = queries::raise_in_tenant(tx).await?;
+pub async fn revoke(
+    tx: &mut TenantTx,
+    kills: &Kills,
+    credential: Credential,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let epoch = queries::raise_in_tenant(tx, kills.epoch()).await?;
     queries::revoke(tx, credential, now.to_offset(), epoch).await
 }
 
@@ -245,16 +253,16 @@ pub async fn revoke(tx: &mut TenantTx, credential: Credential, now: Timestamp) -
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn raise_in_tenant(tx: &mut TenantTx) -> Result<u64, StoreError> {
-    queries::raise_in_tenant(tx).await
+pub async fn raise_in_tenant(tx: &mut TenantTx, kills: &Kills) -> Result<u64, StoreError> {
+    queries::raise_in_tenant(tx, kills.epoch()).await
 }
 
 /// The next epoch, for a change of any kills; as [`revoke`].
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn raise_as_operator(tx: &mut OperatorTx) -> Result<u64, StoreError> {
-    queries::raise_as_operator(tx).await
+pub async fn raise_as_operator(tx: &mut OperatorTx, kills: &Kills) -> Result<u64, StoreError> {
+    queries::raise_as_operator(tx, kills.epoch()).await
 }
 
 /// Deletes revocations that nobody needs any more.

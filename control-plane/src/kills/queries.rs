@@ -12,21 +12,27 @@ use wire::{
 use super::{Progress, level_of};
 use crate::db::{OperatorTx, StoreError, TenantTx, Unreadable};
 
-async fn raise(conn: &mut PgConnection) -> Result<u64, StoreError> {
-    let epoch = sqlx::query_scalar!("UPDATE kill_epochs SET epoch = epoch + 1 WHERE one RETURNING epoch")
-        .fetch_one(conn)
-        .await?;
+/// Above what is stored and above `known`: a database that was restored, or that failed over to one that lagged, counts on
+/// from what proxies have been sent.
+async fn raise(conn: &mut PgConnection, known: u64) -> Result<u64, StoreError> {
+    let known = i64::try_from(known).map_err(|_| Unreadable("kill epoch"))?;
+    let epoch = sqlx::query_scalar!(
+        "UPDATE kill_epochs SET epoch = greatest(epoch, $1) + 1 WHERE one RETURNING epoch",
+        known
+    )
+    .fetch_one(conn)
+    .await?;
     number(epoch)
 }
 
 /// The next epoch, held until the transaction ends: do this late in it.
-pub(super) async fn raise_in_tenant(tx: &mut TenantTx) -> Result<u64, StoreError> {
-    raise(tx.conn()).await
+pub(super) async fn raise_in_tenant(tx: &mut TenantTx, known: u64) -> Result<u64, StoreError> {
+    raise(tx.conn(), known).await
 }
 
 /// As [`raise_in_tenant`].
-pub(super) async fn raise_as_operator(tx: &mut OperatorTx) -> Result<u64, StoreError> {
-    raise(tx.conn()).await
+pub(super) async fn raise_as_operator(tx: &mut OperatorTx, known: u64) -> Result<u64, StoreError> {
+    raise(tx.conn(), known).await
 }
 
 pub(super) async fn epoch(tx: &mut OperatorTx) -> Result<u64, StoreError> {

@@ -57,7 +57,7 @@ impl Kills {
         if queries::exists(&mut tx, unsaved.kill.id).await? {
             return Ok(());
         }
-        let epoch = queries::raise_as_operator(&mut tx).await?;
+        let epoch = queries::raise_as_operator(&mut tx, self.epoch()).await?;
         let by = (unsaved.reason.as_str(), unsaved.act.actor.to_string());
         if !queries::insert_late(&mut tx, &unsaved.kill, (by.0, &by.1), epoch).await? {
             tracing::warn!(kill = %unsaved.kill.id, "the tenant of a kill ordered without Postgres does not exist");

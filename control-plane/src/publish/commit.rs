@@ -88,7 +88,7 @@ pub async fn commit_revoking(
     }
     queries::trim_deltas(&mut tx, newest - KEEP_DELTAS, now.to_offset() - KEEP_DELTAS_FOR).await?;
     if let Some(credential) = revoked {
-        kills::revoke(&mut tx, credential, now).await?;
+        kills::revoke(&mut tx, &core.kills, credential, now).await?;
     }
     let mut audit = tx.into_audit_writer().await?;
     act::record(&mut audit, act, act::Place::Revision(rev), &*core.clock, &*core.entropy).await?;

@@ -63,7 +63,8 @@ impl Kept {
         self.snapshots.install(prepared);
         self.ready.restore(loaded.confirmed);
         let took_ms = clock.monotonic().since(started).as_millis() as u64;
-        let kills_known = *kills.known().borrow();
+        // An older kill set than was kept has been put back: what it lacks must not be served.
+        let kills_known = *kills.known().borrow() && kills.epoch() >= loaded.kill_epoch;
         if loaded.complete && kills_known {
             self.ready.set();
             tracing::warn!(
@@ -108,17 +109,18 @@ pub(super) fn become_ready(
     ready: Arc<Readiness>,
     control: Control,
     archive: Arc<Archive>,
-    kills: &Kills,
+    kills: &Arc<Kills>,
 ) -> impl Future<Output = ()> + use<> {
-    follow(ready, control.ready(), kills.known(), archive)
+    follow(ready, control.ready(), Arc::clone(kills), archive)
 }
 
 async fn follow(
     ready: Arc<Readiness>,
     mut whole: watch::Receiver<bool>,
-    mut known: watch::Receiver<bool>,
+    kills: Arc<Kills>,
     archive: Arc<Archive>,
 ) {
+    let mut known = kills.known();
     if *whole.borrow() {
         whole.mark_changed();
     }
@@ -128,6 +130,7 @@ async fn follow(
             _ = look.tick() => {
                 ready.look();
                 archive.confirm(ready.confirmed());
+                archive.note_kills(kills.epoch());
             }
             changed = whole.changed() => {
                 if changed.is_err() {

@@ -127,7 +127,9 @@ pub(crate) async fn check(
         counter: Counter::Protocol,
         units: 1,
     });
-    Ok(Reservation { taken: Some(taken), leases, instead, now })
+    // What is refused later and is no call keeps what it took: nothing else would bound how much of it comes.
+    let taken = instead.is_some().then_some(taken);
+    Ok(Reservation { taken, leases, instead, now })
 }
 
 fn refusal(refused: &Refused, wanted: &[(LimitName, &Arc<SubjectLimit>, Counter)]) -> Refusal {

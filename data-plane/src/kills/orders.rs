@@ -1,6 +1,7 @@
 //! Orders that come as files: whoever can write to the proxy's own directory hands them in, and the signature decides.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use wire::kill::MAX_ORDER;
+use wire::kill::{MAX_ORDER, OrderError};
 
 use super::Kills;
 
@@ -18,6 +19,8 @@ const DIRECTORY: &str = "kill-orders";
 const EVERY: Duration = Duration::from_millis(500);
 /// Files looked at in one turn: the rest wait for the next.
 const AT_ONCE: usize = 64;
+/// Unreadable files that are told of.
+const MOST_SAID: usize = 1_024;
 /// Of files that are still being written and of those already done.
 const IGNORED: [&str; 3] = ["new", "done", "refused"];
 
@@ -26,14 +29,24 @@ const IGNORED: [&str; 3] = ["new", "done", "refused"];
 pub(crate) async fn follow_files(kills: Arc<Kills>, state_dir: PathBuf, stopping: CancellationToken) {
     let dir = state_dir.join(DIRECTORY);
     let turns = async {
+        // What was complained about, so that it is said once and not twice a second.
+        let mut said = HashSet::new();
         loop {
             let found = tokio::task::spawn_blocking({
                 let dir = dir.clone();
                 move || waiting(&dir)
             });
-            for (path, text) in found.await.ok().and_then(Result::ok).unwrap_or_default() {
+            let (found, unreadable) = found.await.unwrap_or_default();
+            for (path, error) in unreadable {
+                if said.len() < MOST_SAID && said.insert(path.clone()) {
+                    tracing::error!(file = %path.display(), error.cause = %error, "kill order cannot be read");
+                }
+            }
+            for (path, text) in found {
                 let ending = match kills.obey(&text).await {
                     Ok(()) => "done",
+                    // In force as far as it could be; kept, it is tried again, and after a restart too.
+                    Err(OrderError::Full) => continue,
                     Err(error) => {
                         tracing::error!(file = %path.display(), error.cause = %error, "kill order refused");
                         "refused"
@@ -52,31 +65,46 @@ pub(crate) async fn follow_files(kills: Arc<Kills>, state_dir: PathBuf, stopping
     }
 }
 
-fn waiting(dir: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+type Found = (Vec<(PathBuf, Vec<u8>)>, Vec<(PathBuf, io::Error)>);
+
+/// Orders, and what cannot be read: that one is no reason to miss another.
+fn waiting(dir: &Path) -> Found {
+    let (mut found, mut unreadable) = Found::default();
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-            return Ok(Vec::new());
+            if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+                unreadable.push((dir.to_owned(), error));
+            }
+            return (found, unreadable);
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            unreadable.push((dir.to_owned(), error));
+            return (found, unreadable);
+        }
     };
-    let mut found = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if IGNORED.contains(&ending) || !entry.file_type()?.is_file() {
+        if IGNORED.contains(&ending) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
-        // A file that is too large is read only so far that this shows.
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(fs::File::open(&path)?, MAX_ORDER as u64 + 1), &mut text)?;
-        found.push((path, text));
-        if found.len() == AT_ONCE {
+        match read(&path) {
+            Ok(text) => found.push((path, text)),
+            Err(error) => unreadable.push((path, error)),
+        }
+        if found.len() == AT_ONCE || unreadable.len() == MOST_SAID {
             break;
         }
     }
-    Ok(found)
+    (found, unreadable)
+}
+
+/// A file that is too large is read only so far that this shows.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, MAX_ORDER as u64 + 1), &mut text)?;
+    Ok(text)
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

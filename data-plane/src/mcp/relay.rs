@@ -147,7 +147,10 @@ where
             if let Some(ending) = &mut self.ending
                 && let Poll::Ready(code) = ending.cut.as_mut().poll(cx)
             {
-                self.tell_upstream_it_was_cut();
+                // What was killed is sent nothing more.
+                if code != ErrorCode::Killed {
+                    self.tell_upstream_it_was_cut();
+                }
                 self.fail(&UpstreamError::Cut(code));
                 continue;
             }

@@ -213,6 +213,16 @@ impl Archive {
         });
     }
 
+    /// This epoch of the kill set is kept on disk: an older one is not to be served by after a restart.
+    pub(crate) fn note_kills(&self, epoch: u64) {
+        self.change(|open| {
+            if epoch > open.kill_epoch {
+                open.kill_epoch = epoch;
+                open.floor_due = true;
+            }
+        });
+    }
+
     /// Forgets everything: the proxy was put out of the fleet.
     pub(crate) fn wipe(&self) {
         let Some(key) = &self.key else { return };

@@ -4,6 +4,7 @@ use std::{any::Any, fmt, net::SocketAddr, rc::Rc, sync::Arc};
 
 use ::mcp::{Method, Revision};
 use bytes::Bytes;
+use errors::ErrorCode;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 use ids::ClientId;
@@ -193,14 +194,17 @@ pub(super) async fn send(
     Ok(response)
 }
 
-/// The gateway stopped waiting, so the server does not know that nobody wants the answer.
+/// The gateway stopped waiting, so the server does not know that nobody wants the answer. What was killed is sent nothing
+/// more, not even that.
 const fn gave_up(error: &UpstreamError) -> bool {
-    matches!(
-        error,
-        UpstreamError::Cut(_)
-            | UpstreamError::TooLarge
-            | UpstreamError::Timeout(Waiting::FirstByte | Waiting::Idle | Waiting::Total)
-    )
+    match error {
+        UpstreamError::Cut(code) => !matches!(code, ErrorCode::Killed),
+        UpstreamError::TooLarge => true,
+        UpstreamError::Timeout(waiting) => {
+            matches!(waiting, Waiting::FirstByte | Waiting::Idle | Waiting::Total)
+        }
+        _ => false,
+    }
 }
 
 /// Streams that the caller keeps open have no time-outs; what else comes as a stream has a call's.

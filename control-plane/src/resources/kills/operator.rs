@@ -59,13 +59,17 @@ pub async fn create(
     let stored = if operator.without_store {
         Err(StoreError::Unavailable("the caller could not be looked up".into()))
     } else {
-        store(&core, &kill, reason.to_string(), &act).await
+        let storing = store(&core, &kill, reason.to_string(), &act);
+        let patience = tokio::time::timeout(core.kills.patience(), storing).await;
+        patience.unwrap_or_else(|_| Err(StoreError::Unavailable("it took too long".into())))
     };
     match stored {
         Ok(Some(kill)) => ordered(&core, kill, &wait, Audience::Operator).await,
         Ok(None) => Err(nothing_there()),
-        Err(StoreError::Unavailable(cause)) => {
-            tracing::warn!(kill = %id, cause, "a kill is pushed without being stored");
+        // Whatever is wrong with the store: an operator's kill goes out. Its id makes storing it twice harmless.
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Bug(_))) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(kill = %id, error.cause = cause, %error, "a kill is pushed without being stored");
             core.kills.order_now(kill, reason.to_string(), act);
             pushed(&core, id, &wait).await
         }
@@ -89,7 +93,7 @@ async fn store(
         }
     }
     let mut tx = core.store.operator().await?;
-    let epoch = kills::raise_as_operator(&mut tx).await?;
+    let epoch = kills::raise_as_operator(&mut tx, &core.kills).await?;
     let mut made = Kill::new(kill.id, &kill.target, kill.drill, reason, kill.at, Some(epoch));
     made.by_operator = true;
     queries::insert_any(&mut tx, &made, kills::level_name(kill.target.level()), &act.actor.to_string())
@@ -169,7 +173,7 @@ pub async fn lift(
     if kill.epoch != Some(lift.epoch) {
         return Err(ApiError::PreconditionFailed);
     }
-    let epoch = kills::raise_as_operator(&mut tx).await?;
+    let epoch = kills::raise_as_operator(&mut tx, &core.kills).await?;
     queries::lift_any(&mut tx, id, (lift.reason.as_str(), &actor), epoch, now.to_offset()).await?;
     commit_operator(tx, &core, &act, None).await?;
     core.kills.changed(&core).await;

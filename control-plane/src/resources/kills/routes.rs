@@ -60,7 +60,7 @@ pub async fn create(
         ));
     }
     let act = caller.act("create_kill", format_args!("{id} {reason}"));
-    let epoch = kills::raise_in_tenant(&mut tx).await?;
+    let epoch = kills::raise_in_tenant(&mut tx, &core.kills).await?;
     let kill = Kill::new(id, &target, drill, reason.to_string(), now, Some(epoch));
     queries::insert(&mut tx, &kill, kills::level_name(target.level()), &act.actor.to_string()).await?;
     commit_unpublished(tx, &core, &act).await?;
@@ -104,7 +104,7 @@ pub async fn lift(
     }
     let now = core.clock.now().to_offset();
     let act = caller.act("lift_kill", format_args!("{id} {}", lift.reason));
-    let epoch = kills::raise_in_tenant(&mut tx).await?;
+    let epoch = kills::raise_in_tenant(&mut tx, &core.kills).await?;
     queries::lift(&mut tx, id, (lift.reason.as_str(), &act.actor.to_string()), epoch, now).await?;
     commit_unpublished(tx, &core, &act).await?;
     core.kills.changed(&core).await;

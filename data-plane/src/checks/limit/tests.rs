@@ -75,6 +75,15 @@ fn what_is_refused_later_is_given_back_and_charged_as_a_request() {
 }
 
 #[test]
+fn requests_that_are_refused_later_have_an_end_too() {
+    let world = limited(60, 1, 0);
+    for _ in 0..5 {
+        drop(reserve(&world, Cost::Request, 100).unwrap());
+    }
+    assert!(matches!(reserve(&world, Cost::Request, 100), Err(Refusal::RateLimited { .. })));
+}
+
+#[test]
 fn leases_last_as_long_as_the_call() {
     let world = limited(600, 600, 1);
     let running = reserve(&world, Cost::Call(None), 100).unwrap().keep();

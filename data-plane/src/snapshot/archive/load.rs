@@ -33,6 +33,8 @@ pub(crate) struct Loaded {
     pub(crate) complete: bool,
     /// When the control plane last confirmed it.
     pub(crate) confirmed: Timestamp,
+    /// The kill set that is kept has this epoch at least.
+    pub(crate) kill_epoch: u64,
 }
 
 impl Archive {
@@ -120,6 +122,7 @@ impl Archive {
             missing: open.missing.len(),
             complete: open.complete && open.missing.is_empty(),
             confirmed: open.confirmed,
+            kill_epoch: open.kill_epoch,
         };
         Ok(Some((loaded, prepared, open)))
     }

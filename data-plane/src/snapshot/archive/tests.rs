@@ -96,7 +96,7 @@ fn what_was_kept_is_there_again() {
     let (again, loaded, numbers) = open(state.path(), ME);
     assert_eq!(numbers, whole());
     let confirmed = Timestamp::from_secs(1_800_000_000);
-    assert_eq!(loaded, load::Loaded { tenants: 3, missing: 0, complete: true, confirmed });
+    assert_eq!(loaded, load::Loaded { tenants: 3, missing: 0, complete: true, confirmed, kill_epoch: 0 });
     assert_eq!(again.get(tenant(1)), Some(sample(1, 1)));
 
     again.remove(tenant(1));
