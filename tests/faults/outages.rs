@@ -144,6 +144,8 @@ async fn agents_notice_no_outage() {
         let fresh = eventually_made(&cast, &name).await;
         for proxy in 0..2 {
             eventually("the proxy enforces what is written after the outage", async || {
+                // Until it does, each try is a failed authentication, of which an address has not many.
+                tokio::time::sleep(Duration::from_millis(250)).await;
                 let answer = cast.caller(&site, proxy, fresh.expose_secret()).call("echo").await;
                 answer.tool_text() == "ok: echo"
             })
