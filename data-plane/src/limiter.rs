@@ -11,7 +11,7 @@ use redis_link::{
     Link,
     counters::{Counter, CounterKey, Counters, End, Together, together},
 };
-use seams::{Clock, Entropy, Monotonic};
+use seams::{Clock, Entropy, Monotonic, Timestamp};
 use smallvec::SmallVec;
 use telemetry::metric;
 use tokio::sync::{mpsc, watch};
@@ -102,7 +102,8 @@ impl Limiter {
     /// Takes from all counters or from none. Waits only where Redis has to be asked, at most [`redis_link::BUDGET`].
     pub(crate) async fn take(&self, wanted: together::List<Wanted>, now: Now) -> Result<Taken, Refused> {
         let Some(together) = &self.together else { return take_here(wanted, now) };
-        match together.take(wanted, now).await {
+        // Boxed, because every call keeps room for it, also where each proxy counts for itself.
+        match Box::pin(together.take(wanted, now)).await {
             Ok(parts) => Ok(Taken::Together(together.clone(), parts)),
             Err(together::Refused { index, retry_after, remaining, by_share }) => {
                 let counted = if by_share { Counted::Share } else { Counted::Together };
@@ -214,12 +215,12 @@ impl together::Wanted for Wanted {
 
 /// Both of a clock's times.
 pub(crate) fn now(clock: &dyn Clock) -> Now {
-    at(clock, clock.monotonic())
+    at(clock.now(), clock.monotonic())
 }
 
-/// The same, where the one that does not step back is known already.
-pub(crate) fn at(clock: &dyn Clock, monotonic: Monotonic) -> Now {
-    Now { nanos: monotonic.nanos(), unix_seconds: clock.now().secs() }
+/// The same, where they are known already.
+pub(crate) const fn at(wall: Timestamp, monotonic: Monotonic) -> Now {
+    Now { nanos: monotonic.nanos(), unix_seconds: wall.secs() }
 }
 
 /// Starts what counting needs beside the calls.

@@ -86,8 +86,8 @@ where
     }
 
     // 6 · Whoever is not known learns nothing more, and fails at the cost of its address.
-    let principal = authenticate::check(&exchange, &place, &counted, shared.clock.now())
-        .inspect_err(|_| counted.charge())?;
+    let principal =
+        authenticate::check(&exchange, &place, &counted, trail.began()).inspect_err(|_| counted.charge())?;
     kill::credential(&shared.kills, &place, &principal).inspect_err(|_| counted.charge())?;
     trail.by(&principal);
     trail.with(&exchange.head().method);
@@ -120,12 +120,13 @@ where
 
     // 10 · Before authorize, so that probing is limited too.
     let cost = Cost::of(&call, tool.map(AsRef::as_ref));
-    let now = limiter::at(&*shared.clock, trail.started());
+    let now = limiter::at(trail.began(), trail.started());
     let reservation = limit::check(&shared.limiter, &place, &principal, &session, cost, now).await?;
     trail.charged();
 
     // 11 · Most refusals end here, cheaply.
-    let permit = authorize::check(&worker.decisions, &place, attachment, &principal, &call, &reservation)?;
+    let permit =
+        authorize::check(&worker.decisions, &place, attachment, &principal, &call, tool, &reservation)?;
     trail.decided_by(permit.policies());
 
     // 12 · Only an approved definition may be called.
@@ -156,7 +157,8 @@ where
     };
     let admitted = Admitted::new(worker, evidence);
     let intent = worker.pen.intent(facts, strict).await.map_err(Refusal::AuditUnavailable)?;
-    Ok(upstream::forward(&worker.pool, admitted, intent).instrument(trail.span()).await)
+    let forwarded = upstream::forward(&worker.pool, admitted, intent);
+    Ok(if shared.trace_calls { forwarded.instrument(trail.span()).await } else { forwarded.await })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use ::mcp::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use ids::{CallId, ToolId, UpstreamId};
-use seams::Monotonic;
+use seams::{Monotonic, Timestamp};
 use telemetry::field;
 
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct Trail {
     worker: Rc<Worker>,
     peer: Peer,
     call: CallId,
+    /// When it began, by both of the clock's times; what comes later is told by the one that does not step back.
+    began: Timestamp,
     started: Monotonic,
     request_id: Option<HeaderValue>,
     origin: Option<HeaderValue>,
@@ -57,8 +59,10 @@ pub(crate) struct Trail {
 
 impl Trail {
     pub(crate) fn begin(worker: &Rc<Worker>, peer: Peer, headers: &HeaderMap) -> Self {
+        let began = worker.shared.clock.now();
         Self {
-            call: worker.call_id(),
+            call: worker.call_id(began),
+            began,
             started: worker.shared.clock.monotonic(),
             worker: Rc::clone(worker),
             peer,
@@ -83,6 +87,10 @@ impl Trail {
 
     pub(crate) fn started(&self) -> Monotonic {
         self.started
+    }
+
+    pub(crate) fn began(&self) -> Timestamp {
+        self.began
     }
 
     pub(crate) fn address(&self) -> IpAddr {
@@ -200,6 +208,7 @@ impl Trail {
                 .unwrap_or_default()
                 .to_owned(),
             bytes_in: self.bytes_in,
+            began: self.began,
             started: self.started,
         }
     }

@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, Cache};
 use connection::{Connection, Registered, Wish};
 use ids::CallId;
 use limits::address::AddressKey;
-use seams::Monotonic;
+use seams::{Monotonic, Timestamp};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, LocalOptions},
@@ -101,8 +101,8 @@ impl Worker {
         read(self.fleet.borrow_mut().load())
     }
 
-    /// A name for a new call.
-    pub(crate) fn call_id(&self) -> CallId {
+    /// A name for a call that begins now.
+    pub(crate) fn call_id(&self, now: Timestamp) -> CallId {
         let mut ids = self.ids.borrow_mut();
         let random = ids.pop().unwrap_or_else(|| {
             let drawn: [u8; ID_BATCH * 10] = self.shared.entropy.bytes();
@@ -113,7 +113,7 @@ impl Worker {
             }));
             self.shared.entropy.bytes()
         });
-        CallId::from_parts(self.shared.clock.now().millis(), random)
+        CallId::from_parts(now.millis(), random)
     }
 }
 

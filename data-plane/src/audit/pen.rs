@@ -10,12 +10,11 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use wire::{
-    record::Draft,
-    v1::{AuditRecord, Decision},
-};
+use seams::Monotonic;
+use wire::{record::Draft, v1::Decision};
 
 use super::{
     CallFacts, End, Recorder, ResponseDigest,
@@ -27,8 +26,6 @@ use super::{
 /// Writes the records of one worker's calls.
 pub(crate) struct Pen {
     recorder: Recorder,
-    /// Where records are made, so that their memory is used again.
-    scratch: RefCell<AuditRecord>,
     /// The records that will be written next.
     next: RefCell<Rc<Turn>>,
 }
@@ -59,7 +56,7 @@ struct Open {
 impl Pen {
     /// A pen for the calls of one worker.
     pub(crate) fn new(recorder: Recorder) -> Rc<Self> {
-        Rc::new(Self { recorder, scratch: RefCell::default(), next: RefCell::default() })
+        Rc::new(Self { recorder, next: RefCell::default() })
     }
 
     /// Writes a call's intent; with `strict`, waits until it is on disk.
@@ -71,9 +68,7 @@ impl Pen {
         facts: CallFacts,
         strict: bool,
     ) -> Result<IntentId, SpoolError> {
-        let draft = self.draft(|record, recorder| {
-            facts.intent(record, recorder.clock().now(), recorder.entropy());
-        });
+        let draft = facts.intent(self.recorder.clock().monotonic(), self.recorder.entropy());
         // Made first: a call that ends while it waits is recorded as cut.
         let mut intent = IntentId { open: Some(Box::new(Open { pen: Rc::clone(self), facts })) };
         match self.write(draft).await {
@@ -85,13 +80,6 @@ impl Pen {
             }
         }
         Ok(intent)
-    }
-
-    /// A record, made in memory that is used again.
-    fn draft(&self, make: impl FnOnce(&mut AuditRecord, &Recorder)) -> Draft {
-        let mut record = self.scratch.borrow_mut();
-        make(&mut record, &self.recorder);
-        Draft::of(&record)
     }
 
     /// Adds a record to those that are written next.
@@ -181,16 +169,14 @@ impl Drop for Written {
 
 impl IntentId {
     /// Time since the call's headers had come.
-    pub(crate) fn elapsed(&self) -> std::time::Duration {
-        self.open.as_ref().map_or(std::time::Duration::ZERO, |open| {
-            open.pen.recorder.clock().monotonic().since(open.facts.started)
-        })
+    pub(crate) fn elapsed(&self, now: Monotonic) -> Duration {
+        self.open.as_ref().map_or(Duration::ZERO, |open| open.facts.elapsed(now))
     }
 
-    /// Records the outcome of a call whose whole response is at hand, together with what else is to be written.
-    pub(crate) async fn finish(mut self, end: End<'_>) {
+    /// Records the outcome of a call whose whole response is at hand now, together with what else is to be written.
+    pub(crate) async fn finish(mut self, end: End<'_>, now: Monotonic) {
         let Some(open) = self.open.take() else { return };
-        let draft = open.outcome(end.code, end.status, Sent::whole(end.body), end.cut);
+        let draft = open.outcome(now, end.code, end.status, Sent::whole(end.body), end.cut);
         let written = open.pen.write(draft).await;
         open.complain(written);
     }
@@ -213,18 +199,22 @@ impl IntentId {
 
     fn conclude(&mut self, code: Option<errors::ErrorCode>, status: u16, sent: Sent<'_>, cut: bool) {
         let Some(open) = self.open.take() else { return };
-        let draft = open.outcome(code, status, sent, cut);
+        let draft = open.outcome(open.pen.recorder.clock().monotonic(), code, status, sent, cut);
         open.complain(open.pen.recorder.spool().append(&[draft]));
     }
 }
 
 impl Open {
-    fn outcome(&self, code: Option<errors::ErrorCode>, status: u16, sent: Sent<'_>, cut: bool) -> Draft {
-        self.pen.draft(|record, recorder| {
-            let latency_micros = recorder.latency(&self.facts);
-            let end = Conclusion { decision: Decision::Allowed, code, status, sent, cut, latency_micros };
-            self.facts.outcome(record, recorder.clock().now(), &end, recorder.entropy());
-        })
+    fn outcome(
+        &self,
+        now: Monotonic,
+        code: Option<errors::ErrorCode>,
+        status: u16,
+        sent: Sent<'_>,
+        cut: bool,
+    ) -> Draft {
+        let end = Conclusion { decision: Decision::Allowed, code, status, sent, cut };
+        self.facts.outcome(now, &end, self.pen.recorder.entropy())
     }
 
     /// The call has happened; its intent is on record, and a missing outcome shows.

@@ -1,15 +1,17 @@
 //! The records of a call. Two share the call's id: the intent, which carries the arguments, and the outcome. A refused
 //! call has one, which carries both.
 
-use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use crypto::Aad;
+use crypto::{Aad, Sealer};
 use errors::ErrorCode;
-use ids::{CallId, ClientId, EndpointId, KeyId, ToolId, UpstreamId, Uuid};
-use prost::Message as _;
+use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, ToolId, UpstreamId, Uuid};
 use seams::{Entropy, Monotonic, Timestamp};
-use wire::v1::{AuditRecord, Decision, Phase};
+use wire::{
+    record::Draft,
+    v1::{AuditRecord, Decision, Phase},
+};
 
 use super::digest::Sent;
 use crate::snapshot::index::TenantIndex;
@@ -18,6 +20,8 @@ use crate::snapshot::index::TenantIndex;
 const VERSION: u32 = 1;
 /// Bytes of arguments that are sealed into a record; of longer ones the beginning. Their hash covers all of them.
 const MAX_ARGUMENTS: usize = 4 * 1024;
+/// Bytes of a record beside its texts of any length, about.
+const ROOM: usize = 480;
 /// Bytes of a name or URI that are kept.
 const MAX_TARGET: usize = 2 * 1024;
 
@@ -54,7 +58,8 @@ pub(crate) struct CallFacts {
     pub(crate) request_id: String,
     /// Bytes of the request's body.
     pub(crate) bytes_in: u64,
-    /// When the request's headers had come.
+    /// When the request's headers had come, by both of the clock's times.
+    pub(crate) began: Timestamp,
     pub(crate) started: Monotonic,
 }
 
@@ -79,105 +84,137 @@ pub(super) struct Conclusion<'a> {
     pub(super) status: u16,
     pub(super) sent: Sent<'a>,
     pub(super) cut: bool,
-    pub(super) latency_micros: u64,
 }
 
 impl CallFacts {
-    /// Makes `record` the one written before the MCP server is called.
-    pub(super) fn intent(&self, record: &mut AuditRecord, at: Timestamp, entropy: &dyn Entropy) {
-        self.common(record, at, Phase::Intent, Decision::Allowed);
-        self.seal_arguments(record, entropy);
+    /// How long the call runs at this moment.
+    pub(super) fn elapsed(&self, now: Monotonic) -> Duration {
+        now.since(self.started)
     }
 
-    /// Makes `record` the one written when the call has ended.
-    pub(super) fn outcome(
-        &self,
-        record: &mut AuditRecord,
-        at: Timestamp,
-        end: &Conclusion<'_>,
-        entropy: &dyn Entropy,
-    ) {
-        self.common(record, at, Phase::Outcome, end.decision);
-        if end.decision == Decision::Refused {
-            self.seal_arguments(record, entropy);
-        }
-        if let Some(code) = end.code {
-            record.code.push_str(code.slug());
-        }
-        record.status = u32::from(end.status);
-        record.response_digest.extend_from_slice(&end.sent.digest);
-        if !end.sent.excerpt.is_empty() {
-            let sealed = (&mut record.sealed_excerpt, &mut record.data_key_id);
-            self.seal("sealed_excerpt", &end.sent.excerpt, sealed, entropy);
-        }
-        record.bytes_out = end.sent.bytes;
-        record.latency_micros = end.latency_micros;
-        record.cut = end.cut;
+    /// The record written before the MCP server is called.
+    pub(super) fn intent(&self, now: Monotonic, entropy: &dyn Entropy) -> Draft {
+        self.record(now, None, entropy)
     }
 
-    /// Every field that both have. What was in `record` goes; its memory is used again.
-    fn common(&self, record: &mut AuditRecord, at: Timestamp, phase: Phase, decision: Decision) {
-        record.clear();
-        let set = |field: &mut Vec<u8>, id: Option<Uuid>| {
+    /// The record written when the call has ended.
+    pub(super) fn outcome(&self, now: Monotonic, end: &Conclusion<'_>, entropy: &dyn Entropy) -> Draft {
+        self.record(now, Some(end), entropy)
+    }
+
+    /// Every field, in the order of its number (`audit.proto`).
+    fn record(&self, now: Monotonic, end: Option<&Conclusion<'_>>, entropy: &dyn Entropy) -> Draft {
+        let (phase, decision) = match end {
+            None => (Phase::Intent, Decision::Allowed),
+            Some(end) => (Phase::Outcome, end.decision),
+        };
+        // Those that were refused have one record, which carries both.
+        let arguments = if end.is_none() || decision == Decision::Refused { &*self.arguments } else { &[] };
+        let excerpt = end.map_or(&[][..], |end| &end.sent.excerpt);
+        let target = start_of(&self.target, MAX_TARGET);
+        let kept = arguments.len().min(MAX_ARGUMENTS);
+        let elapsed = self.elapsed(now);
+        let mut draft = Draft::begin(
+            VERSION,
+            *self.tenant.id.uuid().as_bytes(),
+            ROOM + target.len() + kept + excerpt.len(),
+        );
+        draft.number(6, self.began.plus(elapsed).micros());
+        draft.number(7, phase as u64);
+        draft.field(8, self.call.uuid().as_bytes());
+        let mut id = |field, id: Option<Uuid>| {
             if let Some(id) = id {
-                field.extend_from_slice(id.as_bytes());
+                draft.field(field, id.as_bytes());
             }
         };
-        record.version = VERSION;
-        set(&mut record.tenant_id, Some(self.tenant.id.uuid()));
-        record.at_micros = at.micros();
-        record.phase = phase.into();
-        set(&mut record.call_id, Some(self.call.uuid()));
-        set(&mut record.client_id, self.client.map(|client| client.uuid()));
-        set(&mut record.key_id, self.key.map(|key| key.uuid()));
-        // Writing into a string cannot fail.
-        let _ = write!(record.address, "{}", self.address.to_canonical());
-        set(&mut record.endpoint_id, Some(self.endpoint.uuid()));
-        set(&mut record.upstream_id, self.upstream.map(|upstream| upstream.uuid()));
-        record.method.push_str(&self.method);
-        record.target.push_str(start_of(&self.target, MAX_TARGET));
-        set(&mut record.tool_id, self.tool.map(|tool| tool.uuid()));
-        record.decision = decision.into();
-        record.policies.extend(self.policies.iter().cloned());
-        record.bytes_in = self.bytes_in;
-        record.protocol_version.push_str(self.protocol_version);
-        record.rev = self.tenant.rev;
-        record.request_id.push_str(&self.request_id);
+        id(9, self.client.map(|client| client.uuid()));
+        id(10, self.key.map(|key| key.uuid()));
+        draft.field(12, address_text(self.address).as_bytes());
+        draft.field(13, self.endpoint.uuid().as_bytes());
+        if let Some(upstream) = self.upstream {
+            draft.field(14, upstream.uuid().as_bytes());
+        }
+        draft.field(15, self.method.as_bytes());
+        draft.field(16, target.as_bytes());
+        if let Some(tool) = self.tool {
+            draft.field(17, tool.uuid().as_bytes());
+        }
+        draft.number(18, decision as u64);
+        if let Some(code) = end.and_then(|end| end.code) {
+            draft.field(19, code.slug().as_bytes());
+        }
+        self.policies.iter().for_each(|policy| draft.element(20, policy.as_bytes()));
+        let mut data_key = None;
+        if !arguments.is_empty() {
+            data_key = self.seal(&mut draft, 21, "sealed_arguments", &arguments[..kept], entropy);
+            if let Some(keys) = self.tenant.crypto.current() {
+                draft.field(22, &keys.audit_mac.mac(&[arguments]));
+            }
+        }
+        if let Some(end) = end {
+            draft.number(23, end.status.into());
+            draft.field(24, &end.sent.digest);
+            if !excerpt.is_empty() {
+                data_key = self.seal(&mut draft, 25, "sealed_excerpt", excerpt, entropy).or(data_key);
+            }
+        }
+        if let Some(data_key) = data_key {
+            draft.field(26, data_key.uuid().as_bytes());
+        }
+        if end.is_some() {
+            draft.number(27, elapsed.as_micros() as u64);
+        }
+        draft.number(28, self.bytes_in);
+        draft.number(29, end.map_or(0, |end| end.sent.bytes));
+        draft.field(30, self.protocol_version.as_bytes());
+        draft.number(32, end.is_some_and(|end| end.cut).into());
+        draft.number(33, self.tenant.rev);
+        draft.field(34, self.request_id.as_bytes());
+        draft
     }
 
-    fn seal_arguments(&self, record: &mut AuditRecord, entropy: &dyn Entropy) {
-        if self.arguments.is_empty() {
-            return;
-        }
-        let kept = &self.arguments[..self.arguments.len().min(MAX_ARGUMENTS)];
-        let sealed = (&mut record.sealed_arguments, &mut record.data_key_id);
-        self.seal("sealed_arguments", kept, sealed, entropy);
-        if let Some(keys) = self.tenant.crypto.current() {
-            record.arguments_hash.extend_from_slice(&keys.audit_mac.mac(&[&self.arguments]));
-        }
-    }
-
-    /// Seals for this call's row. What cannot be sealed is left out: a record without it is worth more than none.
+    /// Seals for this call's row, and says with which key. What cannot be sealed is left out: a record without it is worth
+    /// more than none.
     fn seal(
         &self,
+        draft: &mut Draft,
+        field: u32,
         column: &str,
         bytes: &[u8],
-        (sealed, data_key): (&mut Vec<u8>, &mut Vec<u8>),
         entropy: &dyn Entropy,
-    ) {
-        let Some(keys) = self.tenant.crypto.current() else { return };
+    ) -> Option<DataKeyId> {
+        let keys = self.tenant.crypto.current()?;
         let call = self.call.uuid();
         let aad = Aad { tenant: self.tenant.id, table: "audit_records", column, row: call.as_bytes() };
-        match keys.sealer.seal_onto(sealed, &aad, bytes, entropy) {
-            Ok(()) => {
-                data_key.clear();
-                data_key.extend_from_slice(keys.id.uuid().as_bytes());
-            }
-            Err(error) => {
-                tracing::error!(%error, call.id = %self.call, audit.column = column, "audit: cannot seal");
+        let sealed = draft.written(field, Sealer::sealed_len(bytes.len()), |out| {
+            keys.sealer.seal_onto(out, &aad, bytes, entropy)
+        });
+        if let Err(error) = sealed {
+            tracing::error!(?error, call.id = %self.call, audit.column = column, "audit: cannot seal");
+            return None;
+        }
+        Some(keys.id)
+    }
+}
+
+/// An address as text; without the machinery of formatting for the common kind.
+fn address_text(address: IpAddr) -> String {
+    let v4 = match address.to_canonical() {
+        IpAddr::V4(v4) => v4,
+        IpAddr::V6(v6) => return v6.to_string(),
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (place, octet) in v4.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        for (least, unit) in [(100, 100), (10, 10), (0, 1)] {
+            if octet >= least {
+                text.push(char::from(b'0' + octet / unit % 10));
             }
         }
     }
+    text
 }
 
 /// The first bytes of a text, cut between characters.
@@ -209,7 +246,15 @@ pub(super) fn aggregate(key: &super::aggregate::Key, count: u64, rev: u64, at: T
 
 #[cfg(test)]
 mod tests {
-    use super::start_of;
+    use super::{address_text, start_of};
+
+    #[test]
+    fn addresses_are_as_everywhere() {
+        for text in ["0.0.0.0", "255.255.255.255", "10.9.100.99", "1.20.203.4", "2001:db8::1"] {
+            assert_eq!(address_text(text.parse().unwrap()), text);
+        }
+        assert_eq!(address_text("::ffff:198.51.100.7".parse().unwrap()), "198.51.100.7");
+    }
 
     #[test]
     fn a_long_name_is_cut_between_characters() {

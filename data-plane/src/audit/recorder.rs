@@ -14,10 +14,7 @@ use errors::ErrorCode;
 use ids::{EndpointId, TenantId};
 use parking_lot::Mutex;
 use seams::{Clock, Entropy};
-use wire::{
-    record::Draft,
-    v1::{AuditRecord, Decision},
-};
+use wire::{record::Draft, v1::Decision};
 
 use super::{
     aggregate::Aggregates,
@@ -89,11 +86,9 @@ impl Recorder {
             status,
             sent: Sent::whole(body),
             cut: false,
-            latency_micros: self.latency(facts),
         };
-        let mut record = AuditRecord::default();
-        facts.outcome(&mut record, self.0.clock.now(), &conclusion, &*self.0.entropy);
-        if let Err(error) = self.0.spool.append(&[Draft::of(&record)]) {
+        let draft = facts.outcome(self.0.clock.monotonic(), &conclusion, &*self.0.entropy);
+        if let Err(error) = self.0.spool.append(&[draft]) {
             tracing::error!(%error, call.id = %facts.call, "audit: refusal not recorded");
         }
     }
@@ -130,10 +125,6 @@ impl Recorder {
         self.0.write_aggregates();
         self.0.spool.sync();
         self.0.spool.close();
-    }
-
-    pub(super) fn latency(&self, facts: &CallFacts) -> u64 {
-        self.0.clock.monotonic().since(facts.started).as_micros() as u64
     }
 }
 

@@ -89,6 +89,7 @@ pub(crate) fn facts(world: &World, arguments: &'static [u8]) -> CallFacts {
         protocol_version: "2025-11-25",
         request_id: "req_1".to_owned(),
         bytes_in: 100,
+        began: seams::Timestamp::from_micros(0),
         started: Monotonic::from_nanos(0),
         tenant,
     }

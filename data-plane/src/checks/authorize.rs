@@ -80,13 +80,14 @@ pub(crate) fn original<'a>(attachment: &AttachmentIndex, name: &'a str) -> Optio
     name.strip_prefix(&*attachment.prefix)
 }
 
-/// Authorizes.
+/// Authorizes; `tool` is what [`named_tool`] found.
 pub(crate) fn check(
     decisions: &Decisions,
     place: &EndpointEvidence,
     attachment: &AttachmentIndex,
     principal: &Principal,
     call: &Call<'_>,
+    tool: Option<&Arc<ToolIndex>>,
     _reservation: &Reservation,
 ) -> Result<Permit, Refusal> {
     let asked = Asked { place, attachment, principal };
@@ -101,7 +102,7 @@ pub(crate) fn check(
         // which of the tasks are this caller's cannot be told.
         Decide::Grant(_) if method == Method::TasksList => Err(Refusal::MethodClosed),
         Decide::Grant(_) => match call.target() {
-            Target::Tool { .. } => asked.tool(decisions, named_tool(attachment, call.target())),
+            Target::Tool { .. } => asked.tool(decisions, tool),
             Target::Prompt { name, .. } => {
                 let name = original(attachment, name).ok_or(Refusal::not_granted(Action::GetPrompt))?;
                 asked.grant(&Wanted::Prompt(name), Grounds::Prompt(name.into()))

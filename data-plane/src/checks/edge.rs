@@ -4,7 +4,7 @@
 //! body, which runs only once the caller is known. hyper bounds what it buffers (a little above these limits) and
 //! rejects ambiguous framing (RFC 9112 section 6.3) before a request gets here.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{future::poll_fn, net::IpAddr, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, header, request::Parts, uri::Authority};
@@ -145,9 +145,12 @@ where
     if body.size_hint().lower() > limit as u64 + DISCARDED {
         return Err(Refusal::RequestTooLarge);
     }
-    tokio::time::timeout(bounds.body_timeout, collect(body, limit, held.lease(), bounds.client_body_bytes))
-        .await
-        .unwrap_or(Err(Refusal::RequestTimeout))
+    let mut reading = std::pin::pin!(collect(body, limit, held.lease(), bounds.client_body_bytes));
+    // Most bodies have come with their head: no timer is made for them.
+    if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+        return read;
+    }
+    tokio::time::timeout(bounds.body_timeout, reading).await.unwrap_or(Err(Refusal::RequestTimeout))
 }
 
 async fn collect<B>(body: B, limit: usize, mut held: Lease, max_held: u32) -> Result<ReadBody, Refusal>

@@ -187,12 +187,16 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     for value in headers.get_all(header::ACCEPT) {
         listed = true;
         let Ok(text) = value.to_str() else { continue };
-        if text.split(',').any(|range| covers(range, wanted)) {
+        // As every client writes it, which asks for both.
+        if text == EVERY_CLIENTS || text.split(',').any(|range| covers(range, wanted)) {
             return true;
         }
     }
     !listed
 }
+
+/// What the specification tells clients to send.
+const EVERY_CLIENTS: &str = "application/json, text/event-stream";
 
 fn covers(range: &str, wanted: &str) -> bool {
     let named = essence(range);

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crypto::{Aad, DataKey, KeyHasher, Purpose, Sealer, SessionKey, Zeroizing};
+use crypto::{Aad, DataKey, KeyHasher, Purpose, Sealer, SessionKey, Zeroizing, digest::HmacKey};
 use http::{HeaderName, HeaderValue};
 use ids::{CredentialId, DataKeyId, TenantId, Uuid};
 use wire::v1;
@@ -28,19 +28,13 @@ pub struct DataKeys {
 }
 
 /// Key of the salted hashes in audit records.
-pub struct AuditMacKey(Zeroizing<[u8; 32]>);
+pub struct AuditMacKey(HmacKey);
 
 impl AuditMacKey {
     /// HMAC-SHA-256 of the concatenated parts.
     #[must_use]
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        crypto::digest::hmac_sha256(&self.0, parts)
-    }
-
-    /// The key, for a caller that prepares its own HMAC state.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
+        self.0.mac(parts)
     }
 }
 
@@ -92,7 +86,9 @@ impl TenantKeys {
                 id: key.id,
                 hasher: key.key_hasher(),
                 sealer: key.sealer(),
-                audit_mac: AuditMacKey(Zeroizing::new(key.derive(Purpose::AuditMac))),
+                audit_mac: AuditMacKey(HmacKey::new(
+                    Zeroizing::new(key.derive(Purpose::AuditMac)).as_slice(),
+                )),
             };
             Box::new(Derived {
                 keys: self.keys.iter().map(derive).collect(),

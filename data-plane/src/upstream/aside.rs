@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{
-    exchange::{self, Outgoing},
+    exchange::{self, Outgoing, Time},
     forward::Session,
     headers,
     pool::Pool,
@@ -65,10 +65,12 @@ impl Aside {
             let Some(headers) = aside.headers() else { return };
             let sticky = aside.session.as_ref().and_then(|session| session.address);
             let outgoing = Outgoing { method: Method::POST, headers, body: Bytes::from(message), sticky };
-            let sending = exchange::exchange(&aside.pool, &aside.upstream, &aside.tenant.egress, outgoing);
+            let time = Time::of(&aside.upstream);
+            let rules = &aside.tenant.egress;
+            let sending = exchange::exchange(&aside.pool, &aside.upstream, rules, outgoing, time);
             let sent = match Box::pin(sending).await {
                 Ok((response, lease)) => {
-                    exchange::collect(response, lease, MAX_ANSWER, &aside.upstream).await.map(drop)
+                    exchange::collect(response, lease, MAX_ANSWER, &aside.upstream, time).await.map(drop)
                 }
                 Err(error) => Err(error),
             };

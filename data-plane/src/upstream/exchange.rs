@@ -1,17 +1,23 @@
 //! One request and its response on one connection, within the upstream's time-outs.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::{
     error::{Fault, UpstreamError, Waiting},
-    origin::Origin,
-    pool::{Lease, Outbound, Pool},
+    pool::{Lease, Pool},
 };
 use crate::snapshot::index::UpstreamIndex;
 
@@ -25,6 +31,47 @@ pub(super) struct Outgoing {
     pub(super) sticky: Option<SocketAddr>,
 }
 
+/// How long an exchange may take: until its answer is held whole, or known to be a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    begun: Instant,
+    until: Instant,
+}
+
+impl Time {
+    /// From now on as long as a call to this upstream may take.
+    pub(super) fn of(upstream: &UpstreamIndex) -> Self {
+        let begun = Instant::now();
+        Self { begun, until: begun + upstream.total_timeout }
+    }
+
+    /// Waits for this, at most so long from `from` on, and never past the end. One timer for both, and none for what is
+    /// ready: most frames are.
+    async fn wait<F>(
+        self,
+        from: Option<Instant>,
+        most: Duration,
+        what: Waiting,
+        work: F,
+    ) -> Result<F::Output, UpstreamError>
+    where
+        F: Future,
+    {
+        let mut work = std::pin::pin!(work);
+        if let Poll::Ready(done) = once(work.as_mut()).await {
+            return Ok(done);
+        }
+        let end = from.unwrap_or_else(Instant::now) + most;
+        let (end, what) = if end < self.until { (end, what) } else { (self.until, Waiting::Total) };
+        tokio::time::timeout_at(end, work).await.map_err(|_| UpstreamError::Timeout(what))
+    }
+}
+
+/// Polls once.
+async fn once<F: Future>(mut work: Pin<&mut F>) -> Poll<F::Output> {
+    std::future::poll_fn(|cx: &mut Context<'_>| Poll::Ready(work.as_mut().poll(cx))).await
+}
+
 /// Sends a request and waits for the response's head. It is sent again, on a new connection, only when nothing of it was
 /// written: a server that has closed an idle connection is no failure, but whatever it may have read is not repeated.
 pub(super) async fn exchange(
@@ -32,23 +79,32 @@ pub(super) async fn exchange(
     upstream: &UpstreamIndex,
     rules: &egress::Rules,
     outgoing: Outgoing,
+    time: Time,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
     let Outgoing { method, headers, body, sticky } = outgoing;
-    let origin = pool.origin(upstream)?;
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.headers_mut() = headers;
     let mut fresh = false;
     loop {
-        let mut lease = pool.lease(upstream, rules, sticky, fresh).await?;
-        address(&mut request, &origin, lease.is_h2());
-        let sent = tokio::time::timeout(upstream.first_byte_timeout, lease.send(request)).await;
+        let (mut lease, from) = match pool.idle(upstream, rules, sticky, fresh)? {
+            Ok(lease) => (lease, Some(time.begun)),
+            Err(origin) => {
+                let connecting = Box::pin(pool.connect(upstream, rules, origin, sticky));
+                (time.wait(None, upstream.total_timeout, Waiting::Total, connecting).await??, None)
+            }
+        };
+        lease.name(&mut request);
+        let sent =
+            time.wait(from, upstream.first_byte_timeout, Waiting::FirstByte, lease.send(request)).await;
         let failed = match sent {
             Ok(Ok(response)) => return Ok((response, lease)),
             Ok(Err(failed)) => failed,
-            Err(_) => {
-                lease.discard();
-                return Err(UpstreamError::Timeout(Waiting::FirstByte));
+            Err(error) => {
+                if matches!(error, UpstreamError::Timeout(Waiting::FirstByte)) {
+                    lease.discard();
+                }
+                return Err(error);
             }
         };
         match failed.request {
@@ -62,23 +118,13 @@ pub(super) async fn exchange(
     }
 }
 
-/// Names the server, in the form the connection's protocol wants.
-fn address(request: &mut Request<Outbound>, origin: &Origin, h2: bool) {
-    if h2 {
-        *request.uri_mut() = origin.absolute.clone();
-        request.headers_mut().remove(header::HOST);
-    } else {
-        *request.uri_mut() = origin.path.clone();
-        request.headers_mut().insert(header::HOST, origin.authority.clone());
-    }
-}
-
 /// Reads a body to its end, at most `cap` bytes, and gives the connection back.
 pub(super) async fn collect(
     response: Response<Incoming>,
     lease: Lease,
     cap: usize,
     upstream: &UpstreamIndex,
+    time: Time,
 ) -> Result<Bytes, UpstreamError> {
     let (head, mut body) = response.into_parts();
     if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > cap) {
@@ -87,12 +133,9 @@ pub(super) async fn collect(
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
-        let frame = tokio::time::timeout(upstream.idle_timeout, body.frame()).await;
-        let frame = match frame {
-            Err(_) => return Err(UpstreamError::Timeout(Waiting::Idle)),
-            Ok(None) => break,
-            Ok(Some(frame)) => frame.map_err(UpstreamError::Broken)?,
-        };
+        let frame = time.wait(None, upstream.idle_timeout, Waiting::Idle, body.frame()).await?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(UpstreamError::Broken)?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > cap {
             return Err(UpstreamError::TooLarge);

@@ -1,6 +1,6 @@
 //! Forwarding: an admitted call goes out, what comes back is looked at and passed on.
 
-use std::{any::Any, fmt, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{any::Any, fmt, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc};
 
 use ::mcp::{Method, Revision};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::{
     aside::Aside,
     body::Body,
     error::{UpstreamError, Waiting},
-    exchange::{self, Outgoing as Sent},
+    exchange::{self, Outgoing as Sent, Time},
     headers::{self, Describing, Replaced},
     pool::{Lease, Pool},
     reply::{self, Reply},
@@ -96,12 +96,12 @@ pub(crate) struct Failed {
 /// Sends an admitted call to its upstream: the only way out, for calls whose intent is recorded.
 ///
 /// The outcome is recorded here, when a response that is held whole is returned, or when a streamed body ends.
-pub(crate) async fn forward(
+pub(crate) fn forward(
     pool: &Rc<Pool>,
     admitted: Admitted,
     intent: IntentId,
-) -> Result<Response<Body>, Failed> {
-    Box::pin(send(pool, admitted.into_dispatch(), intent)).await
+) -> Pin<Box<impl Future<Output = Result<Response<Body>, Failed>>>> {
+    Box::pin(send(pool, admitted.into_dispatch(), intent))
 }
 
 pub(super) async fn send(
@@ -127,15 +127,16 @@ pub(super) async fn send(
         Outgoing::Request { ref id, method } => Some(Request { id: id.clone(), method }),
         _ => None,
     };
-    let call = Call { pool, speaker: &speaker, outgoing: &outgoing, session: session.as_ref() };
-    let attempt =
-        call.attempt(&dispatch.headers, dispatch.mcp_name.as_deref(), dispatch.body, request.as_ref());
+    let time = Time::of(&speaker.upstream);
+    let call = Call { pool, speaker: &speaker, outgoing: &outgoing, session: session.as_ref(), time };
+    let (headers, mcp_name) = (&dispatch.headers, dispatch.mcp_name.as_deref());
+    let attempt = Box::pin(call.attempt(headers, mcp_name, dispatch.body, request.as_ref()));
     let method = request.as_ref().map(|request| request.method);
     let sent = pool.parts.clock.monotonic();
     let reply = tokio::select! {
         biased;
         code = &mut cut => Err(UpstreamError::Cut(code)),
-        reply = Box::pin(attempt) => reply,
+        reply = attempt => reply,
     };
     let aside = || Aside {
         pool: pool.clone(),
@@ -161,10 +162,13 @@ pub(super) async fn send(
     };
     let mut response = match reply {
         Reply::Whole(body) => {
-            let took = pool.parts.clock.monotonic().since(sent);
+            let now = pool.parts.clock.monotonic();
+            let took = now.since(sent);
             pool.meters.operation(method, None, took);
-            pool.meters.overhead(intent.elapsed().saturating_sub(took));
-            intent.finish(End { code: None, status: head.status.as_u16(), body: &body, cut: false }).await;
+            pool.meters.overhead(intent.elapsed(now).saturating_sub(took));
+            intent
+                .finish(End { code: None, status: head.status.as_u16(), body: &body, cut: false }, now)
+                .await;
             drop(hold);
             Response::new(Body::full(body))
         }
@@ -230,6 +234,8 @@ pub(super) struct Call<'a> {
     pub(super) speaker: &'a Speaker,
     pub(super) outgoing: &'a Outgoing,
     pub(super) session: Option<&'a Session>,
+    /// Until it is known to be a stream, every answer has to come within it.
+    pub(super) time: Time,
 }
 
 impl Call<'_> {
@@ -263,15 +269,9 @@ impl Call<'_> {
             body,
             sticky: self.session.and_then(|session| session.address),
         };
-        let whole = async {
-            let (response, lease) =
-                exchange::exchange(self.pool, upstream, &self.speaker.tenant.egress, outgoing).await?;
-            self.take(response, lease, request).await
-        };
-        // Until it is known to be a stream, every answer has to come within the call's time.
-        tokio::time::timeout(upstream.total_timeout, whole)
-            .await
-            .unwrap_or(Err(UpstreamError::Timeout(Waiting::Total)))
+        let rules = &self.speaker.tenant.egress;
+        let (response, lease) = exchange::exchange(self.pool, upstream, rules, outgoing, self.time).await?;
+        self.take(response, lease, request).await
     }
 
     async fn take(

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::header;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -108,6 +109,7 @@ pub(super) struct Lease {
     pool: Rc<Pool>,
     upstream: UpstreamId,
     fingerprint: [u8; 32],
+    origin: Rc<Origin>,
     kind: Kind,
     /// It has carried an exchange before, so the server may have closed it meanwhile.
     pub(super) reused: bool,
@@ -125,15 +127,26 @@ impl Pool {
         Rc::new(Self { parts, meters: Rc::new(Meters::new()), places: RefCell::default(), swept })
     }
 
-    /// The upstream's place, from what is known or anew.
-    pub(super) fn origin(&self, upstream: &UpstreamIndex) -> Result<Rc<Origin>, UpstreamError> {
+    /// A connection that is there and idle, unless `fresh` is asked for; or else the upstream's place, from what is known or
+    /// anew.
+    pub(super) fn idle(
+        self: &Rc<Self>,
+        upstream: &UpstreamIndex,
+        rules: &egress::Rules,
+        sticky: Option<SocketAddr>,
+        fresh: bool,
+    ) -> Result<Result<Lease, Rc<Origin>>, UpstreamError> {
         let now = self.parts.clock.monotonic();
         let mut places = self.places.borrow_mut();
         if let Some(place) = places.get_mut(&upstream.id)
             && place.fingerprint == upstream.fingerprint
         {
             place.used = now;
-            return Ok(place.origin.clone());
+            let kind = if fresh { None } else { place.take(now, rules, sticky) };
+            return Ok(match kind {
+                Some(kind) => Ok(self.leased(upstream, place.origin.clone(), kind, true)),
+                None => Err(place.origin.clone()),
+            });
         }
         let origin = Rc::new(Origin::new(upstream)?);
         // Connections made under other options are closed by being dropped here.
@@ -147,31 +160,19 @@ impl Pool {
                 used: now,
             },
         );
-        Ok(origin)
+        Ok(Err(origin))
     }
 
-    /// A connection: an idle one if there is one, unless `fresh` is asked for.
-    pub(super) async fn lease(
+    /// A new connection.
+    pub(super) async fn connect(
         self: &Rc<Self>,
         upstream: &UpstreamIndex,
         rules: &egress::Rules,
+        origin: Rc<Origin>,
         sticky: Option<SocketAddr>,
-        fresh: bool,
     ) -> Result<Lease, UpstreamError> {
-        let origin = self.origin(upstream)?;
-        let lease = |kind, reused| Lease {
-            pool: self.clone(),
-            upstream: upstream.id,
-            fingerprint: upstream.fingerprint,
-            kind,
-            reused,
-        };
-        if !fresh && let Some(kind) = self.take(upstream, rules, &origin, sticky) {
-            return Ok(lease(kind, true));
-        }
         let resolver = &*self.parts.resolver;
-        let connecting = connect::connect(&origin, rules, resolver, sticky, upstream.connect_timeout);
-        let connected = Box::pin(connecting).await?;
+        let connected = connect::connect(&origin, rules, resolver, sticky, upstream.connect_timeout).await?;
         let kind = self.handshake(connected).await.map_err(UpstreamError::Broken)?;
         if let Kind::Many(shared) = &kind
             && let Some(place) = self.places.borrow_mut().get_mut(&upstream.id)
@@ -180,35 +181,18 @@ impl Pool {
         {
             place.shared.push(shared.clone());
         }
-        Ok(lease(kind, false))
+        Ok(self.leased(upstream, origin, kind, false))
     }
 
-    fn take(
-        &self,
+    fn leased(
+        self: &Rc<Self>,
         upstream: &UpstreamIndex,
-        rules: &egress::Rules,
-        origin: &Origin,
-        sticky: Option<SocketAddr>,
-    ) -> Option<Kind> {
-        let now = self.parts.clock.monotonic();
-        let mut places = self.places.borrow_mut();
-        let place = places.get_mut(&upstream.id)?;
-        // An address that an operator no longer allows is not used again.
-        let permitted = |address: SocketAddr| rules.check(address.ip(), origin.port).is_ok();
-        place.shared.retain(|shared| !shared.sender.is_closed() && permitted(shared.address));
-        place.idle.retain(|idle| {
-            now < idle.until && !idle.connection.sender.is_closed() && permitted(idle.connection.address)
-        });
-        let wanted = |address: SocketAddr| sticky.is_none_or(|sticky| sticky == address);
-        if let Some(shared) = place.shared.iter().find(|shared| wanted(shared.address)) {
-            return Some(Kind::Many(shared.clone()));
-        }
-        // The one used last is the least likely to be closed soon.
-        let at = place
-            .idle
-            .iter()
-            .rposition(|idle| idle.connection.sender.is_ready() && wanted(idle.connection.address))?;
-        Some(Kind::One(place.idle.remove(at).connection))
+        origin: Rc<Origin>,
+        kind: Kind,
+        reused: bool,
+    ) -> Lease {
+        let fingerprint = upstream.fingerprint;
+        Lease { pool: self.clone(), upstream: upstream.id, fingerprint, origin, kind, reused }
     }
 
     async fn handshake(&self, connected: Connected) -> hyper::Result<Kind> {
@@ -258,8 +242,35 @@ impl Pool {
 
     /// Idle HTTP/1.1 connections to an upstream.
     #[cfg(test)]
-    pub(super) fn idle(&self, upstream: UpstreamId) -> usize {
+    pub(super) fn idle_count(&self, upstream: UpstreamId) -> usize {
         self.places.borrow().get(&upstream).map_or(0, |place| place.idle.len())
+    }
+}
+
+impl Place {
+    /// A connection that can be used: one for many exchanges, or the one used last, which is the least likely to be closed
+    /// soon. What is found on the way and cannot be used any more is closed.
+    fn take(&mut self, now: Monotonic, rules: &egress::Rules, sticky: Option<SocketAddr>) -> Option<Kind> {
+        let port = self.origin.port;
+        // An address that an operator no longer allows is not used again.
+        let permitted = |address: SocketAddr| rules.check(address.ip(), port).is_ok();
+        let wanted = |address: SocketAddr| sticky.is_none_or(|sticky| sticky == address);
+        if !self.shared.is_empty() {
+            self.shared.retain(|shared| !shared.sender.is_closed() && permitted(shared.address));
+            if let Some(shared) = self.shared.iter().find(|shared| wanted(shared.address)) {
+                return Some(Kind::Many(shared.clone()));
+            }
+        }
+        for at in (0..self.idle.len()).rev() {
+            let Idle { connection, until } = self.idle.get(at)?;
+            let usable = now < *until && !connection.sender.is_closed() && permitted(connection.address);
+            if !usable {
+                self.idle.remove(at);
+            } else if wanted(connection.address) && connection.sender.is_ready() {
+                return Some(Kind::One(self.idle.remove(at).connection));
+            }
+        }
+        None
     }
 }
 
@@ -286,9 +297,18 @@ impl Lease {
         }
     }
 
-    /// Whether requests on it name scheme and authority in their target.
-    pub(super) const fn is_h2(&self) -> bool {
-        matches!(self.kind, Kind::Many(_))
+    /// Names the server in a request, in the form the connection's protocol wants.
+    pub(super) fn name(&self, request: &mut http::Request<Outbound>) {
+        match self.kind {
+            Kind::Many(_) => {
+                *request.uri_mut() = self.origin.absolute.clone();
+                request.headers_mut().remove(header::HOST);
+            }
+            Kind::One(_) => {
+                *request.uri_mut() = self.origin.path.clone();
+                request.headers_mut().insert(header::HOST, self.origin.authority.clone());
+            }
+        }
     }
 
     /// Sends a request. The request comes back when none of it was written.

@@ -64,7 +64,7 @@ pub(super) async fn read(
             Ok((StatusCode::OK, Reply::Stream { body: response.into_body(), lease, idle_for }))
         }
         (Outgoing::Request { .. }, true, Content::Json) => {
-            let body = exchange::collect(response, lease, cap, upstream).await?;
+            let body = exchange::collect(response, lease, cap, upstream, call.time).await?;
             match call.speaker.hear(request, &body)? {
                 Said::Answer { rewritten, .. } => {
                     Ok((StatusCode::OK, Reply::Whole(rewritten.map_or(body, Bytes::from))))
@@ -86,7 +86,7 @@ pub(super) async fn read(
             Ok((status, Reply::Whole(Bytes::new())))
         }
         (_, false, Content::Json) => {
-            let body = exchange::collect(response, lease, cap, upstream).await?;
+            let body = exchange::collect(response, lease, cap, upstream, call.time).await?;
             if is_error_for(&body, request) {
                 Ok((passed(status), Reply::Whole(body)))
             } else {
@@ -117,7 +117,7 @@ fn unanswered(outgoing: &Outgoing, status: StatusCode) -> Result<(StatusCode, Re
 /// Takes a body that nobody reads off the connection, if that is quickly done.
 async fn ignore(response: Response<Incoming>, lease: Lease, call: &Call<'_>) {
     if content(response.headers()) != Content::Events {
-        let _ = exchange::collect(response, lease, MAX_IGNORED, &call.speaker.upstream).await;
+        let _ = exchange::collect(response, lease, MAX_IGNORED, &call.speaker.upstream, call.time).await;
     }
 }
 

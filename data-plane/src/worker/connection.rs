@@ -28,8 +28,6 @@ use crate::{pipeline, tasks, upstream::Body};
 /// Bytes hyper buffers of a request's head before it gives up; above the bound that row 1 enforces, so that the refusal
 /// is ours.
 const HEAD_BUFFER: usize = 64 * 1024;
-/// Header lines hyper parses before it gives up; above the bound that row 1 enforces.
-const HEAD_LINES: usize = 192;
 /// HTTP/2 requests at once on one connection.
 const STREAMS: u32 = 128;
 /// How often the other end of an HTTP/2 connection is asked whether it is still there.
@@ -83,11 +81,11 @@ where
 {
     let (own, mine) = (Rc::clone(worker), Rc::clone(connection));
     let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), peer, request));
-    // No time-out of hyper's: it costs a timer for every request. The worker looks at all connections now and then.
+    // No time-out of hyper's: it costs a timer for every request. The worker looks at all connections now and then. And no
+    // limit of lines but hyper's own hundred, a little above row 1's: for another one it clears a table at every request.
     let serving = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BUFFER)
-        .max_headers(HEAD_LINES)
         .serve_connection(io, service);
     drive(connection, serving, |serving| serving.graceful_shutdown()).await;
 }

@@ -1,6 +1,10 @@
 //! SHA-256, HMAC-SHA-256, HKDF-SHA-256, and the two hashes of a Merkle tree.
+//!
+//! RustCrypto's, with the processor's SHA instructions where it has them: a call hashes a few hundred bytes four times, and
+//! there the set-up and tear-down of aws-lc's contexts cost more than the hashing.
 
-use aws_lc_rs::{digest, hmac};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Digest as _;
 
 /// A SHA-256 output.
 pub type Digest = [u8; 32];
@@ -14,16 +18,16 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 /// SHA-256 of the concatenation of `parts`. Where a part has no fixed length, the caller separates it from the next.
 #[must_use]
 pub fn sha256_parts(parts: &[&[u8]]) -> Digest {
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut hash = Sha256::default();
     for part in parts {
-        context.update(part);
+        hash.update(part);
     }
-    fixed(context.finish().as_ref())
+    hash.finish()
 }
 
 /// SHA-256 of bytes that come one after another.
-#[derive(Clone)]
-pub struct Sha256(digest::Context);
+#[derive(Clone, Default)]
+pub struct Sha256(sha2::Sha256);
 
 impl Sha256 {
     /// The next bytes.
@@ -34,13 +38,7 @@ impl Sha256 {
     /// The hash of all bytes given.
     #[must_use]
     pub fn finish(self) -> Digest {
-        fixed(self.0.finish().as_ref())
-    }
-}
-
-impl Default for Sha256 {
-    fn default() -> Self {
-        Self(digest::Context::new(&digest::SHA256))
+        self.0.finalize().into()
     }
 }
 
@@ -65,7 +63,42 @@ pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
 /// HMAC-SHA-256 under `key` of the concatenation of `parts` (RFC 2104).
 #[must_use]
 pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> Digest {
-    hmac_with(&hmac::Key::new(hmac::HMAC_SHA256, key), parts)
+    HmacKey::new(key).mac(parts)
+}
+
+/// A key of HMAC-SHA-256 (RFC 2104), made ready: what follows from it alone is computed once. Erased when dropped.
+#[derive(Clone)]
+pub struct HmacKey(Hmac<sha2::Sha256>);
+
+impl HmacKey {
+    /// Of a key of any length.
+    #[must_use]
+    pub fn new(key: &[u8]) -> Self {
+        let mut block = zeroize::Zeroizing::new([0; 64]);
+        if let Some(place) = block.get_mut(..key.len()) {
+            place.copy_from_slice(key);
+        } else {
+            block[..32].copy_from_slice(&sha256(key));
+        }
+        // A key of exactly one block is taken as it is, so nothing can fail; shorter ones are padded with zeros.
+        Self(Hmac::new(&(*block).into()))
+    }
+
+    /// HMAC-SHA-256 of the concatenation of `parts`.
+    #[must_use]
+    pub fn mac(&self, parts: &[&[u8]]) -> Digest {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HmacKey(…)")
+    }
 }
 
 /// Lower-case hexadecimal.
@@ -74,29 +107,10 @@ pub fn hex(bytes: &[u8]) -> String {
     hex::encode(bytes)
 }
 
-pub(crate) fn hmac_with(key: &hmac::Key, parts: &[&[u8]]) -> Digest {
-    let mut context = hmac::Context::with_key(key);
-    for part in parts {
-        context.update(part);
-    }
-    fixed(context.sign().as_ref())
-}
-
 /// HKDF-SHA-256 (RFC 5869) with an output of exactly one block, so that it cannot fail.
 pub(crate) fn hkdf_sha256(salt: &[u8], secret: &[u8], info: &[&[u8]]) -> Digest {
-    let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), secret);
-    let prk = hmac::Key::new(hmac::HMAC_SHA256, extracted.as_ref());
-    let mut context = hmac::Context::with_key(&prk);
-    for part in info {
-        context.update(part);
-    }
-    context.update(&[0x01]);
-    fixed(context.sign().as_ref())
-}
-
-/// Both algorithms above give 32 bytes.
-fn fixed(bytes: &[u8]) -> Digest {
-    let mut out = [0; 32];
-    out.copy_from_slice(bytes);
-    out
+    let prk = zeroize::Zeroizing::new(HmacKey::new(salt).mac(&[secret]));
+    let mut info: Vec<&[u8]> = info.to_vec();
+    info.push(&[0x01]);
+    HmacKey::new(prk.as_slice()).mac(&info)
 }

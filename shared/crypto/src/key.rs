@@ -6,12 +6,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
 use seams::Entropy;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::{digest, secret::ct_eq};
+use crate::{digest::HmacKey, secret::ct_eq};
 
 /// Matches every key and token of the product, for secret scanners. The checksum removes what matches by chance.
 pub const KEY_REGEX: &str = r"\b(?:pck|pat|pop|pjt)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b";
@@ -137,19 +136,19 @@ pub fn mint(kind: KeyKind, entropy: &dyn Entropy) -> Minted {
 
 /// Makes and checks the stored hashes of keys: HMAC-SHA-256 over kind, lookup and secret.
 #[derive(Clone)]
-pub struct KeyHasher(hmac::Key);
+pub struct KeyHasher(HmacKey);
 
 impl KeyHasher {
     /// With a key that serves nothing else: `data_key.derive(Purpose::ApiKeyHash)`, or the master key's for tokens.
     #[must_use]
     pub fn new(key: impl Into<Zeroizing<[u8; 32]>>) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.into().as_slice()))
+        Self(HmacKey::new(key.into().as_slice()))
     }
 
     /// What is stored of a key.
     #[must_use]
     pub fn hash(&self, presented: &Presented<'_>) -> [u8; 32] {
-        digest::hmac_with(&self.0, &[presented.hashed])
+        self.0.mac(&[presented.hashed])
     }
 
     /// Whether `stored` is this key's hash. Constant time.

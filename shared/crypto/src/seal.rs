@@ -9,7 +9,7 @@ use ids::TenantId;
 use seams::Entropy;
 use zeroize::Zeroizing;
 
-use crate::aead::{AeadKey, SealError, put_field};
+use crate::aead::{AeadKey, NONCE, SealError, TAG, put_field};
 
 const VERSION: u8 = 1;
 const DOMAIN: &[u8] = b"portcullis seal v1";
@@ -51,12 +51,18 @@ impl Sealer {
         Self(AeadKey::new(&key.into()))
     }
 
+    /// Bytes of a sealed value that holds so many.
+    #[must_use]
+    pub const fn sealed_len(plaintext: usize) -> usize {
+        1 + NONCE + plaintext + TAG
+    }
+
     /// Seals `plaintext` for one place.
     ///
     /// # Errors
     /// [`SealError::TooLarge`] above 2³⁶ bytes.
     pub fn seal(&self, aad: &Aad<'_>, plaintext: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, SealError> {
-        let mut out = Vec::with_capacity(1 + 12 + plaintext.len() + 16);
+        let mut out = Vec::with_capacity(Self::sealed_len(plaintext.len()));
         self.seal_onto(&mut out, aad, plaintext, entropy)?;
         Ok(out)
     }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use crypto::Aad;
 use errors::ErrorCode;
+use seams::Monotonic;
 use wire::v1::{AuditRecord, Decision, Phase};
 
 use super::super::testing::{Log, facts};
@@ -78,7 +79,7 @@ async fn strict_intents_are_on_disk_and_counts_come_within_a_second() {
     let pen = log.pen();
     let strict = pen.intent(facts, true);
     let intent = tokio::time::timeout(Duration::from_secs(5), strict).await.unwrap().unwrap();
-    intent.finish(End { code: None, status: 200, body: b"", cut: false }).await;
+    intent.finish(End { code: None, status: 200, body: b"", cut: false }, Monotonic::from_nanos(0)).await;
     for _ in 0..5 {
         let address = "203.0.113.9".parse().unwrap();
         log.recorder.count(tenant, 3, endpoint, address, ErrorCode::CredentialInvalid);
@@ -124,7 +125,10 @@ async fn what_is_ready_together_is_written_together_and_in_order() {
         futures_util::future::join_all(intents).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(log.records().iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     let end = || End { code: None, status: 200, body: b"{}", cut: false };
-    futures_util::future::join_all(intents.into_iter().map(|intent| intent.finish(end()))).await;
+    futures_util::future::join_all(
+        intents.into_iter().map(|intent| intent.finish(end(), Monotonic::from_nanos(0))),
+    )
+    .await;
     let phases: Vec<_> = log.records().iter().map(AuditRecord::phase).collect();
     assert_eq!(phases, [[Phase::Intent; 5], [Phase::Outcome; 5]].concat());
 }
@@ -142,7 +146,11 @@ async fn a_call_that_ends_while_it_waits_has_its_intent_and_is_cut() {
     let phases =
         |log: &Log| log.records().iter().map(|record| (record.phase(), record.cut)).collect::<Vec<_>>();
     assert_eq!(phases(&log), [(Phase::Intent, false), (Phase::Intent, false), (Phase::Outcome, true)]);
-    second.await.unwrap().finish(End { code: None, status: 200, body: b"", cut: false }).await;
+    second
+        .await
+        .unwrap()
+        .finish(End { code: None, status: 200, body: b"", cut: false }, Monotonic::from_nanos(0))
+        .await;
     assert_eq!(phases(&log)[3..], [(Phase::Outcome, false)]);
 }
 

@@ -20,7 +20,8 @@ fn ask(world: &World, request: Builder, method: &str, params: &str) -> Result<Pe
     let (limiter, session, now) = (Limiter::alone(), BoundSession::none(), Now { nanos: 1, unix_seconds: 1 });
     let reserving = limit::check(&limiter, &place, &principal, &session, Cost::Message, now);
     let reservation = runtime.block_on(reserving).unwrap();
-    check(&Decisions::default(), &place, attachment, &principal, &call, &reservation)
+    let tool = named_tool(attachment, call.target());
+    check(&Decisions::default(), &place, attachment, &principal, &call, tool, &reservation)
 }
 
 fn legacy(world: &World, method: &str, params: &str) -> Result<Permit, Refusal> {

@@ -71,11 +71,11 @@ async fn a_connection_carries_one_call_after_another() {
         }
         assert_eq!(server.connections(), 1);
         let upstream = world.tenant().upstreams.values().next().unwrap().id;
-        assert_eq!(pool.idle(upstream), 1);
+        assert_eq!(pool.idle_count(upstream), 1);
         // Calls at the same time need connections of their own, which are kept.
         let calls = (0..5).map(|_| got(&pool, &world, dispatch(&world, MODERN, Method::ToolsCall)));
         futures_util::future::join_all(calls).await;
-        assert_eq!((server.connections(), pool.idle(upstream)), (5, 5));
+        assert_eq!((server.connections(), pool.idle_count(upstream)), (5, 5));
     };
     LocalSet::new().run_until(case).await;
 }
