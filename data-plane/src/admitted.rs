@@ -131,7 +131,7 @@ impl Admitted {
 
 /// What lasts exactly as long as a call.
 struct Hold {
-    _leases: crate::checks::Leases,
+    _leases: crate::limiter::Leases,
     _in_flight: Counted,
 }
 

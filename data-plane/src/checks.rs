@@ -20,7 +20,7 @@ pub(crate) use authenticate::Principal;
 pub(crate) use authorize::{Grounds, Permit};
 pub(crate) use edge::{Exchange, ReadBody};
 pub(crate) use endpoint::EndpointEvidence;
-pub(crate) use limit::{Cost, Leases, Reservation};
+pub(crate) use limit::{Cost, Reservation};
 pub(crate) use network::Reached;
 pub(crate) use protocol::{Call, Kind, Verb};
 pub(crate) use session::BoundSession;

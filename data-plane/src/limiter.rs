@@ -1,35 +1,50 @@
 //! Counting: in this process where there is no Redis, together with the other proxies where there is one.
 
+mod alive;
+
 use std::{borrow::Borrow, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use limits::{
     Bucket, Rate,
     budget::{Budget, NearBudget, Now, Window},
+    running::Permits,
 };
 use redis_link::{
     Link,
-    counters::{Counter, CounterKey, Counters, End, Together, together},
+    counters::{Counter, CounterKey, Counters, End, PermitsKey, Running, Together, running, together},
 };
 use seams::{Clock, Entropy, Monotonic, Timestamp};
 use smallvec::SmallVec;
-use telemetry::metric;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::{control::Enrolled, snapshot::index::SubjectLimit, tasks::Tasks};
+pub(crate) use self::alive::Told;
+use crate::{snapshot::index::SubjectLimit, tasks::Tasks};
 
-/// Between two signs of life to the other proxies, give or take a fifth.
-const ALIVE_EVERY: Duration = Duration::from_secs(4);
 /// Calls to the store that no call waits for, at once.
 const LATER_AT_ONCE: usize = 256;
 
 /// Counts calls.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    together: Option<Together<Wanted>>,
+    fleet: Option<Fleet>,
 }
+
+/// This proxy's part in counting together.
+#[derive(Debug)]
+struct Fleet {
+    together: Together<Wanted>,
+    running: Running<Concurrent>,
+}
+
+/// One of a subject's limits of how many calls run at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Concurrent(pub(crate) Arc<SubjectLimit>);
+
+/// What runs, by each of its limits. Ends when dropped.
+pub(crate) type Leases = running::List<Concurrent>;
 
 /// One of a subject's counters, held as long as something taken from it may be given back.
 #[derive(Debug, Clone)]
@@ -81,27 +96,41 @@ pub(crate) enum Taken {
 impl Limiter {
     /// Each proxy counts for itself.
     pub(crate) fn alone() -> Self {
-        Self { together: None }
-    }
-
-    /// Counts through `counters`; what [`do_later`] has to do comes out of the receiver.
-    fn together(counters: Counters) -> (Self, mpsc::Receiver<together::Later<Wanted>>) {
-        let (together, later) = Together::new(counters);
-        (Self { together: Some(together) }, later)
+        Self { fleet: None }
     }
 
     /// For health reports: who counts now, and among how many a limit is shared where Redis is away.
     pub(crate) fn state(&self) -> (Counted, u32) {
-        match &self.together {
-            None => (Counted::Here, 1),
-            Some(together) if together.counters().link().is_up() => (Counted::Together, together.proxies()),
-            Some(together) => (Counted::Share, together.proxies()),
-        }
+        let Some(Fleet { together, .. }) = &self.fleet else { return (Counted::Here, 1) };
+        let is_up = together.counters().link().is_up();
+        (if is_up { Counted::Together } else { Counted::Share }, together.proxies())
+    }
+
+    /// Starts a call by all limits or by none. Waits as [`Self::take`].
+    ///
+    /// # Errors
+    /// The place of the limit that refuses, and who counted.
+    pub(crate) async fn start(
+        &self,
+        wanted: SmallVec<[Concurrent; 3]>,
+        now: Now,
+    ) -> Result<Leases, (usize, Counted)> {
+        let Some(Fleet { running, .. }) = &self.fleet else {
+            let started = wanted
+                .into_iter()
+                .enumerate()
+                .map(|(index, limit)| running::Permit::alone(limit, now.nanos).ok_or((index, Counted::Here)));
+            return started.collect();
+        };
+        // Boxed as below.
+        Box::pin(running.start(wanted, now.nanos)).await.map_err(|running::Refused { index, by_share }| {
+            (index, if by_share { Counted::Share } else { Counted::Together })
+        })
     }
 
     /// Takes from all counters or from none. Waits only where Redis has to be asked, at most [`redis_link::BUDGET`].
     pub(crate) async fn take(&self, wanted: together::List<Wanted>, now: Now) -> Result<Taken, Refused> {
-        let Some(together) = &self.together else { return take_here(wanted, now) };
+        let Some(Fleet { together, .. }) = &self.fleet else { return take_here(wanted, now) };
         // Boxed, because every call keeps room for it, also where each proxy counts for itself.
         match Box::pin(together.take(wanted, now)).await {
             Ok(parts) => Ok(Taken::Together(together.clone(), parts)),
@@ -213,6 +242,20 @@ impl together::Wanted for Wanted {
     }
 }
 
+impl running::Runs for Concurrent {
+    fn key(&self) -> PermitsKey {
+        PermitsKey { tenant: self.0.tenant, subject: self.0.subject }
+    }
+
+    fn permits(&self) -> &Permits {
+        &self.0.buckets.in_flight
+    }
+
+    fn max(&self) -> u32 {
+        self.0.concurrency.unwrap_or(u32::MAX)
+    }
+}
+
 /// Both of a clock's times.
 pub(crate) fn now(clock: &dyn Clock) -> Now {
     at(clock.now(), clock.monotonic())
@@ -232,8 +275,11 @@ pub(crate) fn start(
     entropy: &Arc<dyn Entropy>,
 ) -> Arc<Limiter> {
     let Some(link) = redis else { return Arc::new(Limiter::alone()) };
-    let (limiter, later) = Limiter::together(Counters::new(link.clone()));
-    let limiter = Arc::new(limiter);
+    let counters = Counters::new(link.clone());
+    let (together, later) = Together::new(counters.clone());
+    let holder = u64::from_le_bytes(entropy.bytes());
+    let (running, settled) = Running::new(counters, together.proxies_shared(), holder);
+    let limiter = Arc::new(Limiter { fleet: Some(Fleet { together, running }) });
     let until = |work: BoxFuture<'static, ()>, stopping: CancellationToken| async move {
         tokio::select! {
             () = work => {}
@@ -242,7 +288,9 @@ pub(crate) fn start(
     };
     let work = do_later(Arc::clone(&limiter), later, Arc::clone(clock)).boxed();
     tasks.spawn("limits, later", until(work, tasks.token()));
-    let work = stay_alive(Arc::clone(&limiter), told, Arc::clone(entropy)).boxed();
+    let work = settle(Arc::clone(&limiter), settled, Arc::clone(clock)).boxed();
+    tasks.spawn("limits, running", until(work, tasks.token()));
+    let work = alive::stay_alive(Arc::clone(&limiter), told, Arc::clone(entropy)).boxed();
     tasks.spawn("limits, alive", until(work, tasks.token()));
     limiter
 }
@@ -253,54 +301,22 @@ async fn do_later(
     later: mpsc::Receiver<together::Later<Wanted>>,
     clock: Arc<dyn Clock>,
 ) {
-    let Some(together) = &limiter.together else { return };
+    let Some(Fleet { together, .. }) = &limiter.fleet else { return };
     let clock = &*clock;
     ReceiverStream::new(later)
         .for_each_concurrent(LATER_AT_ONCE, |later| together.do_later(later, now(clock)))
         .await;
 }
 
-/// Tells the other proxies of the pool that this one lives, and learns how many there are: from Redis, and from the control
-/// plane. The larger number holds, and while either is away its last one.
-async fn stay_alive(limiter: Arc<Limiter>, told: Told, entropy: Arc<dyn Entropy>) {
-    let Some(together) = &limiter.together else { return };
-    let Told { mut identity, mut live_proxies } = told;
-    let enrolled = match identity.wait_for(Option::is_some).await {
-        Ok(enrolled) => enrolled.clone(),
-        Err(_) => return,
-    };
-    let Some(Enrolled { proxy_id, pool, .. }) = enrolled else { return };
-    let name = proxy_id.to_string();
-    let by_share = metrics::gauge!(metric::LIMITS_BY_SHARE);
-    let mut up = together.counters().link().state();
-    let mut seen = 1;
+/// Gives permits back that nobody needs, and renews the others, until the limiter is gone.
+async fn settle(limiter: Arc<Limiter>, mut settled: mpsc::Receiver<Concurrent>, clock: Arc<dyn Clock>) {
+    let Some(Fleet { running, .. }) = &limiter.fleet else { return };
+    let mut every = tokio::time::interval(running::SETTLED_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let is_up = *up.borrow_and_update();
-        by_share.set(if is_up { 0.0 } else { 1.0 });
-        if is_up && let Ok(count) = together.counters().alive(&pool, &name).await {
-            seen = count;
-        }
-        together.set_proxies(seen.max(*live_proxies.borrow_and_update()));
-        let pause = ALIVE_EVERY
-            .mul_f64(0.8 + 0.4 * f64::from(u32::from_le_bytes(entropy.bytes())) / f64::from(u32::MAX));
         tokio::select! {
-            () = tokio::time::sleep(pause), if is_up => {}
-            changed = live_proxies.changed() => if changed.is_err() { return },
-            changed = up.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                if is_up {
-                    tracing::warn!(proxies = together.proxies(), "limits are kept by share until Redis answers");
-                }
-            }
+            Some(limit) = settled.recv() => running.settle_soon(limit, clock.monotonic().nanos()).await,
+            _ = every.tick() => running.settle_all(clock.monotonic().nanos()).await,
         }
     }
-}
-
-/// What the control plane tells.
-#[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) identity: watch::Receiver<Option<Enrolled>>,
-    pub(crate) live_proxies: watch::Receiver<u32>,
 }

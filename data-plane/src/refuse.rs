@@ -89,6 +89,7 @@ pub(crate) enum Refusal {
     ConcurrencyLimited {
         limit: LimitName,
         allowed: u32,
+        counted: Counted,
     },
     BudgetExhausted {
         limit: LimitName,
@@ -331,9 +332,12 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
             ("allowed", json!(allowed)),
             ("remaining", json!(remaining)),
         ],
-        Refusal::ConcurrencyLimited { limit, allowed } => {
-            &[("limit", json!(limit.as_str())), ("allowed", json!(allowed)), ("remaining", json!(0))]
-        }
+        Refusal::ConcurrencyLimited { limit, allowed, counted } => &[
+            ("counted", json!(counted.as_str())),
+            ("limit", json!(limit.as_str())),
+            ("allowed", json!(allowed)),
+            ("remaining", json!(0)),
+        ],
         Refusal::Protocol(error) => error.extra(),
         _ => &[],
     };

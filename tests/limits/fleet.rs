@@ -1,8 +1,9 @@
 //! Whole proxies that count together.
 
 use futures_util::future::join_all;
-use harness::{Caller, Endpoint, Gateway, Upstream, eventually, redis::Redis, tool};
+use harness::{Behaviour, Caller, Endpoint, Gateway, Upstream, eventually, redis::Redis, tool};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Two proxies, an endpoint with one tool, and a limit of its client.
 async fn two_proxies(redis: &Redis, limit: Value) -> (Gateway, Endpoint, Upstream) {
@@ -52,6 +53,38 @@ async fn a_limit_is_of_the_fleet_and_not_of_each_proxy() {
     assert!((1..=60_000).contains(&data["retry_after_ms"].as_u64().unwrap()), "{data}");
     // What a later check refuses is given back, whichever proxy is asked next.
     assert_eq!(callers[0].tools().await, ["echo"]);
+}
+
+#[tokio::test]
+async fn how_many_run_at_once_is_of_the_fleet_too() {
+    let redis = Redis::start();
+    let limit = json!({"per_minute": 600, "burst": 600, "concurrency": 3});
+    let (gateway, endpoint, upstream) = two_proxies(&redis, limit).await;
+    let ok = json!({"content": [{"type": "text", "text": "done"}]});
+    for _ in 0..3 {
+        upstream.next(Behaviour::After(Duration::from_secs(2), ok.clone()));
+    }
+    let callers = callers(&gateway, &endpoint);
+    let answers = join_all((0..10).map(|number| callers[number % 2].call("echo"))).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| !answer.code().is_empty()).collect();
+    assert_eq!(refused.len(), 7, "{answers:?}");
+    for answer in refused {
+        let data = &answer.json()["error"]["data"];
+        assert_eq!((&data["code"], &data["counted"]), (&json!("concurrency_limited"), &json!("together")));
+    }
+    let passes = async || callers[1].call("echo").await.code().is_empty();
+    eventually("places are given back", passes).await;
+    redis.stop();
+    everywhere(&gateway, "by_share").await;
+    // Two of three each.
+    for _ in 0..4 {
+        upstream.next(Behaviour::After(Duration::from_secs(2), ok.clone()));
+    }
+    let answers = join_all((0..10).map(|number| callers[number % 2].call("echo"))).await;
+    let passed = answers.iter().filter(|answer| answer.code().is_empty()).count();
+    assert_eq!(passed, 4, "{answers:?}");
+    let refused = answers.iter().find(|answer| !answer.code().is_empty()).unwrap();
+    assert_eq!(refused.json()["error"]["data"]["counted"], "by_share");
 }
 
 #[tokio::test]

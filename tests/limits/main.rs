@@ -3,5 +3,6 @@
 mod connection;
 mod fleet;
 mod histories;
+mod permits;
 mod script;
 mod usage;

@@ -14,6 +14,7 @@ use limits::{Concurrency, Lease};
 
 use crate::{
     config::Bounds,
+    limiter::Counted,
     refuse::{LimitName, Refusal},
 };
 
@@ -171,8 +172,11 @@ where
         }
         if !u32::try_from(data.len()).is_ok_and(|bytes| held.try_grow(bytes, max_held)) {
             drop((first, rest, data, held));
-            let refusal =
-                Refusal::ConcurrencyLimited { limit: LimitName::ClientBodyBytes, allowed: max_held };
+            let refusal = Refusal::ConcurrencyLimited {
+                limit: LimitName::ClientBodyBytes,
+                allowed: max_held,
+                counted: Counted::Here,
+            };
             return discard(body, refusal).await;
         }
         // Most bodies arrive in one piece, which is then used as it is.

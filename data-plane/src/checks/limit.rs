@@ -8,16 +8,13 @@
 use std::sync::Arc;
 
 use ::mcp::Method;
-use limits::{
-    Lease,
-    budget::{Now, Window},
-};
+use limits::budget::{Now, Window};
 use redis_link::counters::Counter;
 use smallvec::SmallVec;
 
 use super::{BoundSession, Call, EndpointEvidence, Kind, Principal};
 use crate::{
-    limiter::{Limiter, Refused, Taken, Wanted},
+    limiter::{Concurrent, Leases, Limiter, Refused, Taken, Wanted},
     refuse::{LimitName, Refusal},
     snapshot::index::{SubjectLimit, ToolIndex},
 };
@@ -43,9 +40,6 @@ impl<'a> Cost<'a> {
         }
     }
 }
-
-/// Leases of what runs; they end when dropped.
-pub(crate) type Leases = SmallVec<[Lease; 3]>;
 
 /// Evidence: room in every bucket, taken. Dropping it gives the units back.
 #[derive(Debug)]
@@ -96,12 +90,10 @@ pub(crate) async fn check(
             .filter_map(|(name, subject)| Some((name, subject?)))
             .collect();
     // Leases before units: a refused lease costs nothing.
-    let mut leases = Leases::new();
-    if !matches!(cost, Cost::Message) {
-        for (name, subject) in &subjects {
-            lease(*name, subject, &mut leases)?;
-        }
-    }
+    let leases = match cost {
+        Cost::Message => Leases::new(),
+        Cost::Call(_) | Cost::Request => start(limiter, &subjects, now).await?,
+    };
     let (counter, units) = match cost {
         Cost::Call(tool) => (Counter::Calls, tool.map_or(1, |tool| tool.cost)),
         Cost::Request | Cost::Message => (Counter::Protocol, 1),
@@ -148,11 +140,19 @@ fn refusal(refused: &Refused, wanted: &[(LimitName, &Arc<SubjectLimit>, Counter)
     Refusal::BudgetExhausted { limit: *name, window, allowed, remaining, retry_after, counted }
 }
 
-fn lease(name: LimitName, subject: &SubjectLimit, leases: &mut Leases) -> Result<(), Refusal> {
-    let Some(allowed) = subject.concurrency else { return Ok(()) };
-    let lease = subject.buckets.in_flight.try_acquire(allowed);
-    leases.push(lease.ok_or(Refusal::ConcurrencyLimited { limit: name, allowed })?);
-    Ok(())
+async fn start(
+    limiter: &Limiter,
+    subjects: &[(LimitName, &Arc<SubjectLimit>)],
+    now: Now,
+) -> Result<Leases, Refusal> {
+    let limited: SmallVec<[_; 3]> =
+        subjects.iter().filter_map(|(name, limit)| Some((*name, *limit, limit.concurrency?))).collect();
+    let wanted = limited.iter().map(|(_, limit, _)| Concurrent(Arc::clone(limit)));
+    limiter.start(wanted.collect(), now).await.map_err(|(index, counted)| {
+        let (limit, allowed) =
+            limited.get(index).map_or((LimitName::Client, 0), |(name, _, allowed)| (*name, *allowed));
+        Refusal::ConcurrencyLimited { limit, allowed, counted }
+    })
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use limits::{
     Bucket, Concurrency, Rate,
     budget::{Budget, NearBudget},
     near::Near,
+    running::Permits,
 };
 use redis_link::counters::Subject;
 use seams::{Monotonic, Timestamp};
@@ -244,8 +245,8 @@ pub struct Buckets {
     pub protocol: Bucket,
     /// Of [`REFUSALS_RECORDED`].
     pub refusals: Bucket,
-    /// Calls running now.
-    pub in_flight: Arc<Concurrency>,
+    /// Calls running now. Where proxies share, its near end.
+    pub in_flight: Arc<Permits>,
     /// Bytes of request bodies held now.
     pub body_bytes: Arc<Concurrency>,
     /// Of the budget for a day, and for a month. Where proxies share, their near ends.

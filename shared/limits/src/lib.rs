@@ -5,8 +5,9 @@
 //! `burst + rate · T`, whatever the order in which threads arrive.
 //!
 //! [`gcra`] decides, [`Bucket`] keeps one number, [`reserve`] takes from several buckets or from none, [`Concurrency`]
-//! counts what is running, [`AddressTable`] keeps a bounded number of buckets for addresses nobody configured. [`shared`] is
-//! what a store does in which proxies count together, [`budget`] what lasts a day or a month, [`near`] the end of it in one proxy.
+//! counts what is held here, [`AddressTable`] keeps a bounded number of buckets for addresses nobody configured. [`shared`] is
+//! what a store does in which proxies count together, [`budget`] what lasts a day or a month, [`near`] the end of it in one
+//! proxy, and [`running`] how many calls run at once.
 
 pub mod address;
 mod bucket;
@@ -15,6 +16,7 @@ mod concurrency;
 pub mod gcra;
 pub mod near;
 mod reservation;
+pub mod running;
 pub mod shared;
 
 pub use address::AddressTable;

@@ -87,7 +87,7 @@ fn requests_that_are_refused_later_have_an_end_too() {
 fn leases_last_as_long_as_the_call() {
     let world = limited(600, 600, 1);
     let running = reserve(&world, Cost::Call(None), 100).unwrap().keep();
-    let Err(Refusal::ConcurrencyLimited { limit, allowed }) = reserve(&world, Cost::Request, 100) else {
+    let Err(Refusal::ConcurrencyLimited { limit, allowed, .. }) = reserve(&world, Cost::Request, 100) else {
         panic!("one is running")
     };
     assert_eq!((limit, allowed), (LimitName::Client, 1));

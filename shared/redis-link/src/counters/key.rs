@@ -30,6 +30,15 @@ pub enum Counter {
     Month,
 }
 
+/// The name of what proxies hold of how many of a subject's calls may run at once. Never changes either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PermitsKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of what.
+    pub subject: Subject,
+}
+
 /// A counter's name. The text is a contract between proxies of different versions, and with the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CounterKey {
@@ -43,18 +52,29 @@ pub struct CounterKey {
 
 impl fmt::Display for CounterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{{}}}:limit:", self.tenant)?;
-        match self.subject {
-            Subject::Tenant => f.write_str("tenant")?,
-            Subject::Client(id) => write!(f, "{id}")?,
-            Subject::Tool(id) => write!(f, "{id}")?,
-        }
+        write_subject(f, self.tenant, self.subject)?;
         f.write_str(match self.counter {
             Counter::Calls => ":calls",
             Counter::Protocol => ":protocol",
             Counter::Day => ":day",
             Counter::Month => ":month",
         })
+    }
+}
+
+impl fmt::Display for PermitsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_subject(f, self.tenant, self.subject)?;
+        f.write_str(":running")
+    }
+}
+
+fn write_subject(f: &mut fmt::Formatter<'_>, tenant: TenantId, subject: Subject) -> fmt::Result {
+    write!(f, "{{{tenant}}}:limit:")?;
+    match subject {
+        Subject::Tenant => f.write_str("tenant"),
+        Subject::Client(id) => write!(f, "{id}"),
+        Subject::Tool(id) => write!(f, "{id}"),
     }
 }
 
@@ -66,6 +86,14 @@ impl ToRedisArgs for CounterKey {
 
 impl ToSingleRedisArg for CounterKey {}
 
+impl ToRedisArgs for PermitsKey {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        out.write_arg_fmt(self);
+    }
+}
+
+impl ToSingleRedisArg for PermitsKey {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +103,10 @@ mod tests {
         let tenant = TenantId::from_parts(1_800_000_000_000, [1; 10]);
         let key = |subject, counter| CounterKey { tenant, subject, counter }.to_string();
         let client = Subject::Client(ClientId::from_parts(1_800_000_000_000, [2; 10]));
+        assert_eq!(
+            PermitsKey { tenant, subject: client }.to_string(),
+            "{tnt_01mcc5rm00e40r2081040g2081}:limit:cl_01mcc5rm00e81840g2081040g2:running"
+        );
         let tool = Subject::Tool(ToolId::from_parts(1_800_000_000_000, [3; 10]));
         assert_eq!(
             [key(Subject::Tenant, Counter::Calls), key(client, Counter::Protocol), key(tool, Counter::Calls),],

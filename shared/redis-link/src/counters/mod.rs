@@ -2,6 +2,7 @@
 
 mod end;
 mod key;
+pub mod running;
 pub mod together;
 
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use redis::{RedisResult, Script, aio::MultiplexedConnection};
 use smallvec::SmallVec;
 
 pub use end::End;
-pub use key::{Counter, CounterKey, Subject};
+pub use key::{Counter, CounterKey, PermitsKey, Subject};
+pub use running::Running;
 pub use together::Together;
 
 use crate::{CallError, Link};
@@ -37,6 +39,7 @@ pub struct Counters {
 struct Scripts {
     reserve: Script,
     refund: Script,
+    hold: Script,
     alive: Script,
 }
 
@@ -69,6 +72,7 @@ impl Counters {
         let scripts = Scripts {
             reserve: Script::new(include_str!("reserve.lua")),
             refund: Script::new(include_str!("refund.lua")),
+            hold: Script::new(include_str!("hold.lua")),
             alive: Script::new(include_str!("alive.lua")),
         };
         Self { link, scripts: Arc::new(scripts) }
@@ -156,6 +160,29 @@ impl Counters {
         self.link.with(|mut connection| async move { script.invoke_async(&mut connection).await }).await
     }
 
+    /// Gives `holder` the permits it needs of every limit or none of any, as `limits::running::hold` does. All are of one
+    /// tenant.
+    ///
+    /// # Errors
+    /// [`CallError`]; it may have been given all the same.
+    pub async fn hold(
+        &self,
+        holder: u64,
+        wanted: &[(PermitsKey, limits::running::Ask)],
+    ) -> Result<running::Held, CallError> {
+        let mut script = self.scripts.hold.prepare_invoke();
+        script.arg(format!("{holder:016x}")).arg(limits::running::LEASE.as_micros().to_string());
+        for (key, ask) in wanted {
+            script.key(key).arg(ask.max).arg(ask.running).arg(ask.claimed).arg(ask.extra).arg(ask.turn);
+            script.arg(ask.least.map_or(-1, i64::from));
+        }
+        let ask = |mut connection: MultiplexedConnection| async move {
+            let reply: Vec<u64> = script.invoke_async(&mut connection).await?;
+            running::Held::read(&reply, wanted.len())
+        };
+        self.link.with(ask).await
+    }
+
     /// Says that this proxy lives, and learns how many of its pool do.
     ///
     /// # Errors
@@ -169,22 +196,26 @@ impl Counters {
 
 impl Reserved {
     fn read(reply: &[u64], counters: usize) -> RedisResult<Self> {
-        let wrong = || redis::RedisError::from((redis::ErrorKind::UnexpectedReturnType, "not a reservation"));
-        let (refused, readings) = reply.split_first().ok_or_else(wrong)?;
-        let readings: SmallVec<[Reading; 9]> = readings
-            .chunks_exact(3)
-            .map(|three| Reading {
-                now: three[0],
-                taken: three[1],
-                granted: u32::try_from(three[2]).unwrap_or(0),
-            })
-            .collect();
-        let refused = usize::try_from(*refused).ok().and_then(|place| place.checked_sub(1));
-        if readings.len() != counters || refused.is_some_and(|place| place >= counters) {
-            return Err(wrong());
-        }
-        Ok(Self { refused, readings })
+        let (refused, readings) = threes(reply, counters)?;
+        let readings = readings.map(|[now, taken, granted]| Reading {
+            now,
+            taken,
+            granted: u32::try_from(granted).unwrap_or(0),
+        });
+        Ok(Self { refused, readings: readings.collect() })
     }
+}
+
+/// A script's reply: which counter refuses, and three numbers of each.
+fn threes(reply: &[u64], counters: usize) -> RedisResult<(Option<usize>, impl Iterator<Item = [u64; 3]>)> {
+    let wrong = || redis::RedisError::from((redis::ErrorKind::UnexpectedReturnType, "not a reservation"));
+    let (refused, readings) = reply.split_first().ok_or_else(wrong)?;
+    let (readings, rest) = readings.as_chunks::<3>();
+    let refused = usize::try_from(*refused).ok().and_then(|place| place.checked_sub(1));
+    if !rest.is_empty() || readings.len() != counters || refused.is_some_and(|place| place >= counters) {
+        return Err(wrong());
+    }
+    Ok((refused, readings.iter().copied()))
 }
 
 const fn window_kind(window: Window) -> u8 {

@@ -108,6 +108,12 @@ impl<W: Wanted> Together<W> {
         self.proxies.load(Ordering::Relaxed)
     }
 
+    /// The same number, for others who share limits.
+    #[must_use]
+    pub fn proxies_shared(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.proxies)
+    }
+
     /// So many proxies live.
     pub fn set_proxies(&self, count: u32) {
         self.proxies.store(count.max(1), Ordering::Relaxed);
