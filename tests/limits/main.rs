@@ -1,8 +1,12 @@
 //! R41 with real Redis: what proxies count together, and what becomes of it when Redis does not do its part.
 
+mod cluster;
 mod connection;
+mod counting;
 mod fleet;
 mod histories;
 mod permits;
 mod script;
+mod sentinel;
+mod servers;
 mod usage;

@@ -21,7 +21,9 @@ pub struct Options {
     /// Postgres
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: SecretString,
-    /// Redis through which proxies count together; without one each counts for itself
+    /// Redis through which proxies count together; without one each counts for itself. One server: redis://…; a master
+    /// behind sentinels: redis+sentinel://[user:password@]host,host,host/master[?sentinel_password=…]; a cluster:
+    /// redis+cluster://host,host; with rediss, over TLS
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<SecretString>,
     /// PEM file with the CA of a Redis reached by rediss://

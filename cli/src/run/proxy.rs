@@ -58,7 +58,9 @@ pub struct Options {
     /// File with a join token; needed until the proxy has an identity
     #[arg(long, env = "PORTCULLIS_JOIN_TOKEN_FILE")]
     join_token_file: Option<PathBuf>,
-    /// Redis through which proxies count together; without one each counts for itself
+    /// Redis through which proxies count together; without one each counts for itself. One server: redis://…; a master
+    /// behind sentinels: redis+sentinel://[user:password@]host,host,host/master[?sentinel_password=…]; a cluster:
+    /// redis+cluster://host,host; with rediss, over TLS
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<SecretString>,
     /// PEM file with the CA of a Redis reached by rediss://

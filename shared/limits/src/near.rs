@@ -5,6 +5,15 @@
 //! (performance.md §3b). How much a lease holds follows the demand, from nothing upwards, so that a bucket that is used now
 //! and then strands nothing. After a refusal nothing is leased until the bucket is half full again.
 //!
+//! In any time T, all proxies together admit at most burst + rate · T, and beside it
+//! - what leases hold: a tenth of the limit, nothing for limits under 20 units a proxy;
+//! - where the store loses the bucket: what others took since the proxy that asks first asked last, at most a burst;
+//! - where none of N proxies has the store for a time t: their shares, N · ⌈burst / N⌉, and what flowed back in the store
+//!   meanwhile, rate · t, at most a burst; less what they tell it afterwards. One proxy alone that is cut off: its share;
+//! - where another server takes over: what the former one had not passed on, rate · lag, at most a burst;
+//! - where the store's clock steps forward by t: rate · t, at most a burst. Where it steps back, nothing flows until it has
+//!   caught up. Clocks of proxies decide nothing.
+//!
 //! No lock, no clock: times are nanoseconds of the proxy's own clock that does not step back.
 
 use std::{

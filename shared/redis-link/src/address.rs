@@ -7,13 +7,37 @@ use url::Url;
 
 use crate::link::BUDGET;
 
-/// Where Redis is and how to get in: `redis://` or, over TLS, `rediss://`, then `[user][:password@]host[:port][/database]`.
+/// Where Redis is and how to get in, as a URL; with an `s` after `redis`, over TLS:
+/// - `redis://[user][:password@]host[:port][/database]`, one server;
+/// - `redis+sentinel://[user][:password@]sentinel[:port],…/master[/database][?sentinel_user=…&sentinel_password=…]`, the
+///   master that the sentinels name; user and password are the data servers', what begins with `sentinel_` is told to the
+///   sentinels. Without a port 26379;
+/// - `redis+cluster://[user][:password@]host[:port],…`, a Redis Cluster, of which these are some nodes.
 #[derive(Clone)]
 pub struct Address {
-    url: SecretString,
+    pub(crate) kind: Kind,
     /// PEM of the authorities that may vouch for the server; the public ones when `None`.
     authorities: Option<Vec<u8>>,
     budget: Duration,
+}
+
+#[derive(Clone)]
+pub(crate) enum Kind {
+    One(SecretString),
+    Cluster(Vec<SecretString>),
+    Sentinel(Sentinels),
+}
+
+/// Sentinels, and what to ask them for.
+#[derive(Clone)]
+pub(crate) struct Sentinels {
+    pub(crate) urls: Vec<SecretString>,
+    pub(crate) master: String,
+    /// `redis` or `rediss`.
+    scheme: &'static str,
+    /// `user:password@`, or nothing, as in the URL.
+    userinfo: SecretString,
+    database: u32,
 }
 
 /// Why an address cannot be used. Says nothing of the address: it may hold a password.
@@ -23,11 +47,17 @@ pub enum AddressError {
     #[error("the Redis URL cannot be read")]
     NotAUrl,
     /// Another scheme.
-    #[error("the Redis URL must begin with redis:// or rediss://")]
+    #[error(
+        "the Redis URL must begin with redis:// or rediss://, or with redis+sentinel://, redis+cluster:// or the same with \
+         rediss"
+    )]
     Scheme,
     /// A URL without a host.
     #[error("the Redis URL names no host")]
     NoHost,
+    /// Sentinels without the name of the master they watch.
+    #[error("a redis+sentinel:// URL must name the master: redis+sentinel://host1,host2,host3/name")]
+    NoMaster,
     /// `#insecure` would accept any server that has some certificate, and tell it the password.
     #[error("the Redis URL must not have a fragment; give a CA file instead of #insecure")]
     Fragment,
@@ -39,27 +69,50 @@ pub enum AddressError {
     Unusable,
 }
 
+/// A URL with several hosts, which `Url` does not know.
+struct Parts<'a> {
+    scheme: &'static str,
+    userinfo: &'a str,
+    hosts: Vec<&'a str>,
+    path: &'a str,
+    query: &'a str,
+}
+
 impl Address {
     /// Checks an address. `authorities`: PEM of a private CA.
     ///
     /// # Errors
     /// See [`AddressError`].
     pub fn parse(url: SecretString, authorities: Option<Vec<u8>>) -> Result<Self, AddressError> {
-        let parsed = Url::parse(url.expose_secret()).map_err(|_| AddressError::NotAUrl)?;
-        if !["redis", "rediss"].contains(&parsed.scheme()) {
-            return Err(AddressError::Scheme);
-        }
-        if parsed.host_str().is_none_or(str::is_empty) {
-            return Err(AddressError::NoHost);
-        }
-        if parsed.fragment().is_some() {
+        let text = url.expose_secret();
+        let (scheme, _) = text.split_once("://").ok_or(AddressError::NotAUrl)?;
+        let scheme = scheme.to_ascii_lowercase();
+        let (tls, several) = match scheme.split_once('+') {
+            Some((tls, several)) => (tls, Some(several)),
+            None => (scheme.as_str(), None),
+        };
+        let tls = match tls {
+            "redis" => false,
+            "rediss" => true,
+            _ => return Err(AddressError::Scheme),
+        };
+        if text.contains('#') {
             return Err(AddressError::Fragment);
         }
-        if authorities.is_some() && parsed.scheme() != "rediss" {
+        if authorities.is_some() && !tls {
             return Err(AddressError::AuthoritiesWithoutTls);
         }
-        let address = Self { url, authorities, budget: BUDGET };
-        address.client().map_err(|_| AddressError::Unusable)?;
+        let kind = match several {
+            None => {
+                check_one(text)?;
+                Kind::One(url)
+            }
+            Some("cluster") => cluster(&Parts::read(text, tls)?)?,
+            Some("sentinel") => sentinels(&Parts::read(text, tls)?)?,
+            Some(_) => return Err(AddressError::Scheme),
+        };
+        let address = Self { kind, authorities, budget: BUDGET };
+        address.check()?;
         Ok(address)
     }
 
@@ -73,23 +126,149 @@ impl Address {
         self.budget
     }
 
-    /// Host and port, for logs.
+    /// Hosts and ports, for logs.
     #[must_use]
     pub fn place(&self) -> String {
-        let parsed = Url::parse(self.url.expose_secret()).ok();
-        let place = parsed.as_ref().and_then(|url| Some((url.host_str()?, url.port().unwrap_or(6379))));
-        place.map(|(host, port)| format!("{host}:{port}")).unwrap_or_default()
+        let places: Vec<_> = self.urls().iter().filter_map(place).collect();
+        places.join(",")
     }
 
-    pub(crate) fn client(&self) -> redis::RedisResult<redis::Client> {
-        let url = self.url.expose_secret();
-        match &self.authorities {
-            None => redis::Client::open(url),
-            Some(pem) => redis::Client::build_with_tls(
-                url,
-                redis::TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) },
-            ),
+    /// Every server the address names.
+    fn urls(&self) -> &[SecretString] {
+        match &self.kind {
+            Kind::One(url) => std::slice::from_ref(url),
+            Kind::Cluster(urls) => urls,
+            Kind::Sentinel(sentinels) => &sentinels.urls,
         }
+    }
+
+    fn check(&self) -> Result<(), AddressError> {
+        for url in self.urls() {
+            self.client(url).map_err(|_| AddressError::Unusable)?;
+        }
+        match &self.kind {
+            Kind::Sentinel(sentinels) => {
+                self.client(&sentinels.data("localhost", 6379)).map_err(|_| AddressError::Unusable)?;
+            }
+            Kind::Cluster(urls) => {
+                self.cluster(urls).map_err(|_| AddressError::Unusable)?;
+            }
+            Kind::One(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What connects to the one server at `url`.
+    pub(crate) fn client(&self, url: &SecretString) -> redis::RedisResult<redis::Client> {
+        match self.certificates() {
+            None => redis::Client::open(url.expose_secret()),
+            Some(certificates) => redis::Client::build_with_tls(url.expose_secret(), certificates),
+        }
+    }
+
+    /// What connects to the cluster of which these are nodes.
+    pub(crate) fn cluster(&self, urls: &[SecretString]) -> redis::RedisResult<redis::cluster::ClusterClient> {
+        let nodes = urls.iter().map(|url| url.expose_secret().to_owned());
+        // A command that found its node gone is sent again once. What it then takes twice is too much taken, never too little.
+        let builder = redis::cluster::ClusterClientBuilder::new(nodes).retries(1);
+        let builder = builder.connection_timeout(NODE).response_timeout(NODE);
+        match self.certificates() {
+            None => builder.build(),
+            Some(certificates) => builder.certs(certificates).build(),
+        }
+    }
+
+    fn certificates(&self) -> Option<redis::TlsCertificates> {
+        let root_cert = Some(self.authorities.clone()?);
+        Some(redis::TlsCertificates { client_tls: None, root_cert })
+    }
+}
+
+/// For one node of a cluster: connecting, and an answer, which who asks does not wait for so long.
+const NODE: Duration = Duration::from_secs(1);
+
+impl Sentinels {
+    /// The URL of a data server.
+    pub(crate) fn data(&self, host: &str, port: u16) -> SecretString {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{}://{}{host}:{port}/{}", self.scheme, self.userinfo.expose_secret(), self.database).into()
+    }
+}
+
+fn check_one(text: &str) -> Result<(), AddressError> {
+    let parsed = Url::parse(text).map_err(|_| AddressError::NotAUrl)?;
+    if parsed.host_str().is_none_or(str::is_empty) { Err(AddressError::NoHost) } else { Ok(()) }
+}
+
+fn cluster(parts: &Parts<'_>) -> Result<Kind, AddressError> {
+    // A cluster has no other database.
+    if !["", "0"].contains(&parts.path) || !parts.query.is_empty() {
+        return Err(AddressError::Unusable);
+    }
+    let urls = parts.hosts.iter().map(|host| {
+        let url = format!("{}://{}{host}/", parts.scheme, parts.userinfo);
+        check_one(&url).map(|()| url.into())
+    });
+    Ok(Kind::Cluster(urls.collect::<Result<_, _>>()?))
+}
+
+fn sentinels(parts: &Parts<'_>) -> Result<Kind, AddressError> {
+    let (master, database) = parts.path.split_once('/').unwrap_or((parts.path, "0"));
+    if master.is_empty() {
+        return Err(AddressError::NoMaster);
+    }
+    let database = database.parse().map_err(|_| AddressError::Unusable)?;
+    let (mut user, mut password) = (String::new(), None);
+    for (name, value) in url::form_urlencoded::parse(parts.query.as_bytes()) {
+        match &*name {
+            "sentinel_user" => user = value.into_owned(),
+            "sentinel_password" => password = Some(SecretString::from(value.into_owned())),
+            _ => return Err(AddressError::Unusable),
+        }
+    }
+    let urls = parts.hosts.iter().map(|host| {
+        let mut url =
+            Url::parse(&format!("{}://{host}/", parts.scheme)).map_err(|_| AddressError::NotAUrl)?;
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(AddressError::NoHost);
+        }
+        let port = url.port().unwrap_or(26_379);
+        let password = password.as_ref().map(|password| password.expose_secret());
+        url.set_port(Some(port))
+            .and_then(|()| url.set_username(&user))
+            .and_then(|()| url.set_password(password))
+            .map_err(|()| AddressError::Unusable)?;
+        Ok(String::from(url).into())
+    });
+    Ok(Kind::Sentinel(Sentinels {
+        urls: urls.collect::<Result<_, _>>()?,
+        master: master.to_owned(),
+        scheme: parts.scheme,
+        userinfo: parts.userinfo.to_owned().into(),
+        database,
+    }))
+}
+
+fn place(url: &SecretString) -> Option<String> {
+    let url = Url::parse(url.expose_secret()).ok()?;
+    Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(6379)))
+}
+
+impl<'a> Parts<'a> {
+    fn read(text: &'a str, tls: bool) -> Result<Self, AddressError> {
+        let (_, rest) = text.split_once("://").ok_or(AddressError::NotAUrl)?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (userinfo, hosts) = match authority.rfind('@') {
+            Some(at) => authority.split_at(at + 1),
+            None => ("", authority),
+        };
+        let hosts: Vec<_> = hosts.split(',').collect();
+        if hosts.iter().any(|host| host.is_empty()) {
+            return Err(AddressError::NoHost);
+        }
+        let scheme = if tls { "rediss" } else { "redis" };
+        Ok(Self { scheme, userinfo, hosts, path: path.trim_end_matches('/'), query })
     }
 }
 
@@ -100,41 +279,4 @@ impl fmt::Debug for Address {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(url: &str) -> Result<Address, AddressError> {
-        Address::parse(url.into(), None)
-    }
-
-    #[test]
-    fn addresses_that_can_be_used() {
-        for url in [
-            "redis://127.0.0.1",
-            "redis://:hidden@localhost:7405/2",
-            "rediss://user:hidden@redis.example.com:6380/",
-            "redis://[::1]:6379/",
-        ] {
-            let address = parse(url).unwrap();
-            assert!(!format!("{address:?}").contains("hidden"), "{address:?}");
-        }
-        assert_eq!(parse("redis://h/").unwrap().place(), "h:6379");
-    }
-
-    #[test]
-    fn addresses_that_cannot_say_why_and_not_the_password() {
-        for (url, expected) in [
-            ("hidden", AddressError::NotAUrl),
-            ("http://:hidden@h/", AddressError::Scheme),
-            ("redis:///0", AddressError::NoHost),
-            ("rediss://:hidden@h/#insecure", AddressError::Fragment),
-            ("redis://h/hidden", AddressError::Unusable),
-        ] {
-            let refused = parse(url).unwrap_err();
-            assert_eq!(refused, expected, "{url}");
-            assert!(!refused.to_string().contains("hidden"));
-        }
-        let plain = Address::parse("redis://h/".into(), Some(Vec::new()));
-        assert_eq!(plain.unwrap_err(), AddressError::AuthoritiesWithoutTls);
-    }
-}
+mod tests;

@@ -5,20 +5,25 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult};
 use seams::Entropy;
 use telemetry::metric;
+use tokio::task::JoinSet;
 
-use crate::{address::Address, link::Link};
+use crate::{address::Address, connection::Connection, link::Link, slots::Slot};
 
-/// For TCP, TLS and the password together.
-const CONNECT: Duration = Duration::from_secs(2);
 /// Between two looks at a connection that is well,
 const LOOK: Duration = Duration::from_millis(500);
 /// and at one that is not.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A connection that has been silent for so many looks is given up.
 const SILENT_LOOKS: u32 = 20;
+/// A cluster of which no node was found well for so many looks is down; at each look another one is asked.
+const CLUSTER_LOOKS: u32 = 3;
+/// Slots that are away and are looked at together.
+const SLOTS_AT_ONCE: usize = 256;
+/// Between two questions whether the sentinels have made another server the master, while this one answers.
+const ASK_SENTINELS: Duration = Duration::from_secs(2);
 /// Waits between attempts to connect are uniform between nothing and a bound that doubles from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -36,6 +41,7 @@ enum Ended {
     Silent,
     Broken(RedisError),
     Replica,
+    Replaced,
 }
 
 impl Keeper {
@@ -51,7 +57,7 @@ impl Keeper {
         let mut complained = false;
         let mut failures = 0;
         loop {
-            match self.connect().await {
+            match Connection::open(&self.address, failures).await {
                 Ok(connection) => {
                     failures = 0;
                     complained = false;
@@ -64,6 +70,9 @@ impl Keeper {
                         }
                         Ended::Replica => {
                             tracing::warn!(redis = place, "Redis takes no writes; connects again")
+                        }
+                        Ended::Replaced => {
+                            tracing::warn!(redis = place, "Redis has another master; connects to it");
                         }
                         Ended::Broken(error) => {
                             tracing::warn!(redis = place, error.cause = %error, "connection to Redis broke");
@@ -81,45 +90,49 @@ impl Keeper {
         }
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        // Late answers are judged by who asked: the connection itself waits on, or answers would be mistaken.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-        let connecting =
-            async { self.address.client()?.get_multiplexed_async_connection_with_config(&config).await };
-        // The password's turn is not covered by the time for connecting.
-        tokio::time::timeout(CONNECT, connecting)
-            .await
-            .unwrap_or_else(|_| Err(RedisError::from((ErrorKind::Io, "no answer in time"))))
+    async fn look_after(&self, connection: Connection, gauge: &metrics::Gauge) -> Ended {
+        tokio::select! {
+            ended = self.look_again_and_again(connection, gauge) => ended,
+            () = self.until_replaced() => Ended::Replaced,
+        }
     }
 
-    async fn look_after(&self, connection: MultiplexedConnection, gauge: &metrics::Gauge) -> Ended {
+    async fn look_again_and_again(&self, connection: Connection, gauge: &metrics::Gauge) -> Ended {
         let inner = &self.link.inner;
         inner.stale.store(false, Ordering::Release);
         inner.connection.store(Some(Arc::new(connection.clone())));
+        let bearable = if inner.slots.is_some() { CLUSTER_LOOKS } else { 1 };
         let mut silent = 0;
         loop {
-            match self.look(connection.clone()).await {
+            match self.look(connection.clone(), None).await {
                 Some(Ok(())) => {
                     silent = 0;
+                    self.look_at_slots(&connection).await;
                     self.set_up(true, gauge);
                 }
-                Some(Err(error)) => return Ended::Broken(error),
-                None => {
+                Some(Err(error)) if inner.slots.is_none() => return Ended::Broken(error),
+                Some(Err(_)) | None => {
                     silent += 1;
-                    self.set_up(false, gauge);
+                    if silent >= bearable {
+                        self.set_up(false, gauge);
+                    }
                     if silent >= SILENT_LOOKS {
                         return Ended::Silent;
                     }
                 }
             }
-            let pause = if silent == 0 { LOOK } else { LOOK_AGAIN };
+            let away = inner.slots.as_ref().is_some_and(|slots| !slots.away().is_empty());
+            let pause = if silent == 0 && !away { LOOK } else { LOOK_AGAIN };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = inner.trouble.notified() => {
-                    gauge.set(0.0);
+                    gauge.set(if self.link.is_up() { 1.0 } else { 0.0 });
                     if inner.stale.load(Ordering::Acquire) {
                         return Ended::Replica;
+                    }
+                    // One report after the other must not make this a busy loop.
+                    if inner.slots.is_some() {
+                        tokio::time::sleep(LOOK_AGAIN).await;
                     }
                 }
             }
@@ -127,9 +140,39 @@ impl Keeper {
     }
 
     /// `None`: no answer in time.
-    async fn look(&self, mut connection: MultiplexedConnection) -> Option<RedisResult<()>> {
-        let ping = redis::cmd("PING");
-        tokio::time::timeout(self.address.budget(), ping.query_async(&mut connection)).await.ok()
+    async fn look(&self, mut connection: Connection, slot: Option<Slot>) -> Option<RedisResult<()>> {
+        tokio::time::timeout(self.address.budget(), connection.ping(slot)).await.ok()
+    }
+
+    /// Finds out which slots of a cluster are back.
+    async fn look_at_slots(&self, connection: &Connection) {
+        let Some(slots) = &self.link.inner.slots else { return };
+        let mut looks = JoinSet::new();
+        for slot in slots.away().into_iter().take(SLOTS_AT_ONCE) {
+            let (mut connection, budget) = (connection.clone(), self.address.budget());
+            looks.spawn(async move {
+                let look = tokio::time::timeout(budget, connection.ping(Some(slot))).await;
+                (slot, matches!(look, Ok(Ok(()))))
+            });
+        }
+        while let Some(look) = looks.join_next().await {
+            if let Ok((slot, true)) = look {
+                slots.is_back(slot);
+            }
+        }
+    }
+
+    /// Ends when sentinels name another master than at first; never without sentinels.
+    async fn until_replaced(&self) {
+        let mut first = None;
+        for attempt in 0.. {
+            let master = Connection::master(&self.address, attempt).await;
+            if first.is_some() && master.is_some() && first != master {
+                return;
+            }
+            first = first.or(master);
+            tokio::time::sleep(ASK_SENTINELS).await;
+        }
     }
 
     fn set_up(&self, up: bool, gauge: &metrics::Gauge) {

@@ -5,14 +5,15 @@ mod key;
 pub mod running;
 pub mod together;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use ids::TenantId;
 use limits::{
     Rate,
     budget::Window,
     shared::{Ask, Of, Reading, Stored},
 };
-use redis::{RedisResult, Script, aio::MultiplexedConnection};
+use redis::RedisResult;
 use smallvec::SmallVec;
 
 pub use end::End;
@@ -20,7 +21,7 @@ pub use key::{Counter, CounterKey, PermitsKey, Subject};
 pub use running::Running;
 pub use together::Together;
 
-use crate::{CallError, Link};
+use crate::{CallError, Link, link::Place, script::Script};
 
 /// In the scripts.
 const KIND_RATE: u8 = 1;
@@ -38,6 +39,7 @@ pub struct Counters {
 #[derive(Debug)]
 struct Scripts {
     reserve: Script,
+    look: Script,
     refund: Script,
     hold: Script,
     alive: Script,
@@ -71,6 +73,7 @@ impl Counters {
     pub fn new(link: Link) -> Self {
         let scripts = Scripts {
             reserve: Script::new(include_str!("reserve.lua")),
+            look: Script::new(include_str!("look.lua")),
             refund: Script::new(include_str!("refund.lua")),
             hold: Script::new(include_str!("hold.lua")),
             alive: Script::new(include_str!("alive.lua")),
@@ -89,7 +92,7 @@ impl Counters {
     /// # Errors
     /// [`CallError`]; it may have been taken all the same.
     pub async fn reserve(&self, wanted: &[(CounterKey, Ask)]) -> Result<Reserved, CallError> {
-        let mut script = self.scripts.reserve.prepare_invoke();
+        let mut script = self.scripts.reserve.call();
         for (key, ask) in wanted {
             script.key(key);
             match ask.of {
@@ -104,11 +107,9 @@ impl Counters {
             let least = ask.floor.and_then(|floor| i64::try_from(floor.least).ok());
             script.arg(least.unwrap_or(-1)).arg(ask.floor.map_or(0, |floor| floor.window));
         }
-        let ask = |mut connection: MultiplexedConnection| async move {
-            let reply: Vec<u64> = script.invoke_async(&mut connection).await?;
-            Reserved::read(&reply, wanted.len())
-        };
-        self.link.with(ask).await
+        let ask =
+            async |connection| Reserved::read(&script.send::<Vec<u64>>(connection).await?, wanted.len());
+        self.link.with_at(self.place(wanted.first().map(|(key, _)| key)), ask).await
     }
 
     /// Reads counters and changes nothing.
@@ -116,11 +117,13 @@ impl Counters {
     /// # Errors
     /// [`CallError`].
     pub async fn look(&self, wanted: &[(CounterKey, Of)]) -> Result<Vec<Reading>, CallError> {
-        let mut pipe = redis::pipe();
-        pipe.cmd("TIME").cmd("MGET").arg(wanted.iter().map(|(key, _)| *key).collect::<Vec<_>>());
-        let ask = |mut connection: MultiplexedConnection| async move {
-            let ((seconds, micros), values): ((u64, u64), Vec<Option<String>>) =
-                pipe.query_async(&mut connection).await?;
+        // A script, so that the time is that of the server which has the counters.
+        let mut script = self.scripts.look.call();
+        for (key, _) in wanted {
+            script.key(key);
+        }
+        let ask = async |connection| {
+            let (seconds, micros, values): (u64, u64, Vec<Option<String>>) = script.send(connection).await?;
             let stored = wanted.iter().zip(values).map(|((_, of), value)| stored(*of, value?.as_str()));
             let asks: Vec<_> = wanted
                 .iter()
@@ -129,7 +132,7 @@ impl Counters {
             let mut stored: Vec<_> = stored.collect();
             Ok(limits::shared::reserve(&asks, &mut stored, seconds * 1_000_000 + micros).1)
         };
-        self.link.with(ask).await
+        self.link.with_at(self.place(wanted.first().map(|(key, _)| key)), ask).await
     }
 
     /// Charges one unit to `charge`, and if it is there gives everything in `back` back. Says whether it did.
@@ -141,7 +144,7 @@ impl Counters {
         charge: Option<(CounterKey, Rate)>,
         back: &[Refund],
     ) -> Result<bool, CallError> {
-        let mut script = self.scripts.refund.prepare_invoke();
+        let mut script = self.scripts.refund.call();
         let nothing = back.first().map(|refund| (refund.key, Rate { per_minute: 0, burst: 0 }));
         let Some((key, rate)) = charge.or(nothing) else { return Ok(true) };
         script.key(key).arg(rate.interval_nanos().unwrap_or(0)).arg(rate.burst);
@@ -157,7 +160,7 @@ impl Counters {
                 }
             }
         }
-        self.link.with(|mut connection| async move { script.invoke_async(&mut connection).await }).await
+        self.link.with_at(self.place(Some(&key)), async |connection| script.send(connection).await).await
     }
 
     /// Gives `holder` the permits it needs of every limit or none of any, as `limits::running::hold` does. All are of one
@@ -170,17 +173,15 @@ impl Counters {
         holder: u64,
         wanted: &[(PermitsKey, limits::running::Ask)],
     ) -> Result<running::Held, CallError> {
-        let mut script = self.scripts.hold.prepare_invoke();
+        let mut script = self.scripts.hold.call();
         script.arg(format!("{holder:016x}")).arg(limits::running::LEASE.as_micros().to_string());
         for (key, ask) in wanted {
             script.key(key).arg(ask.max).arg(ask.running).arg(ask.claimed).arg(ask.extra).arg(ask.turn);
             script.arg(ask.least.map_or(-1, i64::from));
         }
-        let ask = |mut connection: MultiplexedConnection| async move {
-            let reply: Vec<u64> = script.invoke_async(&mut connection).await?;
-            running::Held::read(&reply, wanted.len())
-        };
-        self.link.with(ask).await
+        let ask =
+            async |connection| running::Held::read(&script.send::<Vec<u64>>(connection).await?, wanted.len());
+        self.link.with_at(self.place(wanted.first().map(|(key, _)| key)), ask).await
     }
 
     /// Says that this proxy lives, and learns how many of its pool do.
@@ -188,9 +189,21 @@ impl Counters {
     /// # Errors
     /// [`CallError`].
     pub async fn alive(&self, pool: &str, proxy: &str) -> Result<u32, CallError> {
-        let mut script = self.scripts.alive.prepare_invoke();
-        script.key(format!("pc:live:{pool}")).arg(proxy).arg(LIVES_MILLIS);
-        self.link.with(|mut connection| async move { script.invoke_async(&mut connection).await }).await
+        let mut script = self.scripts.alive.call();
+        let key = format!("pc:live:{pool}");
+        script.key(&key).arg(proxy).arg(LIVES_MILLIS);
+        self.link.with_at(self.place(Some(&key)), async |connection| script.send(connection).await).await
+    }
+
+    /// Whether a tenant's counters can be asked.
+    #[must_use]
+    pub fn is_up(&self, tenant: TenantId) -> bool {
+        self.link.is_up_at(self.place(Some(&PermitsKey { tenant, subject: Subject::Tenant })))
+    }
+
+    /// Where the first of some keys is; they are all in one place.
+    fn place<K: fmt::Display>(&self, key: Option<&K>) -> Place {
+        self.link.place(fmt::from_fn(|f| key.map_or(Ok(()), |key| key.fmt(f))))
     }
 }
 

@@ -113,7 +113,7 @@ impl<R: Runs> Running<R> {
     /// The first limit that refuses.
     pub async fn start(&self, wanted: SmallVec<[R; 3]>, now: u64) -> Result<List<R>, Refused> {
         let mut started = List::new();
-        let is_up = self.counters.link().is_up();
+        let is_up = wanted.first().is_some_and(|first| self.counters.is_up(first.key().tenant));
         let mut missing: SmallVec<[(usize, R); 3]> = SmallVec::new();
         for (index, of) in wanted.into_iter().enumerate() {
             if !is_up {
@@ -155,7 +155,7 @@ impl<R: Runs> Running<R> {
 
     /// Tells the store of one limit of which others are short.
     pub async fn settle_soon(&self, of: R, now: u64) {
-        if self.counters.link().is_up()
+        if self.counters.is_up(of.key().tenant)
             && let Some(asking) = of.permits().settle(now, false)
         {
             self.settle(vec![(of, asking)]).await;

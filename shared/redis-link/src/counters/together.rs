@@ -137,7 +137,7 @@ impl<W: Wanted> Together<W> {
     /// The first counter that refuses. List the one first whose refusal says most.
     pub async fn take(&self, wanted: List<W>, now: Now) -> Result<Parts<W>, Refused> {
         let mut parts = Parts::new();
-        if !self.counters.link().is_up() {
+        if !wanted.first().is_some_and(|first| self.counters.is_up(first.key().tenant)) {
             return self.take_by_share(wanted.into_iter().enumerate(), parts, now);
         }
         let mut missing: SmallVec<[(usize, W); 4]> = SmallVec::new();
@@ -228,7 +228,7 @@ impl<W: Wanted> Together<W> {
         let back: SmallVec<[Refund; 4]> = parts.iter().filter_map(Part::in_store).collect();
         let mut charge = None;
         if let Some(instead) = instead {
-            if !self.counters.link().is_up() {
+            if !self.counters.is_up(instead.key().tenant) {
                 if instead.end().spend_alone(now, self.proxies(), instead.units()).is_err() {
                     return;
                 }
