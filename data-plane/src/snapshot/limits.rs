@@ -14,7 +14,7 @@ use wire::v1::{self, LimitSubject};
 use super::{
     build::At,
     decode::DecodeError,
-    index::{Buckets, Map, REFUSALS_RECORDED, SubjectLimit, TenantIndex},
+    index::{Buckets, Map, NearEnds, REFUSALS_RECORDED, SubjectLimit, TenantIndex},
 };
 
 /// For clients of a tenant that configured nothing: `conservative`.
@@ -122,8 +122,12 @@ fn subject_limit(
             body_bytes: former.buckets.body_bytes.clone(),
             day: former.buckets.day.carried_over(),
             month: former.buckets.month.carried_over(),
-            // The store keeps what was counted; a lease was taken under the old rate and is lost.
-            near: OnceLock::new(),
+            near: former.buckets.near.get().map_or_else(OnceLock::new, |near| {
+                OnceLock::from(Box::new(NearEnds {
+                    calls: near.calls.carried_over(now.nanos(), former.rate, rate),
+                    protocol: near.protocol.carried_over(now.nanos(), former.protocol_rate, protocol_rate),
+                }))
+            }),
         }),
     };
     let id = limit.and_then(|limit| Uuid::from_slice(&limit.id).ok()).map(Id::from_uuid);

@@ -5,11 +5,13 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use crypto::KeyKind;
 use errors::ErrorCode;
+use limits::near::Terms;
 use seams::{Clock, ManualClock, Timestamp};
 use wire::v1::{self, resource::Body};
 
 use super::{
     decode::DecodeError,
+    index::SubjectLimit,
     samples::{HEADER_VALUE, Sample},
     store::Snapshots,
 };
@@ -121,6 +123,38 @@ fn limits_go_on_counting_across_revisions() {
         "still empty"
     );
     assert!(Arc::ptr_eq(&first.buckets.in_flight, &third.buckets.in_flight));
+}
+
+#[test]
+fn a_changed_limit_keeps_what_a_proxy_admitted_without_redis() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1)));
+    let snapshots = Snapshots::new(clock.clone());
+    let mut sample = Sample::new(1);
+    let mut limit = |rev: u64, burst: u32| {
+        sample.snapshot.rev = rev;
+        sample.edit(|body| {
+            if let Body::Limit(limit) = body {
+                (limit.per_minute, limit.burst) = (1, burst);
+            }
+        });
+        snapshots.apply(&sample.replace()).expect("applies");
+        let fleet = snapshots.load();
+        let tenant = fleet.tenants().next().expect("a tenant");
+        tenant.clients.values().next().expect("a client").limit.clone()
+    };
+    let spend = |limit: &SubjectLimit| {
+        let near = limit.buckets.near.get_or_init(Box::default);
+        let terms = Terms { rate: limit.rate.storable(), proxies: 4 };
+        (0..100).filter(|_| near.calls.spend_alone(clock.monotonic().nanos(), terms, 1).is_ok()).count()
+    };
+    let first = limit(1, 40);
+    assert_eq!(spend(&first), 10, "a share");
+    let second = limit(2, 41);
+    assert!(spend(&second) <= 1, "a changed limit opened the share again");
+    let near = second.buckets.near.get().expect("carried over");
+    let terms = Terms { rate: second.rate.storable(), proxies: 4 };
+    let debt = near.calls.ask(clock.monotonic().nanos(), terms, 0).ask.debt;
+    assert!((10..=11).contains(&debt), "Redis is told of {debt}");
 }
 
 #[test]

@@ -55,6 +55,19 @@ impl Bucket {
         }
     }
 
+    /// A bucket in which `units` are missing.
+    #[must_use]
+    pub(crate) fn missing(now_nanos: u64, rate: Rate, units: u32) -> Self {
+        let missing = rate.interval_nanos().unwrap_or(0).saturating_mul(u64::from(units));
+        let tat = if missing == 0 { 0 } else { now_nanos.saturating_add(missing) };
+        Self { tat: AtomicU64::new(tat), latest: AtomicU64::new(now_nanos) }
+    }
+
+    /// The arrival time, as [`Self::take_all`] would return it.
+    pub(crate) fn peek_all(&self) -> u64 {
+        self.tat.load(Ordering::Acquire)
+    }
+
     /// Makes the bucket full; returns the arrival time it had, for [`Self::put_back`].
     pub fn take_all(&self) -> u64 {
         // The plain load spares the common case a write to a shared line.

@@ -106,8 +106,9 @@ pub struct NearBudget {
 #[derive(Debug, Default)]
 struct State {
     window: u64,
-    /// Used of this window by everybody, leases included, as far as is known.
+    /// Used of this window by everybody, leases included, as the store last said, and when that was asked.
     used: u64,
+    told: u64,
     /// The lease, and until when. Afterwards it is told to the store as given back.
     units: u32,
     until: u64,
@@ -142,7 +143,7 @@ impl NearBudget {
             return Step::Spent;
         }
         let left = budget.units.saturating_sub(clamp(state.used + u64::from(state.alone)));
-        if cost > left {
+        if cost > budget.units || (cost > left && crate::near::is_fresh(now.nanos, state.told)) {
             let retry_after = budget.wait(state.window, now.unix_seconds);
             return Step::Refused { retry_after, remaining: left };
         }
@@ -193,6 +194,7 @@ impl NearBudget {
                 State { window: reading.now, leasing: state.leasing, asked: state.asked, ..State::default() };
         }
         state.used = reading.taken;
+        state.told = state.told.max(asking.at);
         if refusing {
             state.size = 0;
         }

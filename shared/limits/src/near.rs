@@ -29,6 +29,9 @@ use crate::{
 
 /// Units of a lease are spent within this time, or are lost.
 pub const LEASE: Duration = Duration::from_secs(5);
+/// What the store answered is taken for true so long without asking again. Refunds, leases that ran out and a store that
+/// lost the bucket may have made room since.
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
 /// A bucket that is asked again within this time is in demand: its next lease holds twice as much.
 const DEMAND: Duration = Duration::from_secs(1);
 /// Limits under so many units a proxy are never leased: every take is a call to the store.
@@ -84,8 +87,11 @@ pub struct Asking {
 /// The near end.
 #[derive(Debug, Default)]
 pub struct Near {
-    /// The shared bucket's theoretical arrival time is not before this one.
+    /// The shared bucket's theoretical arrival time, as the store last said, and when that was asked.
     known: AtomicU64,
+    told: AtomicU64,
+    /// Proxies that lived when the store could last not be asked, or answered.
+    proxies: AtomicU32,
     /// Units of the lease, and until when.
     units: AtomicU32,
     until: AtomicU64,
@@ -115,8 +121,12 @@ impl Near {
             return Step::Spent;
         }
         match gcra::decide(self.known.load(Ordering::Relaxed), now, terms.rate, cost) {
-            Decision::Refuse { retry_after, remaining } => Step::Refused { retry_after, remaining },
-            Decision::Admit { .. } => Step::Ask,
+            Decision::Refuse { retry_after, remaining }
+                if retry_after == NEVER || is_fresh(now, self.told.load(Ordering::Relaxed)) =>
+            {
+                Step::Refused { retry_after, remaining }
+            }
+            Decision::Refuse { .. } | Decision::Admit { .. } => Step::Ask,
         }
     }
 
@@ -149,6 +159,8 @@ impl Near {
     pub fn answered(&self, asking: &Asking, terms: Terms, reading: Reading, admitted: bool, refusing: bool) {
         // What was read of the store's bucket was so at the earliest when it was asked.
         self.known.store(asking.at.saturating_add(reading.taken), Ordering::Release);
+        self.told.store(asking.at, Ordering::Release);
+        self.proxies.store(terms.proxies, Ordering::Relaxed);
         if refusing {
             self.strict.store(true, Ordering::Release);
             self.size.store(0, Ordering::Relaxed);
@@ -188,6 +200,7 @@ impl Near {
             return Ok(Alone::Lease);
         }
         let share = terms.rate.share(terms.proxies);
+        self.proxies.store(terms.proxies, Ordering::Relaxed);
         match self.share.try_take(now, share, cost) {
             Decision::Admit { new_tat, .. } => {
                 let owed_tat = self.owed.charge(now, share, cost);
@@ -215,6 +228,25 @@ impl Near {
         self.owed.refund(share, units, owed_tat);
     }
 
+    /// The near end for a changed rate, with what this proxy took and owes. Without it, each change while the store is away
+    /// would open the whole share again. A lease was taken under the old rate and is lost.
+    #[must_use]
+    pub fn carried_over(&self, now: u64, from: Rate, to: Rate) -> Self {
+        let proxies = self.proxies.load(Ordering::Relaxed);
+        let (from, to) = (from.storable(), to.storable());
+        let terms = Terms { rate: from, proxies };
+        let owed = owed_units(self.owed.peek_all(), now, terms);
+        let (from, to) = (from.share(proxies), to.share(proxies));
+        Self {
+            known: AtomicU64::new(self.known.load(Ordering::Acquire)),
+            proxies: AtomicU32::new(proxies),
+            strict: AtomicBool::new(self.strict.load(Ordering::Acquire)),
+            share: self.share.carried_over(now, from, to),
+            owed: Bucket::missing(now, to, owed),
+            ..Self::default()
+        }
+    }
+
     fn spend_lease(&self, now: u64, cost: u32) -> bool {
         now < self.until.load(Ordering::Acquire)
             && self
@@ -235,6 +267,11 @@ impl Near {
         self.size.store(size, Ordering::Release);
         size
     }
+}
+
+/// Whether what was asked at `told` still counts.
+pub(crate) fn is_fresh(now: u64, told: u64) -> bool {
+    now.saturating_sub(told) <= nanos(FRESH)
 }
 
 /// What a lease holds next, of which the last held `size`, and `since` which the store was asked before, nanoseconds.

@@ -39,6 +39,26 @@ fn alone_it_is_the_whole_budget_and_opens_again_with_the_next_window() {
     assert!(near.spend_alone(at(TODAY), budget, 1, 1).is_err());
 }
 
+#[test]
+fn a_refusal_is_believed_for_a_second_and_then_asked_about() {
+    let budget = Budget { window: Window::Month, units: 30 };
+    let proxies = vec![NearBudget::default(), NearBudget::default()];
+    let mut world = World { budget, proxies, stored: [None], now: TODAY, admitted: 0 };
+    for _ in 0..31 {
+        world.take(0, 1, true);
+    }
+    assert_eq!(world.admitted, 30);
+    // The other gives its lease back.
+    world.stored[0].as_mut().unwrap().value = 20;
+    world.take(0, 1, true);
+    assert_eq!(world.admitted, 30, "what is fresh is believed");
+    world.now += 2;
+    world.take(0, 1, true);
+    assert_eq!(world.admitted, 31, "refused to the end of the month on what was true once");
+    let step = world.proxies[0].spend(at(TODAY + DAY), budget, 31);
+    assert!(matches!(step, Step::Refused { .. }), "there are never so many: {step:?}");
+}
+
 /// Some proxies, one budget, and a store that is there or not.
 struct World {
     budget: Budget,

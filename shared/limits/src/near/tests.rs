@@ -181,6 +181,51 @@ fn what_the_store_has_lost_is_known_from_the_near_end() {
 }
 
 #[test]
+fn a_refusal_is_believed_for_a_second_and_then_asked_about() {
+    let mut world = World::new(2, Rate { per_minute: 1, burst: 30 });
+    while world.take(0, 1) {}
+    // The other's calls were refused by a later check, and the store was given back what they took.
+    let stored = world.stored[0].as_mut().unwrap();
+    stored.value = stored.latest * 1_000;
+    let calls = world.calls;
+    for _ in 0..9 {
+        world.now += SECOND / 10;
+        assert!(!world.take(0, 1));
+    }
+    assert_eq!(world.calls, calls, "what is fresh is believed");
+    world.now += SECOND / 5;
+    assert!(world.take(0, 1), "refused on what was true once");
+    // What no time will admit is not asked about.
+    let calls = world.calls;
+    world.now += 2 * SECOND;
+    assert!(!world.take(0, 31));
+    assert_eq!(world.calls, calls);
+}
+
+#[test]
+fn a_changed_rate_opens_no_share_again_and_forgets_no_debt() {
+    let rate = Rate { per_minute: 1, burst: 80 };
+    let mut world = World::new(4, rate);
+    assert!(world.take(0, 1));
+    world.reachable = false;
+    while world.take(0, 1) {}
+    let admitted = world.admitted.len();
+    for burst in [81, 100, 400] {
+        let to = Rate { per_minute: 1, burst };
+        let (near, offset) = &world.proxies[0];
+        let carried = near.carried_over(world.now + offset, world.terms.rate, to);
+        (world.proxies[0].0, world.terms.rate) = (carried, to);
+        while world.take(0, 1) {}
+    }
+    // A rounded share may have one unit more.
+    let more = world.admitted.len() - admitted;
+    assert!(more <= 2, "{more} more were admitted");
+    world.reachable = true;
+    let owed = world.proxies[0].0.ask(world.now, world.terms, 0).ask.debt;
+    assert!((19..=22).contains(&owed), "the store is told of {owed}");
+}
+
+#[test]
 fn what_is_given_back_is_there_again() {
     let mut world = World::new(1, Rate::per_minute(6_000));
     for _ in 0..2_000 {
