@@ -189,7 +189,11 @@ impl Proxy {
         tasks.spawn("watch upstreams", noticing);
 
         let redis = config.redis.map(|address| redis::start(address, &tasks, &entropy));
-        let told = limiter::Told { identity: control.identity(), live_proxies: control.live_proxies() };
+        let told = limiter::Told {
+            identity: control.identity(),
+            live_proxies: control.live_proxies(),
+            archive: Arc::clone(&archive),
+        };
         let limiter = limiter::start(redis.as_ref(), told, &tasks, &clock, &entropy);
         if let Some(link) = redis.clone() {
             tasks.spawn("shared kills", kills::follow_shared(Arc::clone(&kills), link, tasks.token()));

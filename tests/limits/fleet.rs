@@ -116,3 +116,21 @@ async fn without_redis_each_proxy_admits_its_share_and_says_so() {
     let refused = answers.iter().find(|answer| !answer.code().is_empty()).unwrap();
     assert_eq!(refused.json()["error"]["data"]["counted"], "by_share");
 }
+
+#[tokio::test]
+async fn a_proxy_that_starts_with_nobody_to_ask_admits_its_share_and_not_all() {
+    let redis = Redis::start();
+    let limit = json!({"per_minute": 2, "burst": 20, "concurrency": 0});
+    let (mut gateway, endpoint, _upstream) = two_proxies(&redis, limit).await;
+    gateway.stop_control().await;
+    redis.stop();
+    everywhere(&gateway, "by_share").await;
+    for index in [0, 1] {
+        gateway.restart_proxy(index).await;
+    }
+    everywhere(&gateway, "by_share").await;
+    let callers = callers(&gateway, &endpoint);
+    let answers = join_all((0..60).map(|number| callers[number % 2].call("echo"))).await;
+    let passed = answers.iter().filter(|answer| answer.code().is_empty()).count();
+    assert!((20..=22).contains(&passed), "{passed} passed two shares of 10");
+}

@@ -4,20 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use seams::Entropy;
 use telemetry::metric;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::Limiter;
-use crate::control::Enrolled;
+use crate::{control::Enrolled, snapshot::archive::Archive};
 
 /// Between two signs of life to the other proxies, give or take a fifth.
 const ALIVE_EVERY: Duration = Duration::from_secs(4);
+/// By then every proxy has told a Redis that has lost everything that it lives: before, the count only grows.
+const ALL_TOLD: Duration = Duration::from_secs(15);
 
 /// Tells the other proxies of the pool that this one lives, and learns how many there are: from Redis, and from the control
-/// plane. The larger number holds, and while either is away its last one.
+/// plane. The larger number holds, and while either is away its last one; after a restart with both away, the one on disk.
 pub(super) async fn stay_alive(limiter: Arc<Limiter>, told: Told, entropy: Arc<dyn Entropy>) {
     let Some(fleet) = &limiter.fleet else { return };
     let together = &fleet.together;
-    let Told { mut identity, mut live_proxies } = told;
+    let Told { mut identity, mut live_proxies, archive } = told;
+    let mut seen = archive.proxies();
+    together.set_proxies(seen);
     let enrolled = match identity.wait_for(Option::is_some).await {
         Ok(enrolled) => enrolled.clone(),
         Err(_) => return,
@@ -26,19 +30,30 @@ pub(super) async fn stay_alive(limiter: Arc<Limiter>, told: Told, entropy: Arc<d
     let name = proxy_id.to_string();
     let by_share = metrics::gauge!(metric::LIMITS_BY_SHARE);
     let mut up = together.counters().link().state();
-    let mut seen = 1;
+    // Since when Redis counts without a break, and whether it ever did.
+    let (mut counts_since, mut counted) = (None, false);
     loop {
         let is_up = *up.borrow_and_update();
         by_share.set(if is_up { 0.0 } else { 1.0 });
-        if is_up && let Ok(count) = together.counters().alive(&pool, &name).await {
-            seen = count;
+        if !is_up {
+            counts_since = None;
+        } else if let Ok(count) = together.counters().alive(&pool, &name).await {
+            counted = true;
+            let all_told = counts_since.get_or_insert_with(Instant::now).elapsed() > ALL_TOLD;
+            seen = if all_told { count } else { seen.max(count) };
         }
         together.set_proxies(seen.max(*live_proxies.borrow_and_update()));
+        archive.note_proxies(together.proxies());
         let pause = ALIVE_EVERY
             .mul_f64(0.8 + 0.4 * f64::from(u32::from_le_bytes(entropy.bytes())) / f64::from(u32::MAX));
         tokio::select! {
             () = tokio::time::sleep(pause), if is_up => {}
-            changed = live_proxies.changed() => if changed.is_err() { return },
+            changed = live_proxies.changed() => match changed {
+                // What the control plane says now is better than what was on disk.
+                Ok(()) if !counted => seen = 1,
+                Ok(()) => {}
+                Err(_) => return,
+            },
             changed = up.changed() => {
                 if changed.is_err() {
                     return;
@@ -51,9 +66,9 @@ pub(super) async fn stay_alive(limiter: Arc<Limiter>, told: Told, entropy: Arc<d
     }
 }
 
-/// What the control plane tells.
-#[derive(Debug)]
+/// What the control plane tells, and what was kept of it.
 pub(crate) struct Told {
     pub(crate) identity: watch::Receiver<Option<Enrolled>>,
     pub(crate) live_proxies: watch::Receiver<u32>,
+    pub(crate) archive: Arc<Archive>,
 }

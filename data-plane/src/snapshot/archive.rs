@@ -86,6 +86,8 @@ struct Open {
     next_seq: u64,
     complete: bool,
     kill_epoch: u64,
+    /// Proxies of the pool that lived when it was last known.
+    proxies: u32,
     confirmed: Timestamp,
     live_bytes: u64,
     unsynced: bool,
@@ -223,6 +225,19 @@ impl Archive {
         });
     }
 
+    /// So many proxies of the pool live: among so many limits are shared after a restart with nobody to ask.
+    pub(crate) fn note_proxies(&self, count: u32) {
+        self.change(|open| {
+            open.floor_due |= count != open.proxies;
+            open.proxies = count;
+        });
+    }
+
+    /// As last noted; 1 if nothing ever was.
+    pub(crate) fn proxies(&self) -> u32 {
+        self.open.lock().as_ref().map_or(1, |open| open.proxies.max(1))
+    }
+
     /// Forgets everything: the proxy was put out of the fleet.
     pub(crate) fn wipe(&self) {
         let Some(key) = &self.key else { return };
@@ -280,6 +295,7 @@ impl Open {
             next_seq: 1,
             complete: false,
             kill_epoch: 0,
+            proxies: 0,
             confirmed: Timestamp::default(),
             live_bytes: 0,
             unsynced: false,

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! file       "PCFLOOR" 1 | key id 8 | sealed
-//! plaintext  confirmed_micros u64 | seq u64 | kill_epoch u64 | flags u64 | (tenant 16 | rev u64)*      little-endian
+//! plaintext  confirmed_micros u64 | seq u64 | kill_epoch u64 | flags u32 | proxies u32 | (tenant 16 | rev u64)*
+//!            little-endian
 //! ```
 
 use std::{
@@ -41,6 +42,8 @@ pub(super) struct Floor {
     pub(super) seq: u64,
     /// The last kill epoch in force.
     pub(super) kill_epoch: u64,
+    /// How many proxies of the pool lived; 0: not known.
+    pub(super) proxies: u32,
     /// Whether the archive held everything there was to serve.
     pub(super) complete: bool,
     /// Every tenant that is served, with the revision it has at least.
@@ -108,7 +111,7 @@ pub(super) fn write(
 
 fn encode(floor: &Floor) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(FIXED + floor.tenants.len() * ROW));
-    let flags = if floor.complete { COMPLETE } else { 0 };
+    let flags = u64::from(floor.complete) * COMPLETE | (u64::from(floor.proxies) << 32);
     for value in [floor.confirmed.micros(), floor.seq, floor.kill_epoch, flags] {
         out.extend_from_slice(&value.to_le_bytes());
     }
@@ -129,12 +132,13 @@ fn decode(bytes: &[u8], key: &ArchiveKey, proxy: ProxyId) -> Option<Floor> {
         let tenant = TenantId::from_uuid(Uuid::from_slice(&row[..16]).ok()?);
         Some((tenant, u64::from_le_bytes(*row[16..].first_chunk()?)))
     });
-    let flags = value(3)?;
+    let (flags, proxies) = (value(3)? & u64::from(u32::MAX), value(3)? >> 32);
     (flags <= COMPLETE).then_some(())?;
     Some(Floor {
         confirmed: Timestamp::from_micros(value(0)?),
         seq: value(1)?,
         kill_epoch: value(2)?,
+        proxies: u32::try_from(proxies).ok()?,
         complete: flags & COMPLETE != 0,
         tenants: tenants.collect::<Option<_>>()?,
     })

@@ -174,6 +174,7 @@ impl Open {
             confirmed: self.confirmed,
             seq: self.next_seq - 1,
             kill_epoch: self.kill_epoch,
+            proxies: self.proxies,
             complete: self.complete && self.owed.is_empty(),
             tenants,
         }

@@ -115,8 +115,8 @@ impl Archive {
             damaged("entries do not open, or are older than the floor", parts + open.missing.len() as u64);
             open.heal = true;
         }
-        (open.complete, open.kill_epoch, open.confirmed) =
-            (floor.complete, floor.kill_epoch, floor.confirmed);
+        (open.complete, open.kill_epoch, open.confirmed, open.proxies) =
+            (floor.complete, floor.kill_epoch, floor.confirmed, floor.proxies);
         let loaded = Loaded {
             tenants: prepared.len(),
             missing: open.missing.len(),

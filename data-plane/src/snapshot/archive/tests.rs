@@ -120,6 +120,19 @@ fn a_crash_loses_nothing_that_was_handed_to_the_kernel() {
 }
 
 #[test]
+fn how_many_proxies_lived_is_known_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let archive = filled(state.path());
+    assert_eq!(archive.proxies(), 1, "nobody said");
+    archive.note_proxies(4);
+    settle(&archive);
+    let (again, loaded, _) = open(state.path(), ME);
+    assert_eq!((again.proxies(), loaded.complete), (4, true));
+    // Another's floor says nothing.
+    assert_eq!(open(state.path(), OTHER).0.proxies(), 1);
+}
+
+#[test]
 fn part_of_the_configuration_is_not_all_of_it() {
     let state = tempfile::tempdir().unwrap();
     let (archive, ..) = open(state.path(), ME);
