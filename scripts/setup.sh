@@ -102,6 +102,8 @@ bench)
 verify) have curl || need curl ;;
 test | peers)
     have curl || need curl
+    # For tests of networks that break.
+    have ip || need iproute2
     have npm || need nodejs npm
     # Debian can have python3 without what makes virtual environments.
     python3 -c 'import ensurepip' 2>/dev/null || need python3 python3-venv
