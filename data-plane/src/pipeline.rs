@@ -71,7 +71,7 @@ where
     kill::coarse(&shared.kills, &place)?;
 
     // · What nobody has confirmed for too long is not enforced: who may do what may have changed since.
-    shared.ready.fresh()?;
+    shared.ready.fresh(place.tenant().max_stale_secs)?;
 
     // 4 · Stops DNS rebinding before any secret is looked at.
     let reached = network::check(&exchange, &place)?;

@@ -173,12 +173,10 @@ impl Cut {
         if phase == Phase::Ending || (phase == Phase::Draining && self.standing.keeps_open) {
             return Some(ErrorCode::Draining);
         }
-        if self.worker.shared.ready.fresh().is_err() {
-            return Some(ErrorCode::ConfigStale);
-        }
-        let standing = &self.standing;
+        let (standing, ready) = (&self.standing, &self.worker.shared.ready);
         let asked = self.worker.with_fleet(|fleet| {
             let tenant = fleet.tenant(standing.tenant.id).ok_or(ErrorCode::EndpointNotFound)?;
+            ready.fresh(tenant.max_stale_secs).map_err(|_| ErrorCode::ConfigStale)?;
             if tenant.digest == self.seen {
                 Ok(None)
             } else {

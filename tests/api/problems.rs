@@ -68,8 +68,39 @@ async fn bodies_are_bounded_and_typed() {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_refused")
         );
     }
-    let answer = send(&gateway, token, Method::PATCH, &tenant.base, &[JSON], "{}").await;
-    assert_eq!(answer.status, StatusCode::FORBIDDEN, "operators alone change a tenant");
+}
+
+#[tokio::test]
+async fn a_tenants_own_token_changes_how_old_its_configuration_may_be_and_nothing_else() {
+    let (gateway, tenant) = api().await;
+    let patch = async |body: Value| {
+        let token = Some(&tenant.admin_token);
+        send(&gateway, token, Method::PATCH, &tenant.base, &[MERGE], body.to_string()).await
+    };
+    let changed = patch(json!({"max_stale_seconds": 3600})).await;
+    assert_eq!((changed.status, &changed.body["max_stale_seconds"]), (StatusCode::OK, &json!(3600)));
+    for seconds in [json!(60), json!(604_800), Value::Null] {
+        let changed = patch(json!({"max_stale_seconds": seconds})).await;
+        assert_eq!((changed.status, &changed.body["max_stale_seconds"]), (StatusCode::OK, &seconds));
+    }
+    for seconds in [json!(0), json!(59), json!(604_801), json!(-1), json!("1h")] {
+        let refused = patch(json!({"max_stale_seconds": seconds})).await;
+        let seen = (refused.status.as_u16(), refused.code(), refused.places());
+        assert_eq!(seen, (422, "validation_failed", vec!["/max_stale_seconds"]), "{seconds}");
+    }
+    for body in [
+        json!({"name": "other"}),
+        json!({"pool": "other"}),
+        json!({"suspended": true}),
+        json!({"egress": [{"network": "10.0.0.1/32", "port": 80}]}),
+        json!({"name": "other", "max_stale_seconds": 60}),
+    ] {
+        assert_eq!(patch(body.clone()).await.status, StatusCode::FORBIDDEN, "{body}");
+    }
+    let tenants = gateway.operator.get(&tenant.base).await.unwrap();
+    assert_eq!((&tenants["name"], &tenants["max_stale_seconds"]), (&json!("acme"), &Value::Null));
+    let made = json!({"slug": "strict", "name": "strict", "max_stale_seconds": 90});
+    assert_eq!(gateway.operator.post("/v1/tenants", made).await.unwrap()["max_stale_seconds"], 90);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! R41, R48: a proxy that starts while no control plane can be reached serves what it enforced last, and nothing else.
 
+use std::time::Duration;
+
 use harness::{Caller, Gateway, Upstream, eventually, text, tool};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -78,4 +80,53 @@ async fn a_proxy_that_is_revoked_drops_what_it_holds() {
     let restarted = gateway.start_unready(0).await;
     assert!(!restarted.is_ready());
     restarted.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_wants_it_fresher_is_refused_while_others_are_served() {
+    let mut gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let (strict, patient) = (gateway.tenant("strict").await, gateway.tenant("patient").await);
+    let endpoints = [strict.endpoint("tools", &upstream).await, patient.endpoint("tools", &upstream).await];
+    strict.grant(&endpoints[0], &["echo"]).await;
+    patient.grant(&endpoints[1], &["echo"]).await;
+    let path = format!("{}?wait=applied", strict.base);
+    strict.admin.patch(&path, json!({"max_stale_seconds": 60})).await.unwrap();
+
+    gateway.stop_control().await;
+    gateway.clock.ahead(Duration::from_secs(120));
+    gateway.restart_proxy(0).await;
+    let call = async |gateway: &Gateway, index: usize| {
+        let endpoint = &endpoints[index];
+        endpoint.caller().at(&format!("{}{}", gateway.url(0), endpoint.path)).call("echo").await
+    };
+    let refused = call(&gateway, 0).await;
+    assert_eq!((refused.status, refused.code()), (503, "config_stale".to_owned()));
+    assert_eq!(call(&gateway, 1).await.tool_text(), "ok: echo", "the proxy allows a day");
+    assert_eq!(readyz(&gateway).await["configuration"], "archived");
+
+    gateway.start_control().await;
+    eventually("the control plane has confirmed it", async || {
+        call(&gateway, 0).await.tool_text() == "ok: echo"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proxy_whose_clock_was_set_back_does_not_guess() {
+    let mut gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    tenant.grant(&endpoint, &["echo"]).await;
+    gateway.stop_control().await;
+    let stopped = gateway.proxies.remove(0);
+    stopped.shutdown().await;
+    gateway.clock.behind(Duration::from_secs(3_600));
+    let restarted = gateway.start_unready(0).await;
+    assert!(!restarted.is_ready());
+    gateway.proxies.push(restarted);
+    assert_eq!(readyz(&gateway).await["configuration"], "stale");
+    let caller = endpoint.caller().at(&format!("{}{}", gateway.url(0), endpoint.path));
+    assert_eq!(caller.call("echo").await.code(), "config_stale");
 }

@@ -26,11 +26,12 @@ use url::Url;
 
 use crate::{
     caller::Caller,
+    clock::SetClock,
     orders,
     redis::patient_address,
     servers::Servers,
     upstream::Upstream,
-    values::{eventually, text},
+    values::{eventually, https, text},
 };
 
 /// Installs the TLS provider, as `main` does for the binary.
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub operator: Rest,
     /// The proxies.
     pub proxies: Vec<RunningProxy>,
+    /// Their clock.
+    pub clock: Arc<SetClock>,
     control: Option<control_plane::app::Running>,
     settings: Settings,
     dir: tempfile::TempDir,
@@ -119,6 +122,7 @@ impl Gateway {
             database_url,
             operator,
             proxies: Vec::new(),
+            clock: Arc::default(),
             control: Some(control),
             settings,
             dir,
@@ -181,14 +185,14 @@ impl Gateway {
             bounds: Bounds::default(),
             trace_calls: false,
         };
-        let start = || Proxy::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let clock = self.clock.clone();
+        let start = || Proxy::start(config, clock, Arc::new(SystemEntropy));
         tokio::task::spawn_blocking(start).await.unwrap().unwrap()
     }
 
     /// Drains proxy `index` and starts it again from the state it left.
     pub async fn restart_proxy(&mut self, index: usize) {
         let proxy = self.proxies.remove(index);
-        proxy.drain().await;
         proxy.shutdown().await;
         self.start_again(index).await;
     }
@@ -375,10 +379,6 @@ impl Endpoint {
     pub fn caller(&self) -> Caller {
         Caller::new(&self.url, self.key.expose_secret())
     }
-}
-
-fn https(addr: SocketAddr) -> Url {
-    format!("https://{addr}").parse().unwrap()
 }
 
 async fn start_control(settings: &Settings, database_url: &str) -> control_plane::app::Running {

@@ -1,6 +1,7 @@
 //! What every test starts from: real servers, both planes in process, a scriptable MCP server, a caller.
 
 pub mod caller;
+pub mod clock;
 pub mod gateway;
 pub mod member;
 pub mod orders;

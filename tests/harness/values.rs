@@ -1,8 +1,9 @@
 //! Looking at what came back.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
+use url::Url;
 
 /// A member that must be a string.
 #[must_use]
@@ -19,4 +20,8 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("never happened: {what}");
+}
+
+pub(crate) fn https(addr: SocketAddr) -> Url {
+    format!("https://{addr}").parse().unwrap()
 }

@@ -72,6 +72,12 @@ impl Operator {
 }
 
 impl<S> InTenant<S> {
+    /// Whether the caller is an operator, who may do more than the tenant's own tokens.
+    #[must_use]
+    pub const fn is_operator(&self) -> bool {
+        matches!(self.caller.actor, Actor::Operator(_))
+    }
+
     /// Whether a token made by this caller may have `scope`: nobody gives more than they have.
     #[must_use]
     pub fn may_give(&self, scope: &str) -> bool {

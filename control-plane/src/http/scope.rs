@@ -26,6 +26,8 @@ macro_rules! scopes {
 scopes! {
     /// See the tenant itself.
     TenantRead "tenant:read";
+    /// Change what a tenant may decide of itself: how old its configuration may be.
+    TenantWrite "tenant:write";
     /// See admin tokens.
     AdminTokensRead "admin_tokens:read";
     /// Make and revoke admin tokens, with no scope that the maker lacks.

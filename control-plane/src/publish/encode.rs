@@ -25,7 +25,12 @@ pub(super) fn tenant(row: &TenantRow, egress: Vec<(String, u16)>) -> Resource {
         .into_iter()
         .map(|(network, port)| v1::EgressRule { network, port: u32::from(port) })
         .collect();
-    let body = v1::Tenant { slug: row.slug.clone(), egress, suspended: row.suspended };
+    let body = v1::Tenant {
+        slug: row.slug.clone(),
+        egress,
+        suspended: row.suspended,
+        max_stale_seconds: row.max_stale_seconds.unwrap_or_default(),
+    };
     Resource { id: "tenant".to_owned(), body: Some(Body::Tenant(body)) }
 }
 

@@ -67,10 +67,12 @@ pub(super) async fn trim(tx: &mut TenantTx, oldest: i64) -> Result<(), StoreErro
 /// Everything the compiler needs.
 pub(super) async fn load(tx: &mut TenantTx, as_of: Timestamp) -> Result<TenantRows, StoreError> {
     let id = tx.tenant();
-    let tenant = sqlx::query!("SELECT slug, suspended FROM tenants WHERE id = $1", id.uuid())
+    let row = sqlx::query!("SELECT slug, suspended, max_stale_seconds FROM tenants WHERE id = $1", id.uuid())
         .fetch_one(tx.conn())
-        .await
-        .map(|row| TenantRow { id, slug: row.slug, suspended: row.suspended })?;
+        .await?;
+    let max_stale_seconds =
+        row.max_stale_seconds.map(|seconds| unsigned(seconds, "max_stale_seconds")).transpose()?;
+    let tenant = TenantRow { id, slug: row.slug, suspended: row.suspended, max_stale_seconds };
     Ok(TenantRows {
         as_of,
         tenant,

@@ -57,6 +57,8 @@ pub struct TenantRow {
     pub slug: String,
     /// Suspended tenants are published without endpoints.
     pub suspended: bool,
+    /// Seconds for which unconfirmed configuration is enforced; `None`: as long as the proxy allows.
+    pub max_stale_seconds: Option<u32>,
 }
 
 /// A private destination that an operator allowed, exactly.

@@ -61,7 +61,7 @@ impl Kept {
         let started = clock.monotonic();
         let (loaded, prepared) = self.archive.load(proxy, |replace| self.snapshots.prepare(replace));
         self.snapshots.install(prepared);
-        self.ready.restore(loaded.confirmed);
+        self.ready.restore(loaded.confirmed, loaded.age);
         let took_ms = clock.monotonic().since(started).as_millis() as u64;
         // An older kill set than was kept has been put back: what it lacks must not be served.
         let kills_known = *kills.known().borrow() && kills.epoch() >= loaded.kill_epoch;
@@ -129,7 +129,7 @@ async fn follow(
         tokio::select! {
             _ = look.tick() => {
                 ready.look();
-                archive.confirm(ready.confirmed());
+                keep_age(&ready, &archive);
                 archive.note_kills(kills.epoch());
             }
             changed = whole.changed() => {
@@ -138,7 +138,7 @@ async fn follow(
                 }
                 if *whole.borrow() {
                     // Together: what is whole on disk has an age there.
-                    archive.confirm(ready.confirmed());
+                    keep_age(&ready, &archive);
                     archive.complete();
                 } else {
                     ready.unset();
@@ -154,5 +154,11 @@ async fn follow(
             ready.set();
             tracing::info!("proxy is ready");
         }
+    }
+}
+
+fn keep_age(ready: &Readiness, archive: &Archive) {
+    if let Some((confirmed, age)) = ready.known() {
+        archive.confirm(confirmed, age);
     }
 }

@@ -32,6 +32,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crypto::{
@@ -89,6 +90,8 @@ struct Open {
     /// Proxies of the pool that lived when it was last known.
     proxies: u32,
     confirmed: Timestamp,
+    /// How long ago that is at least.
+    age: Duration,
     live_bytes: u64,
     unsynced: bool,
     floor_due: bool,
@@ -205,11 +208,13 @@ impl Archive {
         });
     }
 
-    /// The control plane said so late as `at` that what is in force is current.
-    pub(crate) fn confirm(&self, at: Timestamp) {
+    /// The control plane said so late as `at` that what is in force is current, and that is `age` ago.
+    pub(crate) fn confirm(&self, at: Timestamp, age: Duration) {
         self.change(|open| {
-            if at.since(open.confirmed) >= keep::CONFIRM_EVERY {
-                open.confirmed = at;
+            // In either direction: the clock may have been set meanwhile.
+            let moved = at.since(open.confirmed).max(open.confirmed.since(at));
+            if moved.max(age.abs_diff(open.age)) >= keep::CONFIRM_EVERY {
+                (open.confirmed, open.age) = (at, age);
                 open.floor_due = true;
             }
         });
@@ -297,6 +302,7 @@ impl Open {
             kill_epoch: 0,
             proxies: 0,
             confirmed: Timestamp::default(),
+            age: Duration::ZERO,
             live_bytes: 0,
             unsynced: false,
             floor_due: false,

@@ -117,6 +117,7 @@ pub(super) fn build(
         rev,
         digest,
         suspended: parts.tenant.suspended,
+        max_stale_secs: Some(parts.tenant.max_stale_seconds).filter(|secs| *secs > 0).map(u64::from),
         egress: egress::Rules::new(egress),
         endpoints,
         upstreams,

@@ -51,6 +51,8 @@ pub struct TenantIndex {
     pub digest: [u8; 32],
     /// Suspended tenants have no endpoints; this says why.
     pub suspended: bool,
+    /// Seconds for which configuration that nobody confirms is enforced; `None`: as long as the proxy allows.
+    pub max_stale_secs: Option<u64>,
     /// Private destinations an operator allowed.
     pub egress: egress::Rules,
     /// By slug.

@@ -1,4 +1,5 @@
 use policy::{Effect, GrantedAction, NameSelector};
+use seams::Clock as _;
 use tokio::task::{JoinHandle, LocalSet};
 use wire::v1::resource::Body;
 
@@ -287,6 +288,29 @@ async fn the_same_revision_with_other_content_cuts_and_is_decided_anew() {
         assert_eq!(before.rev, after.rev);
         assert!(!decided(&after));
         assert_eq!(watching.await.unwrap(), ErrorCode::ToolNotGranted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_runs_for_a_tenant_that_wants_less_ends_sooner() {
+    local(async {
+        let mut watch = Watch::new(World::new());
+        let mut watching = watch.watched(Grounds::Lifecycle, true).await;
+        let (ready, clock) = (Arc::clone(&watch.worker.shared.ready), Arc::clone(&watch.world.clock));
+        let age = |secs: u64| {
+            ready.restore(Timestamp::from_secs(clock.now().secs() - secs), Duration::ZERO);
+        };
+        age(90);
+        assert!(goes_on(&mut watching).await);
+        watch.world.edit(|body| {
+            if let Body::Tenant(tenant) = body {
+                tenant.max_stale_seconds = 100;
+            }
+        });
+        assert!(goes_on(&mut watching).await);
+        age(101);
+        assert_eq!(watching.await.unwrap(), ErrorCode::ConfigStale);
     })
     .await;
 }

@@ -12,7 +12,7 @@ use crate::{
 pub(super) async fn list(tx: &mut OperatorTx, after: Uuid, fetch: i64) -> Result<Vec<Tenant>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT tenant.id, tenant.slug, tenant.name, pool.slug AS pool, tenant.suspended, tenant.created_at,
-             tenant.updated_at,
+             tenant.updated_at, tenant.max_stale_seconds,
              array(SELECT network FROM egress_rules e WHERE e.tenant_id = tenant.id ORDER BY network, port) AS "networks!",
              array(SELECT port FROM egress_rules e WHERE e.tenant_id = tenant.id ORDER BY network, port) AS "ports!"
            FROM tenants tenant JOIN pools pool ON pool.id = tenant.pool_id
@@ -30,6 +30,7 @@ pub(super) async fn list(tx: &mut OperatorTx, after: Uuid, fetch: i64) -> Result
             pool: row.pool,
             suspended: row.suspended,
             egress: egress(row.networks, row.ports),
+            max_stale_seconds: row.max_stale_seconds.map(i32::unsigned_abs),
         },
         created_at: row.created_at,
         updated_at: row.updated_at,
@@ -45,6 +46,7 @@ fn egress(networks: Vec<String>, ports: Vec<i32>) -> Vec<EgressRule> {
 pub(super) async fn get(tx: &mut OperatorTx, id: TenantId) -> Result<Tenant, StoreError> {
     let row = sqlx::query!(
         r#"SELECT tenant.slug, tenant.name, pool.slug AS pool, tenant.suspended, tenant.created_at, tenant.updated_at,
+             tenant.max_stale_seconds,
              array(SELECT network FROM egress_rules e WHERE e.tenant_id = tenant.id ORDER BY network, port) AS "networks!",
              array(SELECT port FROM egress_rules e WHERE e.tenant_id = tenant.id ORDER BY network, port) AS "ports!"
            FROM tenants tenant JOIN pools pool ON pool.id = tenant.pool_id WHERE tenant.id = $1"#,
@@ -60,6 +62,7 @@ pub(super) async fn get(tx: &mut OperatorTx, id: TenantId) -> Result<Tenant, Sto
             pool: row.pool,
             suspended: row.suspended,
             egress: egress(row.networks, row.ports),
+            max_stale_seconds: row.max_stale_seconds.map(i32::unsigned_abs),
         },
         created_at: row.created_at,
         updated_at: row.updated_at,
@@ -87,14 +90,15 @@ pub(super) async fn insert(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO tenants (id, slug, name, pool_id, rev, suspended, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, 0, $5, $6, $6)",
+        "INSERT INTO tenants (id, slug, name, pool_id, rev, suspended, created_at, updated_at, max_stale_seconds)
+         VALUES ($1, $2, $3, $4, 0, $5, $6, $6, $7)",
         id.uuid(),
         slug,
         settings.name.as_str(),
         pool,
         settings.suspended,
-        now
+        now,
+        settings.max_stale_seconds.map(u32::cast_signed)
     )
     .execute(tx.conn())
     .await?;
@@ -109,12 +113,13 @@ pub(super) async fn update(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE tenants SET name = $2, pool_id = $3, suspended = $4, updated_at = $5 WHERE id = $1",
+        "UPDATE tenants SET name = $2, pool_id = $3, suspended = $4, updated_at = $5, max_stale_seconds = $6 WHERE id = $1",
         id.uuid(),
         settings.name.as_str(),
         pool,
         settings.suspended,
-        now
+        now,
+        settings.max_stale_seconds.map(u32::cast_signed)
     )
     .execute(tx.conn())
     .await?;

@@ -62,13 +62,13 @@ pub async fn get(caller: InTenant<TenantRead>, State(core): State<Core>) -> Resu
     Reply::resource(&queries::get(&mut tx, caller.tenant).await?)
 }
 
-/// Changes a tenant.
+/// Changes a tenant. A tenant's own tokens change `max_stale_seconds` and nothing else.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}", operation_id = "update_tenant", tag = "tenants",
     params(TenantPath, IfMatch, Wait), request_body(content = TenantSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = Tenant), Problems),
-    security(("token" = ["operator"])))]
+    security(("token" = ["tenant:write"])))]
 pub async fn update(
-    caller: InTenant<OperatorOnly>,
+    caller: InTenant<TenantWrite>,
     State(core): State<Core>,
     if_match: IfMatch,
     Query(wait): Query<Wait>,
@@ -78,7 +78,10 @@ pub async fn update(
     let mut tx = core.store.operator().await?;
     let present = queries::lock(&mut tx, id).await?;
     if_match.check(&present)?;
-    let settings = patch.apply(&present.settings)?;
+    let settings: TenantSettings = patch.apply(&present.settings)?;
+    if !caller.is_operator() && !settings.is_tenants_change_of(&present.settings) {
+        return Err(ApiError::Forbidden { scope: OperatorOnly::NAME });
+    }
     let rules = settings.rules()?;
     let pool = pool(&mut tx, &settings).await?;
     queries::update(&mut tx, id, &settings, pool, core.clock.now().to_offset()).await?;

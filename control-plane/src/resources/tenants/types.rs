@@ -4,6 +4,7 @@ use ids::{Slug, TenantId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+use wire::snapshot::{MAX_STALE_SECONDS, MIN_STALE_SECONDS};
 
 use crate::{
     http::problem::{ApiError, FieldError},
@@ -33,7 +34,7 @@ pub struct Tenant {
 }
 
 /// What can be changed of a tenant.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantSettings {
     /// Name for people.
@@ -49,6 +50,11 @@ pub struct TenantSettings {
     #[serde(default)]
     #[schema(max_items = 64)]
     pub egress: Vec<EgressRule>,
+    /// Seconds for which proxies enforce the tenant's configuration while no control plane confirms it: 60 to 604800; null, or
+    /// more than the proxies' own `--max-stale-seconds`: as long as that.
+    #[serde(default)]
+    #[schema(minimum = 60, maximum = 604_800)]
+    pub max_stale_seconds: Option<u32>,
 }
 
 fn shared() -> String {
@@ -87,14 +93,29 @@ pub struct TenantNew {
     #[serde(default)]
     #[schema(max_items = 64)]
     pub egress: Vec<EgressRule>,
+    /// Seconds for which proxies enforce the tenant's configuration while no control plane confirms it: 60 to 604800; null, or
+    /// more than the proxies' own `--max-stale-seconds`: as long as that.
+    #[serde(default)]
+    #[schema(minimum = 60, maximum = 604_800)]
+    pub max_stale_seconds: Option<u32>,
 }
 
 impl TenantSettings {
-    /// The rules, if every one can be.
+    /// Whether this differs from `before` in nothing but what a tenant's own tokens may change.
+    #[must_use]
+    pub fn is_tenants_change_of(&self, before: &Self) -> bool {
+        *self == Self { max_stale_seconds: self.max_stale_seconds, ..before.clone() }
+    }
+
+    /// The rules, if every one can be, and everything else too.
     ///
     /// # Errors
     /// [`ApiError::Invalid`] with each that cannot.
     pub fn rules(&self) -> Result<Vec<egress::Rule>, ApiError> {
+        let stale = MIN_STALE_SECONDS..=MAX_STALE_SECONDS;
+        if self.max_stale_seconds.is_some_and(|seconds| !stale.contains(&seconds)) {
+            return Err(ApiError::invalid("/max_stale_seconds", "must be from 60 to 604800, or null"));
+        }
         if self.egress.len() > 64 {
             return Err(ApiError::invalid("/egress", "at most 64 rules"));
         }
@@ -123,7 +144,7 @@ impl TenantNew {
     /// Slug and settings.
     #[must_use]
     pub fn split(self) -> (Slug, TenantSettings) {
-        let Self { slug, name, pool, suspended, egress } = self;
-        (slug, TenantSettings { name, pool, suspended, egress })
+        let Self { slug, name, pool, suspended, egress, max_stale_seconds } = self;
+        (slug, TenantSettings { name, pool, suspended, egress, max_stale_seconds })
     }
 }

@@ -27,7 +27,7 @@ use super::{
 pub(super) const GATHER: Duration = Duration::from_millis(20);
 /// Between two floors. What comes in between is told from what is out of date by the order of entries.
 const FLOOR_EVERY: Duration = Duration::from_millis(500);
-/// How much later than it was the last confirmation is taken for, at most.
+/// How much earlier than it was the last confirmation is taken for, and how much younger, at most.
 pub(super) const CONFIRM_EVERY: Duration = Duration::from_secs(30);
 /// After the disk refused, the waits before the next attempts grow by so much, up to so many.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -172,6 +172,7 @@ impl Open {
         tenants.extend(self.index.iter().map(|(tenant, entry)| (*tenant, entry.frame.rev)));
         Floor {
             confirmed: self.confirmed,
+            age: self.age,
             seq: self.next_seq - 1,
             kill_epoch: self.kill_epoch,
             proxies: self.proxies,

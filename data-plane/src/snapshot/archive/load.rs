@@ -1,6 +1,6 @@
 //! Reading the archive when the proxy starts: for each tenant the newest entry that opens, and none below the floor.
 
-use std::{cmp::Reverse, fs::File, io, sync::Arc, thread};
+use std::{cmp::Reverse, fs::File, io, sync::Arc, thread, time::Duration};
 
 use crypto::archive::{
     ArchiveKey, Kind, Place,
@@ -33,6 +33,8 @@ pub(crate) struct Loaded {
     pub(crate) complete: bool,
     /// When the control plane last confirmed it.
     pub(crate) confirmed: Timestamp,
+    /// How long ago that was when it was written, at least.
+    pub(crate) age: Duration,
     /// The kill set that is kept has this epoch at least.
     pub(crate) kill_epoch: u64,
 }
@@ -115,13 +117,14 @@ impl Archive {
             damaged("entries do not open, or are older than the floor", parts + open.missing.len() as u64);
             open.heal = true;
         }
-        (open.complete, open.kill_epoch, open.confirmed, open.proxies) =
-            (floor.complete, floor.kill_epoch, floor.confirmed, floor.proxies);
+        (open.complete, open.kill_epoch) = (floor.complete, floor.kill_epoch);
+        (open.confirmed, open.age, open.proxies) = (floor.confirmed, floor.age, floor.proxies);
         let loaded = Loaded {
             tenants: prepared.len(),
             missing: open.missing.len(),
             complete: open.complete && open.missing.is_empty(),
             confirmed: open.confirmed,
+            age: open.age,
             kill_epoch: open.kill_epoch,
         };
         Ok(Some((loaded, prepared, open)))

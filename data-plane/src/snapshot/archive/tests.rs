@@ -7,6 +7,7 @@ use crate::snapshot::samples::Sample;
 
 const ME: u8 = 1;
 const OTHER: u8 = 2;
+const AGE: Duration = Duration::from_secs(40);
 
 fn proxy(n: u8) -> ProxyId {
     ProxyId::from_parts(1, [n; 10])
@@ -59,7 +60,7 @@ fn filled(state: &Path) -> Arc<Archive> {
     }
     put(&archive, 3, 2);
     archive.complete();
-    archive.confirm(Timestamp::from_secs(1_800_000_000));
+    archive.confirm(Timestamp::from_secs(1_800_000_000), AGE);
     settle(&archive);
     archive
 }
@@ -96,7 +97,9 @@ fn what_was_kept_is_there_again() {
     let (again, loaded, numbers) = open(state.path(), ME);
     assert_eq!(numbers, whole());
     let confirmed = Timestamp::from_secs(1_800_000_000);
-    assert_eq!(loaded, load::Loaded { tenants: 3, missing: 0, complete: true, confirmed, kill_epoch: 0 });
+    let expected =
+        load::Loaded { tenants: 3, missing: 0, complete: true, confirmed, age: AGE, kill_epoch: 0 };
+    assert_eq!(loaded, expected);
     assert_eq!(again.get(tenant(1)), Some(sample(1, 1)));
 
     again.remove(tenant(1));

@@ -71,7 +71,11 @@ fn check_tenant(tenant: &v1::Tenant) -> Check {
         need(is_network(&rule.network), "a private destination's network is malformed")?;
         need((1..=65_535).contains(&rule.port), "a private destination's port is malformed")?;
     }
-    Ok(())
+    let stale = tenant.max_stale_seconds;
+    need(
+        stale == 0 || (MIN_STALE_SECONDS..=MAX_STALE_SECONDS).contains(&stale),
+        "how old configuration may be is out of bounds",
+    )
 }
 
 fn check_endpoint(endpoint: &v1::Endpoint, known: &Known<'_>) -> Check {

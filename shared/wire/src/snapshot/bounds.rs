@@ -12,6 +12,10 @@ pub const MAX_UPSTREAMS: usize = 1_000;
 pub const MAX_TOOLS: usize = 10_000;
 /// Private destinations of one tenant.
 pub const MAX_EGRESS: usize = 256;
+/// Seconds for which a tenant may have unconfirmed configuration enforced, at least: a control plane is restarted in less.
+pub const MIN_STALE_SECONDS: u32 = 60;
+/// And at most.
+pub const MAX_STALE_SECONDS: u32 = 7 * 24 * 3600;
 /// Entries in each list of an endpoint: hosts, origins, networks, methods, upstreams.
 pub const MAX_ENDPOINT_LIST: usize = 1_024;
 /// Bytes in a host, origin or method.

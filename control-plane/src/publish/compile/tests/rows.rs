@@ -19,7 +19,7 @@ pub(super) fn raw<K: Kind>(id: Id<K>) -> Vec<u8> {
 pub(super) fn sample() -> TenantRows {
     TenantRows {
         as_of: Timestamp::from_secs(1_700_000_000),
-        tenant: TenantRow { id: id(0), slug: "acme".to_owned(), suspended: false },
+        tenant: TenantRow { id: id(0), slug: "acme".to_owned(), suspended: false, max_stale_seconds: None },
         egress: vec![EgressRow { network: "127.0.0.1/32".to_owned(), port: 9000 }],
         endpoints: vec![endpoint(0)],
         attachments: vec![AttachmentRow {

@@ -136,6 +136,12 @@ fn bounds_and_forms() {
         breach!("tenant", Tenant, |it| it.egress[0].network = "x".to_owned()).1,
         "a private destination's network is malformed"
     );
+    for seconds in [1, MIN_STALE_SECONDS - 1, MAX_STALE_SECONDS + 1, u32::MAX] {
+        assert_eq!(
+            breach!("tenant", Tenant, |it| it.max_stale_seconds = seconds).1,
+            "how old configuration may be is out of bounds"
+        );
+    }
     assert_eq!(
         breach!("tenant", Tenant, |it| it.suspended = true),
         ("ep".to_owned(), "is an endpoint of a suspended tenant")

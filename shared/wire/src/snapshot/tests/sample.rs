@@ -120,6 +120,7 @@ fn tenant() -> v1::Tenant {
         slug: "acme".to_owned(),
         egress: vec![v1::EgressRule { network: "127.0.0.1/32".to_owned(), port: 8080 }],
         suspended: false,
+        max_stale_seconds: 0,
     }
 }
 
