@@ -51,6 +51,27 @@ struct Proxy {
     audit_records_set_aside: u64,
     lease_until: Option<String>,
     revoked_at: Option<String>,
+    global_rev: u64,
+    global_rejected_rev: u64,
+}
+
+/// How far the newest revision of the fleet's configuration is.
+#[derive(Debug, Deserialize)]
+struct Rollout {
+    state: String,
+    target_rev: u64,
+    stable_rev: u64,
+    stage_percent: u8,
+    reason: Option<String>,
+    proxies: Counts,
+}
+
+#[derive(Debug, Deserialize)]
+struct Counts {
+    in_stage: u32,
+    applied: u32,
+    rejected: u32,
+    others: u32,
 }
 
 /// How a proxy stands with one tenant.
@@ -77,7 +98,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let text = match &options.command {
         None => {
             let proxies = all(&rest, "/v1/proxies?limit=200").await.context("list proxies")?;
-            if options.json { pretty(proxies)? } else { fleet(&read(proxies)?, SystemClock.now()) }
+            if options.json {
+                pretty(proxies)?
+            } else {
+                let shown = rest.get("/v1/global/rollout").await.context("look at the rollout")?;
+                let rollout: Rollout = serde_json::from_value(shown).context("read the rollout")?;
+                fleet(&read(proxies)?, SystemClock.now()) + &rollout.line()
+            }
         }
         Some(Command::Diff { proxy }) => {
             let path = format!("/v1/proxies/{proxy}/tenants?differing=true&limit=200");
@@ -120,7 +147,7 @@ fn fleet(proxies: &[Proxy], now: Timestamp) -> String {
     let mut rows = vec![
         [
             "PROXY", "POOL", "BUILD", "STATE", "LEASE", "TENANTS", "BEHIND", "REFUSED", "LAG", "SKEW",
-            "SPOOL", "MISSING", "ASIDE",
+            "SPOOL", "MISSING", "ASIDE", "GLOBAL",
         ]
         .map(ToOwned::to_owned)
         .to_vec(),
@@ -140,6 +167,7 @@ fn fleet(proxies: &[Proxy], now: Timestamp) -> String {
             proxy.spool_bytes.map_or_else(none, size),
             proxy.audit_records_missing.to_string(),
             proxy.audit_records_set_aside.to_string(),
+            proxy.global(),
         ]
     }));
     table(&rows)
@@ -153,6 +181,39 @@ impl Proxy {
             (None, None) => "new",
             (None, Some(_)) => "away",
         }
+    }
+
+    /// The revision of the fleet's configuration, and the one that it refused after that.
+    fn global(&self) -> String {
+        let enforced = if self.global_rev == 0 { none() } else { self.global_rev.to_string() };
+        match self.global_rejected_rev {
+            refused if refused > self.global_rev => format!("{enforced} !{refused}"),
+            _ => enforced,
+        }
+    }
+}
+
+impl Rollout {
+    /// Nothing where the fleet never had a configuration of its own.
+    fn line(&self) -> String {
+        if self.target_rev == 0 {
+            return String::new();
+        }
+        let Counts { in_stage, applied, rejected, others } = &self.proxies;
+        let others = if *others == 0 {
+            String::new()
+        } else {
+            format!(
+                "; {others} others at {}",
+                if self.stable_rev == 0 { none() } else { self.stable_rev.to_string() }
+            )
+        };
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!(
+            "\nGlobal configuration: revision {} is {} at {} %, applied by {applied} of {in_stage}, refused by \
+             {rejected}{others}{reason}\n",
+            self.target_rev, self.state, self.stage_percent
+        )
     }
 }
 
@@ -242,12 +303,13 @@ mod tests {
             "id": "px_1", "pool": "shared", "build": "0.1.0", "live": true, "tenants": 3, "tenants_behind": 1,
             "tenants_rejected": 0, "behind_since": "1970-01-01T00:01:37.5Z", "clock_skew_ms": -12,
             "spool_bytes": 20_480, "audit_records_missing": 0, "audit_records_set_aside": 2,
-            "lease_until": "1970-01-01T00:01:50Z", "revoked_at": null, "of_the_future": 1
+            "lease_until": "1970-01-01T00:01:50Z", "revoked_at": null, "of_the_future": 1,
+            "global_rev": 3, "global_rejected_rev": 4
         });
         let text = fleet(&read(vec![proxy]).unwrap(), Timestamp::from_secs(100));
         let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
-        assert_eq!(lines[1].join(" "), "px_1 shared 0.1.0 live 10 s 3 1 0 2.5 s -12 ms 20 KiB 0 2");
-        assert_eq!(lines[0].len(), 13);
+        assert_eq!(lines[1].join(" "), "px_1 shared 0.1.0 live 10 s 3 1 0 2.5 s -12 ms 20 KiB 0 2 3 !4");
+        assert_eq!(lines[0].len(), 14);
     }
 
     #[test]
@@ -267,6 +329,8 @@ mod tests {
             audit_records_set_aside: 0,
             lease_until: lease.map(ToOwned::to_owned),
             revoked_at: revoked.map(ToOwned::to_owned),
+            global_rev: 0,
+            global_rejected_rev: 0,
         };
         let over = "1970-01-01T00:00:09Z";
         let states = [proxy(None, None), proxy(Some(over), None), proxy(Some(over), Some(over))];
@@ -274,6 +338,22 @@ mod tests {
         let text = fleet(&states, Timestamp::from_secs(10));
         assert!(text.contains("over") && text.contains('-'), "{text}");
         assert_eq!(fleet(&[], Timestamp::from_secs(10)), "No proxy has enrolled.\n");
+    }
+
+    #[test]
+    fn a_rollout_is_one_line() {
+        let rollout = json!({
+            "state": "rolling", "target_rev": 4, "stable_rev": 3, "stage_percent": 10, "reason": null,
+            "proxies": {"in_stage": 2, "applied": 1, "rejected": 0, "others": 9}, "of_the_future": 1
+        });
+        let mut rollout: Rollout = serde_json::from_value(rollout).unwrap();
+        let line = "\nGlobal configuration: revision 4 is rolling at 10 %, applied by 1 of 2, refused by 0; 9 others at 3\n";
+        assert_eq!(rollout.line(), line);
+        (rollout.state, rollout.reason) = ("rolled_back".to_owned(), Some("px_1 refused it".to_owned()));
+        rollout.proxies.others = 0;
+        assert!(rollout.line().ends_with("refused by 0: px_1 refused it\n"), "{}", rollout.line());
+        rollout.target_rev = 0;
+        assert_eq!(rollout.line(), "");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     db::{Store, StoreError},
     fleet::{self, FleetError},
+    global,
     http::{
         admin, middleware, router,
         serve::{self, ListenError},
@@ -189,6 +190,7 @@ impl ControlPlane {
         serve::serve(api, api_tls, middleware::stack(routes, &core), &core.tasks, "api listener");
         let hub = Hub::start(core.clone()).await?;
         core.kills.start(&core, &hub).await?;
+        global::advance::start(&core, &hub);
         fleet::server::start(core.clone(), hub, enrol, grpc).await?;
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
         started.set();

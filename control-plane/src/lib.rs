@@ -6,6 +6,7 @@ pub mod config;
 pub mod data_keys;
 pub mod db;
 pub mod fleet;
+pub mod global;
 pub mod http;
 pub mod kills;
 pub mod publish;

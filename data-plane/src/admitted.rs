@@ -93,6 +93,7 @@ impl Admitted {
 
     /// Spends the reservation and hands over what the upstream needs to know.
     pub(crate) fn into_dispatch(self) -> Dispatch {
+        let max_response_bytes = self.place.max_response_bytes();
         let (worker, tenant, endpoint) =
             (self.worker, self.place.tenant().clone(), self.place.endpoint().clone());
         let client = self.principal.client_id();
@@ -110,7 +111,7 @@ impl Admitted {
         };
         Dispatch {
             visible: Rc::new(View::new(Rc::clone(&worker), tenant.id, client, upstream)),
-            max_response_bytes: endpoint.max_response_bytes,
+            max_response_bytes,
             tenant,
             endpoint,
             upstream: self.upstream,

@@ -34,6 +34,7 @@ use crate::{
     ready::Readiness,
     redis,
     snapshot::{archive, store::Snapshots},
+    tally::Tallies,
     tasks::Tasks,
     upstream::{self, Resolver, SystemResolver, Watched},
     worker,
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     /// `None` where no Redis is configured.
     pub(crate) redis: Option<Link>,
     pub(crate) limiter: Arc<Limiter>,
+    pub(crate) tallies: Arc<Tallies>,
 }
 
 impl Shared {
@@ -165,6 +167,7 @@ impl Proxy {
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
         let (watched, noticed) = Watched::new();
         let discovery = Arc::new(discover::Discovery::new(Arc::clone(&resolver)));
+        let tallies = Arc::<Tallies>::default();
         let control = control::start(control::Parts {
             config: config.control,
             state_dir: config.state_dir,
@@ -174,6 +177,7 @@ impl Proxy {
             readiness: Arc::clone(&ready),
             kills: Arc::clone(&kills),
             discoverer: Arc::clone(&discovery) as _,
+            tallies: Arc::clone(&tallies),
             tasks: tasks.clone(),
             clock: server_clock,
             entropy: Arc::clone(&entropy),
@@ -217,6 +221,7 @@ impl Proxy {
             resolver,
             redis,
             limiter,
+            tallies,
         });
         tasks.spawn("identify records", kept::identify(control.clone(), spool));
         let becoming = kept::become_ready(Arc::clone(&shared.ready), control.clone(), archive, &shared.kills);

@@ -47,6 +47,7 @@ use crate::{
         index::{TenantIndex, UpstreamIndex},
         store::Snapshots,
     },
+    tally::Tallies,
     tasks::Tasks,
 };
 
@@ -85,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) kills: Arc<Kills>,
     pub(crate) discoverer: Arc<dyn Discoverer>,
+    /// What is answered; beats say it.
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) tasks: Tasks,
     /// Set right by what the control plane says.
     pub(crate) clock: Arc<ServerClock>,
@@ -150,6 +153,7 @@ pub(crate) fn start(parts: Parts) -> Control {
         readiness,
         kills,
         discoverer,
+        tallies,
         tasks,
         clock,
         entropy,
@@ -187,6 +191,7 @@ pub(crate) fn start(parts: Parts) -> Control {
         live_proxies: live_sender,
         readiness,
         archive,
+        tallies,
     };
     let driver = config::Driver::new(shared.clone(), server_clock, boot, build, snapshots, says);
     tasks.spawn("configuration", driver.run());

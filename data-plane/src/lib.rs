@@ -25,6 +25,7 @@ mod pipeline;
 mod ready;
 mod redis;
 mod refuse;
+mod tally;
 mod trail;
 mod upstream;
 mod visible;

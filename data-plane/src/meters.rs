@@ -2,14 +2,14 @@
 //! few atomic operations. Labels are bounded: methods and revisions are closed enums, outcomes are slugs of the errors
 //! catalogue.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use ::mcp::{Method, Revision};
 use errors::ErrorCode;
 use metrics::{Counter, Gauge, Histogram};
 use telemetry::metric;
 
-use crate::snapshot::index::Map;
+use crate::{snapshot::index::Map, tally::Tally};
 
 /// What a duration is filed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -25,11 +25,13 @@ pub(crate) struct Meters {
     refusals: RefCell<Map<ErrorCode, Counter>>,
     in_flight: Gauge,
     connections: Gauge,
+    tally: Arc<Tally>,
 }
 
 impl Meters {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(tally: Arc<Tally>) -> Self {
         Self {
+            tally,
             durations: RefCell::default(),
             refusals: RefCell::default(),
             in_flight: metrics::gauge!(metric::REQUESTS_IN_FLIGHT),
@@ -39,6 +41,7 @@ impl Meters {
 
     /// One more request ended so, after so long.
     pub(crate) fn ended(&self, label: Label, took: Duration) {
+        self.tally.count(label.code);
         let mut durations = self.durations.borrow_mut();
         let histogram = durations.entry(label).or_insert_with(|| {
             metrics::histogram!(

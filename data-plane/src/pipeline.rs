@@ -78,7 +78,7 @@ where
     trail.reached_from(reached.origin());
 
     // 5 · Protects the credential check from guessing.
-    let counted = address_limit::check(&shared.addresses, &exchange, trail.started())?;
+    let counted = address_limit::check(&shared.addresses, place.address_rate(), &exchange, trail.started())?;
 
     // · The complete list of what an anonymous caller can get.
     if let Some(answer) = public::answer(&exchange, &reached, &counted) {
@@ -97,7 +97,7 @@ where
     let body = match verb {
         Verb::Post => {
             let held = &principal.client().limit.buckets.body_bytes;
-            edge::read(body, place.endpoint().max_request_bytes, held, &shared.bounds).await?
+            edge::read(body, place.max_request_bytes(), held, &shared.bounds).await?
         }
         Verb::Get | Verb::Delete => ReadBody::empty(),
     };

@@ -8,6 +8,7 @@ pub mod base;
 mod build;
 pub mod decode;
 mod definitions;
+pub mod global;
 pub mod index;
 mod limits;
 mod secrets;

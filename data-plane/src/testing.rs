@@ -194,7 +194,7 @@ pub(crate) fn addresses() -> address_limit::Addresses {
 /// Row 5's evidence.
 pub(crate) fn counted(addresses: &address_limit::Addresses) -> Counted<'_> {
     let exchange = exchange(Request::post(PATH));
-    address_limit::check(addresses, &exchange, Monotonic::from_nanos(0)).expect("not limited")
+    address_limit::check(addresses, None, &exchange, Monotonic::from_nanos(0)).expect("not limited")
 }
 
 /// The tool of a body, for [`World::with`].
@@ -240,5 +240,6 @@ pub(crate) fn shared(world: &World, log: &Log) -> Shared {
         resolver: Scripted::new(&[&["127.0.0.1"]]),
         redis: None,
         limiter: Arc::new(Limiter::alone()),
+        tallies: Arc::default(),
     }
 }

@@ -79,12 +79,13 @@ impl Worker {
         let pool = upstream::Pool::new(shared.upstream_parts());
         let fleet = RefCell::new(Cache::new(shared.snapshots.shared()));
         let coarse_now = Cell::new(shared.clock.monotonic());
+        let meters = Meters::new(shared.tallies.seat());
         let pen = Pen::new(shared.recorder.clone());
         Self {
             shared,
             pool,
             decisions: Decisions::default(),
-            meters: Meters::new(),
+            meters,
             watchers: Watchers::default(),
             pen,
             fleet,

@@ -11,6 +11,7 @@ mod control_planes_agree;
 mod credentials_stay_inside;
 mod discovery_can_be_asked_again;
 mod every_call_needs_a_key;
+mod global_configuration_goes_in_stages;
 mod kill_switch_cuts_what_runs;
 mod kill_switch_goes_through_redis;
 mod kill_switch_needs_nothing;

@@ -10,6 +10,7 @@ use tokio::{
 };
 use turmoil::net::{TcpListener, TcpStream};
 use wire::{
+    global::SCOPE,
     stream::{
         Version,
         server::{CloseReason, Delta, Input, Load, LoadFailure, Output, QUEUE, Server, Snapshot, WINDOW},
@@ -20,6 +21,7 @@ use wire::{
 use crate::{
     World,
     net::{CONFIG, split},
+    proxy_name,
 };
 
 type Known = BTreeMap<TenantId, Version>;
@@ -33,9 +35,13 @@ pub(crate) async fn host(world: Rc<World>) -> turmoil::Result {
     while world.store.borrow().away {
         sleep(Duration::from_millis(300)).await;
     }
-    let mut known = world.store.borrow().current();
+    let read = || -> Vec<Known> {
+        let store = world.store.borrow();
+        (0..world.proxies.len()).map(|number| store.current_for(number)).collect()
+    };
+    let mut known = read();
     // A channel for each session: a `watch` wakes those who wait in an order that is not the seed's.
-    let mut told: Vec<mpsc::UnboundedSender<Known>> = Vec::new();
+    let mut told: Vec<(usize, mpsc::UnboundedSender<Known>)> = Vec::new();
     let places = std::sync::Arc::new(Semaphore::new(FULL_SYNCS));
     let mut sessions = FuturesUnordered::new();
     let mut poll = Box::pin(sleep(Duration::ZERO));
@@ -43,20 +49,25 @@ pub(crate) async fn host(world: Rc<World>) -> turmoil::Result {
         tokio::select! {
             biased;
             accepted = listener.accept() => {
-                let (stream, _) = accepted?;
+                let (stream, from) = accepted?;
+                // As a certificate says.
+                let number = (0..world.proxies.len()).find(|number| {
+                    turmoil::lookup(proxy_name(*number)) == from.ip()
+                });
+                let number = number.expect("a proxy");
                 let (sender, news) = mpsc::unbounded_channel();
-                told.push(sender);
-                sessions.push(Session::run(world.clone(), stream, known.clone(), news, places.clone()));
+                told.push((number, sender));
+                sessions.push(Session::run(world.clone(), stream, known[number].clone(), news, places.clone()));
             }
             Some(()) = sessions.next(), if !sessions.is_empty() => {}
             () = &mut poll => {
                 poll = Box::pin(sleep(world.dice.millis(50..1_200)));
                 // Now and then it reads from a copy that lags behind.
                 let lags = !world.calm.get() && world.dice.percent(15);
-                let now = world.store.borrow().current();
+                let now = read();
                 if !world.store.borrow().away && !lags && now != known {
                     known = now;
-                    told.retain(|session| session.send(known.clone()).is_ok());
+                    told.retain(|(number, session)| session.send(known[*number].clone()).is_ok());
                 }
             }
         }
@@ -152,7 +163,10 @@ impl Session {
                 Output::Synced => self.place = None,
                 Output::Misfit { .. } => self.world.count(|outcome| outcome.misfits += 1),
                 Output::Rejected { tenant, version, .. } => {
-                    self.world.count(|outcome| outcome.refusals += 1);
+                    self.world.count(|outcome| {
+                        outcome.refusals += 1;
+                        outcome.global_refusals += u64::from(tenant == SCOPE);
+                    });
                     let store = self.world.store.borrow();
                     if store.revision(tenant, version.rev).is_none_or(|stored| !stored.poisoned) {
                         self.world.broken(format!("{tenant} at {version:?} was refused and is not poisoned"));
@@ -185,6 +199,14 @@ async fn load(world: Rc<World>, what: Load) -> Input {
     let store = world.store.borrow();
     if store.away || (troubled && world.dice.percent(3)) {
         return Input::NotLoaded(tenant, LoadFailure::Unavailable);
+    }
+    if tenant == SCOPE {
+        // The one that this proxy is to have.
+        let Some(stored) = store.revision(SCOPE, what.target.rev) else {
+            return Input::NotLoaded(tenant, LoadFailure::Broken);
+        };
+        let bytes = stored.bytes.clone();
+        return Input::Loaded(tenant, Snapshot { version: stored.version, bytes, keys: Vec::new() });
     }
     let newest = store.newest(tenant).filter(|_| store.current().contains_key(&tenant));
     let Some(newest) = newest.filter(|_| !troubled || !world.dice.percent(1)) else {

@@ -11,6 +11,10 @@ use crate::{FAULTS_END, World, control_name, proxy_name};
 pub(crate) enum Fault {
     Publish(TenantId),
     Toggle(TenantId),
+    /// The fleet's configuration changes, or its rollout ends one way or the other.
+    PublishGlobal,
+    /// Its rollout reaches one more proxy.
+    PromoteGlobal,
     CrashProxy(usize),
     StartProxy(usize),
     /// It loses some of what it stored.
@@ -40,6 +44,10 @@ pub(crate) fn plan(world: &World) -> Vec<(Duration, Fault)> {
     }
     for _ in 0..dice.below(4) {
         plan.push((dice.millis(0..span), Fault::Toggle(*dice.pick(&tenants))));
+    }
+    for _ in 0..dice.below(6) {
+        plan.push((dice.millis(0..span), Fault::PublishGlobal));
+        plan.push((dice.millis(0..span), Fault::PromoteGlobal));
     }
     for _ in 0..dice.below(14) {
         let (at, lasts) = (dice.millis(0..span), dice.millis(50..8_000));
@@ -73,6 +81,8 @@ pub(crate) fn inflict(sim: &mut Sim<'_>, world: &World, fault: &Fault) {
     match fault {
         Fault::Publish(tenant) => world.store.borrow_mut().publish(*tenant, &world.dice),
         Fault::Toggle(tenant) => world.store.borrow_mut().toggle(*tenant),
+        Fault::PublishGlobal => world.store.borrow_mut().publish_global(&world.dice),
+        Fault::PromoteGlobal => world.store.borrow_mut().promote_global(),
         Fault::CrashProxy(number) => {
             sim.crash(proxy_name(*number));
             let mut proxy = world.proxies[*number].borrow_mut();
@@ -106,6 +116,7 @@ pub(crate) fn repair(sim: &mut Sim<'_>, world: &World) {
         let mut store = world.store.borrow_mut();
         store.away = false;
         store.serve_all();
+        store.end_rollout(world.dice.percent(50));
     }
     for control in 0..world.controls {
         for proxy in 0..world.proxies.len() {

@@ -1,15 +1,23 @@
 //! What must hold.
 
 use ids::TenantId;
-use wire::{snapshot::decode_exact, v1};
+use wire::{
+    global::{self, SCOPE, is_scope},
+    snapshot::decode_exact,
+    v1,
+};
 
 use crate::World;
 
 /// At every moment: what a proxy enforces of a tenant is, byte for byte, one revision that was published, and one that can be
-/// applied. Never a mix.
+/// applied. Never a mix. And no proxy has a revision of the fleet's configuration that its stage has not reached.
 pub(crate) fn always(world: &World) {
     let store = world.store.borrow();
     for (number, proxy) in world.proxies.iter().enumerate() {
+        let most = store.rollout.most[number];
+        if let Some(beyond) = proxy.borrow().enforced.get(&SCOPE).filter(|enforced| enforced.rev > most) {
+            world.broken(format!("proxy {number} is beyond its stage, which is at {most}: {beyond:?}"));
+        }
         for (tenant, enforced) in &proxy.borrow().enforced {
             let published = store.revision(*tenant, enforced.rev);
             let exact = published.is_some_and(|stored| {
@@ -29,7 +37,13 @@ pub(crate) fn on_change(world: &World, number: usize, former: Option<&v1::Replac
     if former.is_some_and(|former| former.rev > next.rev) {
         world.broken(format!("proxy {number} went back: {former:?} to {next:?}"));
     }
-    if decode_exact(&next.snapshot).is_err() {
+    let is_global = is_scope(&next.tenant_id);
+    let reads = if is_global {
+        global::decode_exact(&next.snapshot).is_ok()
+    } else {
+        decode_exact(&next.snapshot).is_ok()
+    };
+    if !reads {
         world.broken(format!("proxy {number} enforces what cannot be read: {next:?}"));
     }
 }
@@ -38,9 +52,8 @@ pub(crate) fn on_change(world: &World, number: usize, former: Option<&v1::Replac
 /// or none, which delays no other tenant; and nothing of tenants that are not its own.
 pub(crate) fn at_rest(world: &World) -> Result<(), String> {
     let store = world.store.borrow();
-    let current = store.current();
     for (number, proxy) in world.proxies.iter().enumerate() {
-        let proxy = proxy.borrow();
+        let (proxy, current) = (proxy.borrow(), store.current_for(number));
         if !proxy.running || !proxy.ready {
             return Err(format!("proxy {number} runs: {}, is ready: {}", proxy.running, proxy.ready));
         }

@@ -9,7 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `dice.rs` | everything random |
-//! | `store.rs` | Postgres: tenants, revisions, what changed between them |
+//! | `store.rs` | Postgres: tenants, revisions, what changed between them, the rollout of the fleet's configuration |
 //! | `control.rs`, `proxy.rs` | the two planes' drivers: what `fleet/config.rs` and `control/config.rs` do with real connections |
 //! | `faults.rs` | what goes wrong, and when |
 //! | `laws.rs` | what must hold at every moment, and at rest |
@@ -62,6 +62,10 @@ pub struct Outcome {
     pub misfits: u64,
     /// Refusals of poisoned revisions.
     pub refusals: u64,
+    /// Revisions of the fleet's configuration that were applied, and refusals of it.
+    pub globals: u64,
+    /// See `globals`.
+    pub global_refusals: u64,
     /// Starts of proxies.
     pub boots: u64,
     /// Times a proxy was told to come back later.
@@ -107,19 +111,21 @@ impl World {
         let dice = Dice::new(seed);
         // Now and then so many tenants that a proxy which lacks them all needs a place for a full synchronisation.
         let tenants = if dice.percent(8) { 40 } else { 2 + dice.below(6) };
-        let proxies = (0..1 + dice.below(5)).map(|_| {
-            RefCell::new(ProxyState {
-                disk: BTreeMap::new(),
-                enforced: BTreeMap::new(),
-                running: false,
-                ready: false,
-                schemas: 1..=1,
-                clock_ahead: dice.below(20_000_000) as i64 - 10_000_000,
+        let proxies: Vec<_> = (0..1 + dice.below(5))
+            .map(|_| {
+                RefCell::new(ProxyState {
+                    disk: BTreeMap::new(),
+                    enforced: BTreeMap::new(),
+                    running: false,
+                    ready: false,
+                    schemas: 1..=1,
+                    clock_ahead: dice.below(20_000_000) as i64 - 10_000_000,
+                })
             })
-        });
+            .collect();
         Self {
-            store: RefCell::new(Store::new(tenants, &dice)),
-            proxies: proxies.collect(),
+            store: RefCell::new(Store::new(tenants, proxies.len(), &dice)),
+            proxies,
             controls: 1 + dice.below(3) as usize,
             offered: RefCell::new(1..=1),
             calm: Cell::new(false),

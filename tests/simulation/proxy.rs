@@ -7,6 +7,7 @@ use ids::TenantId;
 use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 use wire::{
+    global::{self, SCOPE},
     snapshot::{decode_exact, delta, delta::Misfit, digest},
     stream::{
         Version,
@@ -182,6 +183,9 @@ impl Driver {
 
     fn enforce(&self, ticket: Ticket, replace: v1::Replace) -> Input {
         let tenant = ticket.tenant;
+        if tenant == SCOPE {
+            return self.enforce_global(ticket, replace);
+        }
         let snapshot = match decode_exact(&replace.snapshot) {
             Ok(snapshot) => snapshot,
             Err(invalid) => {
@@ -193,6 +197,26 @@ impl Driver {
         if !addressed || digest(&snapshot)[..] != replace.digest[..] {
             self.world.broken(format!("what came is not what was said: {replace:?}"));
         }
+        self.swap(ticket, replace)
+    }
+
+    fn enforce_global(&self, ticket: Ticket, replace: v1::Replace) -> Input {
+        match global::decode_exact(&replace.snapshot) {
+            Ok(snapshot) => {
+                if snapshot.rev != replace.rev || global::digest(&snapshot)[..] != replace.digest[..] {
+                    self.world.broken(format!("what came is not what was said: {replace:?}"));
+                }
+                self.world.count(|outcome| outcome.globals += 1);
+                self.swap(ticket, replace)
+            }
+            Err(invalid) => {
+                Input::Rejected(ticket, Refused { code: invalid.code(), detail: invalid.to_string() })
+            }
+        }
+    }
+
+    fn swap(&self, ticket: Ticket, replace: v1::Replace) -> Input {
+        let tenant = ticket.tenant;
         let mut proxy = self.world.proxies[self.number].borrow_mut();
         laws::on_change(&self.world, self.number, proxy.enforced.get(&tenant), &replace);
         // What is written is not always kept.

@@ -14,12 +14,23 @@ fn all(seeds: Range<u64>) {
         sum.deltas += outcome.deltas;
         sum.misfits += outcome.misfits;
         sum.refusals += outcome.refusals;
+        sum.globals += outcome.globals;
+        sum.global_refusals += outcome.global_refusals;
         sum.boots += outcome.boots;
         sum.busy += outcome.busy;
         sum.incompatible += outcome.incompatible;
     }
     println!("seeds {seeds:?}: {sum:?}");
-    let met = [sum.wholes, sum.deltas, sum.misfits, sum.refusals, sum.busy, sum.incompatible];
+    let met = [
+        sum.wholes,
+        sum.deltas,
+        sum.misfits,
+        sum.refusals,
+        sum.busy,
+        sum.incompatible,
+        sum.globals,
+        sum.global_refusals,
+    ];
     assert!(met.iter().all(|count| *count > 0), "something never happened: {sum:?}");
 }
 

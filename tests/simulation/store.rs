@@ -6,9 +6,10 @@ use bytes::Bytes;
 use ids::{ClientId, TenantId};
 use prost::Message as _;
 use wire::{
+    global::{self, SCOPE},
     snapshot::delta,
     stream::Version,
-    v1::{self, resource::Body},
+    v1::{self, GlobalSnapshot, resource::Body},
 };
 
 use crate::dice::Dice;
@@ -36,12 +37,29 @@ pub(crate) struct Store {
     /// Tenants of the pool.
     served: BTreeMap<TenantId, bool>,
     pub(crate) away: bool,
+    pub(crate) rollout: Rollout,
+}
+
+/// Whom the newest revision of the fleet's configuration reaches: the first so many proxies. Its revisions are in the history,
+/// as those of [`SCOPE`].
+#[derive(Debug)]
+pub(crate) struct Rollout {
+    /// What the others are to have; 0: none.
+    stable: u64,
+    reached: usize,
+    /// By proxy, the highest revision that it was ever to have.
+    pub(crate) most: Vec<u64>,
 }
 
 impl Store {
-    pub(crate) fn new(tenants: u64, dice: &Dice) -> Self {
-        let mut store =
-            Self { history: BTreeMap::new(), content: BTreeMap::new(), served: BTreeMap::new(), away: false };
+    pub(crate) fn new(tenants: u64, proxies: usize, dice: &Dice) -> Self {
+        let mut store = Self {
+            history: BTreeMap::new(),
+            content: BTreeMap::new(),
+            served: BTreeMap::new(),
+            away: false,
+            rollout: Rollout { stable: 0, reached: proxies, most: vec![0; proxies] },
+        };
         for n in 0..tenants {
             let tenant = TenantId::from_parts(1_000 + n, [n as u8; 10]);
             store.served.insert(tenant, true);
@@ -58,6 +76,81 @@ impl Store {
     pub(crate) fn current(&self) -> BTreeMap<TenantId, Version> {
         let served = self.served.iter().filter(|(_, served)| **served);
         served.filter_map(|(tenant, _)| Some((*tenant, self.newest(*tenant)?.version))).collect()
+    }
+
+    /// What proxy `number` is to enforce: its tenants, and what is not a tenant's.
+    pub(crate) fn current_for(&self, number: usize) -> BTreeMap<TenantId, Version> {
+        let mut current = self.current();
+        current.extend(self.aim(number).map(|stored| (SCOPE, stored.version)));
+        current
+    }
+
+    fn aim(&self, number: usize) -> Option<&Stored> {
+        if number < self.rollout.reached {
+            self.newest(SCOPE)
+        } else {
+            self.revision(SCOPE, self.rollout.stable)
+        }
+    }
+
+    /// A new revision of the fleet's configuration, which reaches one proxy; while one is on its way, its end: it goes to all, or, where
+    /// no proxy can apply it or the dice say so, what was there before comes again.
+    pub(crate) fn publish_global(&mut self, dice: &Dice) {
+        let poisoned = self.newest(SCOPE).is_some_and(|newest| newest.poisoned);
+        if poisoned || self.rollout.reached < self.rollout.most.len() {
+            return self.end_rollout(dice.percent(50));
+        }
+        self.rollout.stable = self.newest(SCOPE).map_or(0, |newest| newest.version.rev);
+        let content =
+            GlobalSnapshot { max_request_bytes: 4_096 + dice.below(1_000) as u32, ..Default::default() };
+        self.store_global(content, dice.percent(25).then(|| dice.below(2)));
+        self.rollout.reached = 1;
+        self.aim_at();
+    }
+
+    /// On to one more proxy.
+    pub(crate) fn promote_global(&mut self) {
+        let poisoned = self.newest(SCOPE).is_some_and(|newest| newest.poisoned);
+        if !poisoned && self.rollout.reached < self.rollout.most.len() {
+            self.rollout.reached += 1;
+            self.aim_at();
+        }
+    }
+
+    /// To all, or back.
+    pub(crate) fn end_rollout(&mut self, back: bool) {
+        let Some(newest) = self.newest(SCOPE) else { return };
+        if newest.poisoned || (back && self.rollout.reached < self.rollout.most.len()) {
+            let stable = self.revision(SCOPE, self.rollout.stable);
+            let content = stable.and_then(|stored| GlobalSnapshot::decode(stored.bytes.clone()).ok());
+            self.store_global(content.unwrap_or_default(), None);
+        }
+        self.rollout.reached = self.rollout.most.len();
+        self.aim_at();
+    }
+
+    fn store_global(&mut self, content: GlobalSnapshot, poison: Option<u64>) {
+        let rev = self.newest(SCOPE).map_or(0, |newest| newest.version.rev) + 1;
+        let mut snapshot = GlobalSnapshot { schema: global::SCHEMA, rev, ..content };
+        if poison == Some(0) {
+            snapshot.address_burst = 7;
+        }
+        let mut bytes = global::encode(&snapshot);
+        if poison == Some(1) {
+            // A field of a newer build.
+            prost::encoding::uint64::encode(999, &rev, &mut bytes);
+        }
+        let version = Version { rev, digest: global::digest(&snapshot) };
+        let stored = Stored { version, bytes: bytes.into(), poisoned: poison.is_some(), changes: None };
+        self.history.entry(SCOPE).or_default().push(stored);
+    }
+
+    fn aim_at(&mut self) {
+        for number in 0..self.rollout.most.len() {
+            let aim = self.aim(number).map_or(0, |stored| stored.version.rev);
+            let most = &mut self.rollout.most[number];
+            *most = aim.max(*most);
+        }
     }
 
     pub(crate) fn newest(&self, tenant: TenantId) -> Option<&Stored> {

@@ -12,6 +12,8 @@ const WITHOUT_TENANT: &[&str] = &[
     "audit_quarantine",
     "audit_sources",
     "certificate_authorities",
+    "global_revisions",
+    "global_rollout",
     "join_tokens",
     "kill_acks",
     "kill_epochs",

@@ -23,7 +23,7 @@ use wire::{
 use super::{
     Peer, Peers,
     peer::not_enrolled,
-    progress::{Pending, Progress, Run, clock_skew_ms},
+    progress::{Pending, Progress, Run, Said},
 };
 use crate::{
     app::Core,
@@ -73,7 +73,7 @@ impl v1::config_server::Config for ConfigService {
         let peer = self.peers.admit(&request).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let session = Session {
-            news: self.hub.subscribe(peer.pool),
+            news: self.hub.subscribe(peer.pool, peer.proxy),
             core: self.core.clone(),
             loader: self.loader.clone(),
             full_syncs: self.full_syncs.clone(),
@@ -149,8 +149,8 @@ impl Session {
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         self.pending.run = Run::of(&message).or(self.pending.run.take());
-                        let skew = clock_skew_ms(&message, self.core.clock.now());
-                        self.pending.clock_skew_ms = skew.or(self.pending.clock_skew_ms);
+                        let said = Said::of(&message, self.core.clock.now());
+                        self.pending.said = said.or(self.pending.said);
                         Input::Received(message)
                     }
                     Ok(None) | Err(_) => return End::Quiet,
@@ -197,13 +197,13 @@ impl Session {
                 Output::Synced => self.full_sync = None,
                 Output::Heard => self.pending.heard = true,
                 Output::Claimed(tenant, version) => {
-                    self.pending.tenants.insert(tenant, Progress::Claimed(version));
+                    self.pending.note(tenant, Progress::Claimed(version));
                 }
                 Output::Applied(tenant, Some(version)) => {
-                    self.pending.tenants.insert(tenant, Progress::Applied(version));
+                    self.pending.note(tenant, Progress::Applied(version));
                 }
                 Output::Applied(tenant, None) => {
-                    self.pending.tenants.insert(tenant, Progress::Removed);
+                    self.pending.note(tenant, Progress::Removed);
                 }
                 Output::Rejected { tenant, version, at_rev, code, detail } => {
                     let detail: String = detail.chars().take(MAX_DETAIL).collect();
@@ -216,7 +216,7 @@ impl Session {
                         "proxy refused a snapshot"
                     );
                     let rejected = Progress::Rejected { rev: version.rev, at_rev, code, detail };
-                    self.pending.tenants.insert(tenant, rejected);
+                    self.pending.note(tenant, rejected);
                 }
                 Output::Misfit { tenant, version, detail } => {
                     let detail: String = detail.chars().take(MAX_DETAIL).collect();
@@ -275,7 +275,7 @@ impl Session {
             let written = writing.await;
             let _ended = self.written(written);
         }
-        if !self.pending.tenants.is_empty() {
+        if self.pending.has_progress() {
             self.pending.heard = false;
             if let Err(error) = self.pending.write(&self.core, self.peer.proxy).await {
                 tracing::debug!(error.cause = %error, "last progress was not stored; the proxy will say it again");

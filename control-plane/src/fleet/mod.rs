@@ -11,6 +11,7 @@ pub mod commands;
 mod config;
 mod enrol;
 mod error;
+mod global;
 mod kill;
 mod peer;
 mod place;
@@ -27,7 +28,10 @@ use ids::{PoolId, TenantId};
 use seams::Timestamp;
 use wire::stream::Version;
 
-use crate::db::{Store, StoreError};
+use crate::{
+    db::{Store, StoreError},
+    global::Aims,
+};
 pub use error::FleetError;
 pub(crate) use peer::{Peer, Peers};
 pub use revocations::Revocations;
@@ -39,6 +43,8 @@ pub(crate) struct Survey {
     pub(crate) revisions: Vec<(TenantId, PoolId, Version)>,
     /// Live proxies of each pool that has any.
     pub(crate) live: HashMap<PoolId, u32>,
+    /// What each proxy is to enforce of the fleet's configuration.
+    pub(crate) aims: Aims,
 }
 
 /// Reads it, for the hub.
@@ -48,7 +54,8 @@ pub(crate) struct Survey {
 pub(crate) async fn survey(store: &Store, now: Timestamp) -> Result<Survey, StoreError> {
     let mut tx = store.operator().await?;
     let revisions = queries::revisions(&mut tx).await?;
-    Ok(Survey { revisions, live: queries::live_proxies(&mut tx, now).await? })
+    let live = queries::live_proxies(&mut tx, now).await?;
+    Ok(Survey { revisions, live, aims: crate::global::queries::aims(&mut tx).await? })
 }
 
 /// Characters kept of what a proxy calls its build.

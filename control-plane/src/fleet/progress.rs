@@ -9,12 +9,13 @@ use errors::ErrorCode;
 use ids::{ProxyId, TenantId};
 use seams::Timestamp;
 use wire::{
+    global::SCOPE,
     stream::{LEASE_TTL, Version},
     v1,
 };
 
-use super::queries;
-use crate::{app::Core, db::StoreError};
+use super::{global, queries};
+use crate::{app::Core, db::StoreError, global::gate::Counts};
 
 /// A proxy's state with one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +48,23 @@ impl Run {
     }
 }
 
-/// What a beat shows of the proxy's clock: its time less ours, in milliseconds. The way here makes it look late.
-pub(super) fn clock_skew_ms(message: &v1::ProxyMessage, now: Timestamp) -> Option<i64> {
-    let Some(v1::proxy_message::Body::Beat(beat)) = &message.body else { return None };
-    let (theirs, ours) = (i64::try_from(beat.time_micros).ok()?, i64::try_from(now.micros()).ok()?);
-    Some(theirs.saturating_sub(ours) / 1_000)
+/// What a beat says of the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Its clock less ours, in milliseconds. The way here makes it look late.
+    pub(super) clock_skew_ms: Option<i64>,
+    /// What it has answered in this run.
+    pub(super) counts: Counts,
+}
+
+impl Said {
+    pub(super) fn of(message: &v1::ProxyMessage, now: Timestamp) -> Option<Self> {
+        let Some(v1::proxy_message::Body::Beat(beat)) = &message.body else { return None };
+        let clocks = i64::try_from(beat.time_micros).ok().zip(i64::try_from(now.micros()).ok());
+        let counts = Counts { answers: beat.answers, refusals: beat.refusals, failures: beat.failures };
+        let clock_skew_ms = clocks.map(|(theirs, ours)| theirs.saturating_sub(ours) / 1_000);
+        Some(Self { clock_skew_ms, counts })
+    }
 }
 
 /// What has not been written yet.
@@ -61,21 +74,37 @@ pub(super) struct Pending {
     pub(super) run: Option<Run>,
     /// Its lease is to be extended.
     pub(super) heard: bool,
-    /// Its clock less ours, in milliseconds, as its last beat showed.
-    pub(super) clock_skew_ms: Option<i64>,
+    /// Its last beat.
+    pub(super) said: Option<Said>,
     pub(super) tenants: BTreeMap<TenantId, Progress>,
+    /// Its state with the fleet's configuration.
+    pub(super) global: Option<Progress>,
 }
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.run.is_none() && !self.heard && self.tenants.is_empty()
+        self.run.is_none() && !self.heard && !self.has_progress()
+    }
+
+    pub(super) fn has_progress(&self) -> bool {
+        !self.tenants.is_empty() || self.global.is_some()
+    }
+
+    /// The proxy's state with a tenant, or with the fleet's configuration.
+    pub(super) fn note(&mut self, tenant: TenantId, progress: Progress) {
+        if tenant == SCOPE {
+            self.global = Some(progress);
+        } else {
+            self.tenants.insert(tenant, progress);
+        }
     }
 
     /// Puts back what could not be written, under what has come since.
     pub(super) fn put_back(&mut self, failed: Self) {
         self.run = self.run.take().or(failed.run);
         self.heard |= failed.heard;
-        self.clock_skew_ms = self.clock_skew_ms.or(failed.clock_skew_ms);
+        self.said = self.said.or(failed.said);
+        self.global = self.global.take().or(failed.global);
         for (tenant, progress) in failed.tenants {
             self.tenants.entry(tenant).or_insert(progress);
         }
@@ -85,9 +114,8 @@ impl Pending {
     pub(super) async fn write(&self, core: &Core, proxy: ProxyId) -> Result<bool, StoreError> {
         let now = core.clock.now();
         let mut tx = core.store.operator().await?;
-        if !queries::extend_lease(&mut tx, proxy, self.run.as_ref(), self.clock_skew_ms, now.plus(LEASE_TTL))
-            .await?
-        {
+        let until = now.plus(LEASE_TTL);
+        if !queries::extend_lease(&mut tx, proxy, self.run.as_ref(), self.said, until).await? {
             return Ok(false);
         }
         if self.run.is_some() {
@@ -95,6 +123,11 @@ impl Pending {
             queries::forget_progress(&mut tx, proxy, &tenants, now).await?;
         }
         queries::store_progress(&mut tx, proxy, &self.tenants, now).await?;
+        // What begins and says nothing of it has none.
+        let silent = self.run.is_some().then_some(&Progress::Removed);
+        if let Some(progress) = self.global.as_ref().or(silent) {
+            global::store(&mut tx, proxy, progress, now).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }

@@ -8,9 +8,12 @@ use wire::stream::Version;
 
 use super::{
     ca::Issued,
-    progress::{Progress, Run},
+    progress::{Progress, Run, Said},
 };
-use crate::db::{AuthTx, OperatorTx, StoreError, Unreadable};
+use crate::{
+    db::{AuthTx, OperatorTx, StoreError, Unreadable},
+    global::gate::Counts,
+};
 
 pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], Unreadable> {
     bytes.try_into().map_err(|_| Unreadable("digest"))
@@ -173,18 +176,26 @@ pub(super) async fn extend_lease(
     tx: &mut OperatorTx,
     proxy: ProxyId,
     run: Option<&Run>,
-    clock_skew_ms: Option<i64>,
+    said: Option<Said>,
     until: Timestamp,
 ) -> Result<bool, StoreError> {
+    let column = |part: fn(Counts) -> u64| said.map(|said| stored_rev(part(said.counts)));
+    // Another run has answered nothing yet.
     let done = sqlx::query!(
         "UPDATE proxies SET lease_until = $2, boot = COALESCE($3, boot), build = COALESCE($4, build),
-           clock_skew_ms = COALESCE($5, clock_skew_ms)
+           clock_skew_ms = COALESCE($5, clock_skew_ms),
+           answers = COALESCE($6, CASE WHEN boot <> $3 THEN 0 ELSE answers END),
+           refusals = COALESCE($7, CASE WHEN boot <> $3 THEN 0 ELSE refusals END),
+           failures = COALESCE($8, CASE WHEN boot <> $3 THEN 0 ELSE failures END)
          WHERE id = $1 AND revoked_at IS NULL",
         proxy.uuid(),
         until.to_offset(),
         run.map(|run| run.boot.as_slice()),
         run.map(|run| run.build.as_str()),
-        clock_skew_ms,
+        said.and_then(|said| said.clock_skew_ms),
+        column(|counts| counts.answers),
+        column(|counts| counts.refusals),
+        column(|counts| counts.failures),
     )
     .execute(tx.conn())
     .await?;

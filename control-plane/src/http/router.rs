@@ -6,8 +6,8 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, authorities, clients, endpoints, grants, join_tokens, keys, kills,
-        limits, pools, proxies, revisions, roles, tenants, tools, upstreams,
+        admin_tokens, audit_records, authorities, clients, endpoints, global, grants, join_tokens, keys,
+        kills, limits, pools, proxies, revisions, roles, tenants, tools, upstreams,
     },
 };
 
@@ -33,6 +33,12 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(kills::operator::list, kills::operator::create))
         .routes(routes!(kills::operator::get))
         .routes(routes!(kills::operator::lift))
+        .routes(routes!(global::routes::get, global::routes::update))
+        .routes(routes!(global::routes::revisions))
+        .routes(routes!(global::rollout::get, global::rollout::update))
+        .routes(routes!(global::rollout::promote))
+        .routes(routes!(global::rollout::halt))
+        .routes(routes!(global::rollout::revert))
         // A tenant.
         .routes(routes!(tenants::routes::get, tenants::routes::update, tenants::routes::delete))
         .routes(routes!(admin_tokens::routes::list, admin_tokens::routes::create))

@@ -138,6 +138,16 @@ pub async fn commit_operator(
     Ok(())
 }
 
+/// Commits an act on the configuration of the fleet.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn commit_global(tx: OperatorTx, core: &Core, act: &Act) -> Result<(), StoreError> {
+    commit_operator(tx, core, act, None).await?;
+    wake(core).await;
+    Ok(())
+}
+
 /// Commits an act in a tenant that changes nothing of its configuration, such as asking for work.
 ///
 /// # Errors

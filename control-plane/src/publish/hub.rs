@@ -5,12 +5,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use ids::{PoolId, TenantId};
+use ids::{PoolId, ProxyId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, watch};
-use wire::stream::Version;
+use wire::{global::SCOPE, stream::Version};
 
-use crate::{app::Core, db::StoreError, fleet};
+use crate::{app::Core, db::StoreError, fleet, global::Aims};
 
 /// Between polls, ±20 %.
 const POLL: Duration = Duration::from_secs(1);
@@ -53,6 +53,7 @@ pub struct Hub {
     core: Core,
     state: Mutex<State>,
     live: watch::Sender<HashMap<PoolId, u32>>,
+    aims: watch::Sender<Aims>,
     polls: watch::Sender<u64>,
     woken: Notify,
 }
@@ -64,20 +65,29 @@ impl Hub {
     /// [`StoreError`] if the first reading fails.
     pub async fn start(core: Core) -> Result<Arc<Self>, StoreError> {
         let (state, polls, live) = (Mutex::default(), watch::Sender::new(0), watch::Sender::default());
-        let hub = Arc::new(Self { core, state, live, polls, woken: Notify::new() });
+        let aims = watch::Sender::default();
+        let hub = Arc::new(Self { core, state, live, aims, polls, woken: Notify::new() });
         hub.poll().await?;
         hub.core.tasks.spawn("revision listener", hub.clone().listen());
         hub.core.tasks.spawn("revision hub", hub.clone().run());
         Ok(hub)
     }
 
-    /// What the proxies of `pool` are to enforce: at first all of it, then each change.
+    /// What `proxy`, which is of `pool`, is to enforce: at first all of it, then each change. What is not a tenant's is told as
+    /// that of [`SCOPE`].
     #[must_use]
-    pub fn subscribe(self: &Arc<Self>, pool: PoolId) -> Subscription {
+    pub fn subscribe(self: &Arc<Self>, pool: PoolId, proxy: ProxyId) -> Subscription {
         let (changes, whole) = self.snapshot_of(pool);
         let mut live = self.live.subscribe();
         live.mark_changed();
-        Subscription { hub: self.clone(), pool, changes, live, told_live: 0, whole: Some(whole) }
+        let global = Global { aims: self.aims.subscribe(), proxy, told: None };
+        Subscription { hub: self.clone(), pool, changes, live, told_live: 0, whole: Some(whole), global }
+    }
+
+    /// What every proxy is to enforce of the fleet's configuration.
+    #[must_use]
+    pub fn aims(&self) -> watch::Receiver<Aims> {
+        self.aims.subscribe()
     }
 
     /// Counts polls: what else waits in the database is looked for at the same moments.
@@ -157,6 +167,11 @@ impl Hub {
             *known = read.live;
             changed
         });
+        self.aims.send_if_modified(|known| {
+            let changed = *known != read.aims;
+            *known = read.aims;
+            changed
+        });
         self.take(read.revisions);
         self.polls.send_modify(|count| *count += 1);
         Ok(())
@@ -196,6 +211,38 @@ pub struct Subscription {
     live: watch::Receiver<HashMap<PoolId, u32>>,
     told_live: u32,
     whole: Option<Vec<(TenantId, Version)>>,
+    global: Global,
+}
+
+/// What one proxy is to enforce of the fleet's configuration.
+#[derive(Debug)]
+struct Global {
+    aims: watch::Receiver<Aims>,
+    proxy: ProxyId,
+    told: Option<Version>,
+}
+
+impl Global {
+    fn current(&mut self) -> Option<Version> {
+        self.told = self.aims.borrow_and_update().of(self.proxy);
+        self.told
+    }
+
+    /// What changed for this proxy.
+    async fn changed(&mut self) -> Change {
+        loop {
+            // It ends with the hub, which the subscription keeps.
+            if self.aims.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let before = self.told;
+            match self.current() {
+                now if now == before => {}
+                Some(version) => return Change::Current(SCOPE, version),
+                None => return Change::Vanished(SCOPE),
+            }
+        }
+    }
 }
 
 impl Subscription {
@@ -212,7 +259,12 @@ impl Subscription {
                         return News::Live(live);
                     }
                 }
+                change = self.global.changed(), if self.whole.is_none() => return News::One(change),
                 news = changed(&mut self.changes, &mut self.whole) => match news {
+                    Some(News::Whole(mut whole)) => {
+                        whole.extend(self.global.current().map(|version| (SCOPE, version)));
+                        return News::Whole(whole);
+                    }
                     Some(news) => return news,
                     // Too far behind: begin again.
                     None => {

@@ -6,6 +6,7 @@ pub mod authorities;
 pub mod clients;
 pub mod endpoints;
 pub mod fields;
+pub mod global;
 pub mod grants;
 pub mod join_tokens;
 pub mod keys;

@@ -2,7 +2,8 @@
 //!
 //! Key: the caller's IPv4 address, or its IPv6 network of 64 bits. Cost: 1 for every failed authentication and every
 //! anonymous answer; a request with a good credential costs nothing here, so that many agents may share one address. An
-//! address whose bucket is empty is refused before its credential is looked at. Local to this proxy.
+//! address whose bucket is empty is refused before its credential is looked at. Local to this proxy. How much an address has
+//! is as the proxy was started, or as the fleet's configuration says.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -33,6 +34,7 @@ impl Addresses {
 #[derive(Debug)]
 pub(crate) struct Counted<'a> {
     addresses: &'a Addresses,
+    rate: Rate,
     address: IpAddr,
     now: Monotonic,
 }
@@ -41,19 +43,20 @@ impl Counted<'_> {
     /// Takes one unit: the credential was refused, or the answer needed none.
     pub(crate) fn charge(&self) {
         // Whether one was left decides about the next request, not about this one.
-        let _ = self.addresses.table.try_take(self.address, self.now.nanos(), self.addresses.rate, 1);
+        let _ = self.addresses.table.try_take(self.address, self.now.nanos(), self.rate, 1);
     }
 }
 
-/// Checks that the address has something left.
+/// Checks that the address has something left: of `rate`, where the fleet's configuration has one.
 pub(crate) fn check<'a>(
     addresses: &'a Addresses,
+    rate: Option<Rate>,
     exchange: &Exchange,
     now: Monotonic,
 ) -> Result<Counted<'a>, Refusal> {
-    let address = exchange.address();
-    match addresses.table.peek(address, now.nanos(), addresses.rate, 1) {
-        Decision::Admit { .. } => Ok(Counted { addresses, address, now }),
+    let (address, rate) = (exchange.address(), rate.unwrap_or(addresses.rate));
+    match addresses.table.peek(address, now.nanos(), rate, 1) {
+        Decision::Admit { .. } => Ok(Counted { addresses, rate, address, now }),
         Decision::Refuse { retry_after, .. } => {
             Err(Refusal::AddressLimited { retry_after: at_least(retry_after) })
         }
@@ -78,13 +81,13 @@ mod tests {
         let exchange = testing::exchange(Request::post("/acme/tools/mcp"));
         let at = Monotonic::from_nanos;
         for _ in 0..2 {
-            check(&addresses, &exchange, at(0)).unwrap().charge();
+            check(&addresses, None, &exchange, at(0)).unwrap().charge();
         }
-        let Err(Refusal::AddressLimited { retry_after }) = check(&addresses, &exchange, at(0)) else {
+        let Err(Refusal::AddressLimited { retry_after }) = check(&addresses, None, &exchange, at(0)) else {
             panic!("an empty bucket refuses")
         };
         assert_eq!(retry_after, Duration::from_secs(1));
-        assert!(check(&addresses, &exchange, at(1_000_000_000)).is_ok());
+        assert!(check(&addresses, None, &exchange, at(1_000_000_000)).is_ok());
     }
 
     #[test]
@@ -92,7 +95,7 @@ mod tests {
         let addresses = Addresses::new(Rate { per_minute: 60, burst: 1 }, [1, 2, 3, 4]);
         let exchange = testing::exchange(Request::post("/acme/tools/mcp"));
         for _ in 0..10 {
-            assert!(check(&addresses, &exchange, Monotonic::from_nanos(0)).is_ok());
+            assert!(check(&addresses, None, &exchange, Monotonic::from_nanos(0)).is_ok());
         }
     }
 }

@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
+use limits::Rate;
+
 use super::Exchange;
 use crate::{
     refuse::Refusal,
     snapshot::{
+        global::Global,
         index::{EndpointIndex, TenantIndex},
         store::Fleet,
     },
@@ -53,6 +56,8 @@ fn is_loopback_name(host: &str) -> bool {
 pub(crate) struct EndpointEvidence {
     tenant: Arc<TenantIndex>,
     endpoint: Arc<EndpointIndex>,
+    /// What the fleet's configuration says at this moment.
+    global: Global,
 }
 
 impl EndpointEvidence {
@@ -62,6 +67,23 @@ impl EndpointEvidence {
 
     pub(crate) fn endpoint(&self) -> &Arc<EndpointIndex> {
         &self.endpoint
+    }
+
+    /// Cap of the request's body: the tenant's, or the fleet's if that is less.
+    pub(crate) fn max_request_bytes(&self) -> usize {
+        let own = self.endpoint.max_request_bytes;
+        self.global.max_request_bytes.map_or(own, |most| own.min(most))
+    }
+
+    /// Cap of one message of the response: the tenant's, or the fleet's if that is less.
+    pub(crate) fn max_response_bytes(&self) -> usize {
+        let own = self.endpoint.max_response_bytes;
+        self.global.max_response_bytes.map_or(own, |most| own.min(most))
+    }
+
+    /// How much an address may, where that is not as the proxy was started.
+    pub(crate) const fn address_rate(&self) -> Option<Rate> {
+        self.global.address
     }
 }
 
@@ -74,7 +96,11 @@ pub(crate) fn check(exchange: &Exchange, fleet: &Fleet, hosts: &Hosts) -> Result
     if tenant.suspended || !endpoint.enabled || !hosts.accept(host, endpoint) {
         return Err(Refusal::EndpointNotFound);
     }
-    Ok(EndpointEvidence { tenant: Arc::clone(tenant), endpoint: Arc::clone(endpoint) })
+    Ok(EndpointEvidence {
+        tenant: Arc::clone(tenant),
+        endpoint: Arc::clone(endpoint),
+        global: *fleet.global(),
+    })
 }
 
 /// `/{tenant}/{endpoint}/mcp`, byte for byte: no decoding, no trailing slash, no dot segments.

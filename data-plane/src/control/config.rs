@@ -30,6 +30,7 @@ use crate::{
         decode::DecodeError,
         store::{Applied, Snapshots},
     },
+    tally::Tallies,
 };
 
 type Opened = (Streaming<v1::ControlMessage>, mpsc::Sender<v1::ProxyMessage>);
@@ -49,6 +50,7 @@ pub(super) struct Says {
     pub(super) live_proxies: watch::Sender<u32>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) archive: Arc<Archive>,
+    pub(super) tallies: Arc<Tallies>,
 }
 
 pub(super) struct Driver {
@@ -174,7 +176,12 @@ impl Driver {
         for output in outputs {
             match output {
                 Output::Connect => self.connect(),
-                Output::Send(message) => {
+                Output::Send(mut message) => {
+                    if let Some(v1::proxy_message::Body::Beat(beat)) = &mut message.body {
+                        let sum = self.says.tallies.sum();
+                        (beat.answers, beat.refusals, beat.failures) =
+                            (sum.answers, sum.refusals, sum.failures);
+                    }
                     overrun |=
                         self.outbound.as_ref().is_some_and(|outbound| outbound.try_send(message).is_err());
                 }

@@ -86,6 +86,7 @@ fn start(config: Config, state_dir: &Path) -> Proxy {
         readiness: Arc::new(Readiness::new(clock.clone(), HOUR)),
         kills: Arc::new(Kills::load(state_dir.to_owned(), None, clock.clone())),
         discoverer: Arc::new(OneTool),
+        tallies: Arc::default(),
         tasks: tasks.clone(),
         clock,
         entropy,

@@ -182,3 +182,15 @@ impl Sample {
         }
     }
 }
+
+/// A revision of the fleet's configuration, as a control plane sends it.
+pub(crate) fn global(rev: u64, content: v1::GlobalSnapshot) -> v1::Replace {
+    let snapshot = v1::GlobalSnapshot { schema: wire::global::SCHEMA, rev, ..content };
+    v1::Replace {
+        tenant_id: wire::global::SCOPE.uuid().as_bytes().to_vec(),
+        rev,
+        digest: wire::global::digest(&snapshot).to_vec(),
+        snapshot: wire::global::encode(&snapshot).into(),
+        ..Default::default()
+    }
+}

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use seams::Clock;
 use tokio::sync::watch;
 use wire::{
+    global::{SCOPE, is_scope},
     snapshot::delta::{self, Misfit},
     stream::Version,
     v1,
@@ -22,6 +23,7 @@ use super::{
     build::build,
     decode::{DecodeError, decode},
     definitions::Definitions,
+    global::{self, Global},
     index::{EndpointIndex, Map, TenantIndex},
 };
 
@@ -36,6 +38,7 @@ pub struct Fleet {
     by_slug: Box<[Shard<Box<str>>]>,
     by_id: Box<[Shard<TenantId>]>,
     hasher: ahash::RandomState,
+    global: Global,
 }
 
 impl Fleet {
@@ -44,6 +47,7 @@ impl Fleet {
             by_slug: (0..SHARDS).map(|_| Shard::default()).collect(),
             by_id: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: ahash::RandomState::new(),
+            global: Global::default(),
         }
     }
 
@@ -63,6 +67,12 @@ impl Fleet {
     /// Every tenant, in no order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantIndex>> {
         self.by_id.iter().flat_map(|shard| shard.values())
+    }
+
+    /// What is not a tenant's.
+    #[must_use]
+    pub const fn global(&self) -> &Global {
+        &self.global
     }
 
     /// How many tenants.
@@ -111,6 +121,15 @@ impl std::fmt::Debug for Fleet {
 /// The last byte of an id is random.
 fn id_shard(id: TenantId) -> usize {
     usize::from(id.uuid().as_bytes()[15]) % SHARDS
+}
+
+/// Decoded, checked and indexed, and not yet in force.
+#[derive(Debug)]
+pub enum Prepared {
+    /// A tenant.
+    Tenant(Box<TenantIndex>),
+    /// What is not a tenant's.
+    Global(Global),
 }
 
 /// What was applied.
@@ -170,11 +189,13 @@ impl Snapshots {
         self.changes.subscribe()
     }
 
-    /// What is enforced, by tenant.
+    /// What is enforced, by tenant; under [`SCOPE`] what is not a tenant's.
     #[must_use]
     pub fn versions(&self) -> BTreeMap<TenantId, Version> {
+        let fleet = self.load();
         let version = |index: &Arc<TenantIndex>| (index.id, Version { rev: index.rev, digest: index.digest });
-        self.load().tenants().map(version).collect()
+        let global = fleet.global.version.map(|version| (SCOPE, version));
+        fleet.tenants().map(version).chain(global).collect()
     }
 
     /// Decodes, checks, indexes and swaps in one tenant. On any error, a panic included, what was enforced before goes on.
@@ -194,23 +215,35 @@ impl Snapshots {
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
-    pub fn prepare(&self, replace: &v1::Replace) -> Result<TenantIndex, DecodeError> {
+    pub fn prepare(&self, replace: &v1::Replace) -> Result<Prepared, DecodeError> {
         let prepare = || {
+            if is_scope(&replace.tenant_id) {
+                return global::decode(replace).map(Prepared::Global);
+            }
             let (tenant, snapshot) = decode(replace)?;
             let digest = replace.digest.as_slice().try_into().map_err(|_| DecodeError::Digest)?;
             let now = self.clock.monotonic();
-            build(tenant, snapshot, digest, &replace.keys, None, &mut self.writing.lock(), now)
+            let mut writing = self.writing.lock();
+            let index = build(tenant, snapshot, digest, &replace.keys, None, &mut writing, now)?;
+            Ok(Prepared::Tenant(Box::new(index)))
         };
         catch_unwind(AssertUnwindSafe(prepare)).unwrap_or(Err(DecodeError::Panicked))
     }
 
-    /// Puts in tenants that were kept from an earlier run, all at once.
-    pub fn install(&self, prepared: Vec<TenantIndex>) {
+    /// Puts in what was kept from an earlier run, all at once.
+    pub fn install(&self, prepared: Vec<Prepared>) {
         let _writing = self.writing.lock();
         let mut next = Fleet::clone(&self.load());
-        for index in prepared {
+        for each in prepared {
+            let index = match each {
+                Prepared::Tenant(index) => index,
+                Prepared::Global(global) => {
+                    next.global = global;
+                    continue;
+                }
+            };
             let tenant = index.id;
-            if let Err(error) = next.insert(index) {
+            if let Err(error) = next.insert(*index) {
                 tracing::error!(portcullis.tenant.id = %tenant, error.code = error.code().slug(), detail = %error,
                     "kept snapshot refused");
             }
@@ -257,6 +290,12 @@ impl Snapshots {
     }
 
     fn replace(&self, replace: &v1::Replace, definitions: &mut Definitions) -> Result<Applied, DecodeError> {
+        if is_scope(&replace.tenant_id) {
+            let global = global::decode(replace)?;
+            let version = global.version.ok_or(DecodeError::Digest)?;
+            self.swap(Fleet { global, ..Fleet::clone(&self.load()) });
+            return Ok(Applied { tenant: SCOPE, version });
+        }
         let (tenant, snapshot) = decode(replace)?;
         let digest = replace.digest.as_slice().try_into().map_err(|_| DecodeError::Digest)?;
         let current = self.load();
@@ -280,7 +319,11 @@ impl Snapshots {
     pub fn remove(&self, tenant: TenantId) {
         let _writing = self.writing.lock();
         let mut next = Fleet::clone(&self.load());
-        next.remove(tenant);
+        if tenant == SCOPE {
+            next.global = Global::default();
+        } else {
+            next.remove(tenant);
+        }
         self.swap(next);
         self.bases.remove(tenant);
     }

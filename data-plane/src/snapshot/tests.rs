@@ -1,4 +1,5 @@
 mod delta;
+mod global;
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -216,7 +216,8 @@ impl Registered {
         let from = AddressKey::from(address);
         let mut sources = worker.sources.borrow_mut();
         let of_source = sources.get(&from).copied().unwrap_or_default();
-        if of_source >= worker.shared.bounds.connections_per_address {
+        let most = worker.with_fleet(|fleet| fleet.global().connections_per_address);
+        if of_source >= most.unwrap_or(worker.shared.bounds.connections_per_address) {
             return None;
         }
         sources.insert(from, of_source + 1);

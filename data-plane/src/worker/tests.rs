@@ -9,6 +9,7 @@ use tokio::{
     net::TcpStream,
     task::LocalSet,
 };
+use wire::v1::GlobalSnapshot;
 
 use super::*;
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     checks::endpoint::Hosts,
     config::{Bounds, Tls},
     listener,
+    snapshot::samples,
     testing::{self, PATH, World},
     upstream::testing::{Server, result, world_of},
 };
@@ -138,7 +140,12 @@ async fn a_drain_under_load_loses_no_call() {
 async fn one_address_keeps_so_many_connections_open_and_no_more() {
     let case = async {
         let server = Server::start(|_| async { result("{}") }).await;
-        let workers = Workers::start(world_of(&server), |shared| shared.bounds.connections_per_address = 2);
+        // What the fleet's configuration says comes first.
+        let workers = Workers::start(world_of(&server), |shared| {
+            shared.bounds.connections_per_address = 1;
+            let content = GlobalSnapshot { connections_per_address: 2, ..Default::default() };
+            shared.snapshots.apply(&samples::global(1, content)).unwrap();
+        });
         let (two, many) = (2, 12);
         let mut kept = Vec::new();
         for _ in 0..many {

@@ -47,8 +47,8 @@ impl Invalid {
         Self { code: ErrorCode::SnapshotInvalid, resource: shown, detail }
     }
 
-    fn undecodable(detail: &'static str) -> Self {
-        Self { code: ErrorCode::SnapshotUndecodable, resource: "snapshot".to_owned(), detail }
+    pub(crate) fn undecodable(resource: &'static str, detail: &'static str) -> Self {
+        Self { code: ErrorCode::SnapshotUndecodable, resource: resource.to_owned(), detail }
     }
 }
 
@@ -66,12 +66,12 @@ pub fn encode(snapshot: &TenantSnapshot) -> Vec<u8> {
 /// `snapshot_invalid`: what [`validate`] says.
 pub fn decode_exact(bytes: &Bytes) -> Result<TenantSnapshot, Invalid> {
     if bytes.len() > MAX_BYTES {
-        return Err(Invalid::undecodable("is larger than 16 MiB"));
+        return Err(Invalid::undecodable("snapshot", "is larger than 16 MiB"));
     }
-    let snapshot =
-        TenantSnapshot::decode(bytes.clone()).map_err(|_| Invalid::undecodable("is not a snapshot"))?;
+    let snapshot = TenantSnapshot::decode(bytes.clone())
+        .map_err(|_| Invalid::undecodable("snapshot", "is not a snapshot"))?;
     if snapshot.encoded_len() != bytes.len() || encode(&snapshot) != bytes.as_ref() {
-        return Err(Invalid::undecodable("has unknown fields or is not in canonical form"));
+        return Err(Invalid::undecodable("snapshot", "has unknown fields or is not in canonical form"));
     }
     validate(&snapshot)?;
     Ok(snapshot)

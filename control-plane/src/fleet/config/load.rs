@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use seams::Monotonic;
 use tokio::sync::{OnceCell, Semaphore};
 use wire::{
+    global::SCOPE,
     snapshot::delta,
     stream::server::{Delta, Input, Load, LoadFailure, Snapshot},
     v1,
 };
 
 use super::queries::{self, StoredChanges, StoredSnapshot, WrappedKey};
-use crate::{app::Core, db::StoreError};
+use crate::{app::Core, db::StoreError, global};
 
 /// Snapshots read at once by all streams of a replica: a fleet that reconnects must not take all connections.
 const LOADS: usize = 4;
@@ -107,6 +108,13 @@ impl Loader {
     async fn read(&self, pool: PoolId, what: Load) -> Result<Found, LoadError> {
         let tenant = what.tenant;
         let mut tx = self.core.store.operator().await?;
+        if tenant == SCOPE {
+            // The revision that this proxy is to have, not the newest; small enough to go whole.
+            let found = global::queries::body(&mut tx, what.target.rev).await?;
+            return Ok(found.map_or(Found::Nothing, |(version, body)| {
+                Found::Whole(Snapshot { version, bytes: body.into(), keys: Vec::new() })
+            }));
+        }
         if let Some(from) = what.from {
             match queries::changes(&mut tx, tenant, pool, from).await {
                 Ok(Some(StoredChanges { version, changes, keys })) => {

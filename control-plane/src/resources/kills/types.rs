@@ -1,14 +1,15 @@
 //! What a kill looks like.
 
-use std::fmt;
-
 use ids::{KillId, TenantId};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use wire::v1::KillLevel;
 
-use crate::{kills::Acknowledgement, resources::fields::moment};
+use crate::{
+    kills::Acknowledgement,
+    resources::fields::{Reason, moment},
+};
 
 /// What is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,41 +64,6 @@ impl From<KillLevel> for Level {
             KillLevel::Client => Self::Client,
             KillLevel::Key => Self::Key,
             KillLevel::Principal => Self::Principal,
-        }
-    }
-}
-
-/// Why somebody killed or lifted: 1 to 500 characters, no control characters, no white space at either end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Reason(String);
-
-impl Reason {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Reason {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let fits = (1..=500).contains(&text.chars().count())
-            && text.trim() == text
-            && !text.chars().any(char::is_control);
-        if fits {
-            Ok(Self(text))
-        } else {
-            Err(de::Error::custom(
-                "must be 1 to 500 characters, without control characters and without white space at either end",
-            ))
         }
     }
 }

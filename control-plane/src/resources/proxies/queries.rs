@@ -24,6 +24,9 @@ struct Row {
     certificate_not_after: OffsetDateTime,
     lease_until: Option<OffsetDateTime>,
     revoked_at: Option<OffsetDateTime>,
+    global_rev: i64,
+    global_rejected_rev: i64,
+    global_rejected_code: Option<String>,
 }
 
 impl From<Row> for Proxy {
@@ -46,6 +49,9 @@ impl From<Row> for Proxy {
             certificate_not_after: row.certificate_not_after,
             lease_until: row.lease_until,
             revoked_at: row.revoked_at,
+            global_rev: row.global_rev.unsigned_abs(),
+            global_rejected_rev: row.global_rejected_rev.unsigned_abs(),
+            global_rejected_code: row.global_rejected_code,
         }
     }
 }
@@ -68,7 +74,8 @@ async fn rows(
              (SELECT coalesce(sum(gap.to_seq - gap.from_seq + 1), 0)::bigint FROM audit_gaps gap
                 WHERE gap.proxy_id = proxy.id) AS "missing!",
              (SELECT count(*) FROM audit_quarantine aside WHERE aside.proxy_id = proxy.id) AS "set_aside!",
-             proxy.enrolled_at, proxy.certificate_not_after, proxy.lease_until, proxy.revoked_at
+             proxy.enrolled_at, proxy.certificate_not_after, proxy.lease_until, proxy.revoked_at,
+             proxy.global_rev, proxy.global_rejected_rev, proxy.global_rejected_code
            FROM proxies proxy JOIN pools pool ON pool.id = proxy.pool_id
            CROSS JOIN LATERAL (
              SELECT count(*) AS tenants,

@@ -51,6 +51,12 @@ pub struct Proxy {
     /// When it was revoked; null: it was not.
     #[serde(with = "moment::option")]
     pub revoked_at: Option<OffsetDateTime>,
+    /// The revision of the fleet's configuration that it enforces; 0: none.
+    pub global_rev: u64,
+    /// The last one that it refused; 0: none.
+    pub global_rejected_rev: u64,
+    /// Stable code of why.
+    pub global_rejected_code: Option<String>,
 }
 
 /// How a proxy stands with one tenant.

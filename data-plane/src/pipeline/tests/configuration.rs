@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use seams::Timestamp;
+use wire::v1::GlobalSnapshot;
 
 use super::*;
-use crate::{config::MAX_STALE, ready::Readiness};
+use crate::{config::MAX_STALE, ready::Readiness, snapshot::samples};
 
 #[tokio::test]
 async fn without_configuration_nothing_is_answered_for_any_endpoint() {
@@ -68,6 +69,50 @@ async fn a_tenant_that_wants_less_is_refused_sooner() {
             }
         });
         assert_eq!(rig.call(ADD).await.status.as_u16(), 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_fleets_configuration_bounds_what_a_tenant_configured_and_loosens_nothing() {
+    local(async {
+        let rig = Rig::start(|_| {}).await;
+        let set = |rev: u64, bytes: u32| {
+            let content = GlobalSnapshot {
+                max_request_bytes: bytes,
+                max_response_bytes: bytes,
+                ..GlobalSnapshot::default()
+            };
+            rig.world.snapshots.apply(&samples::global(rev, content)).unwrap();
+        };
+        let padded = format!("{ADD}{}", " ".repeat(6_000));
+        assert_eq!(rig.call(&padded).await.status.as_u16(), 200);
+        set(1, 4_096);
+        assert_eq!(rig.call(&padded).await.refusal(), "request_too_large");
+        assert_eq!(rig.call(ADD).await.status.as_u16(), 200);
+        assert_eq!(rig.world.place().max_response_bytes(), 4_096);
+        // The sample's own bounds are a mebibyte.
+        set(2, 8 << 20);
+        assert_eq!(
+            (rig.world.place().max_request_bytes(), rig.world.place().max_response_bytes()),
+            (1 << 20, 1 << 20)
+        );
+        assert_eq!(rig.call(&padded).await.status.as_u16(), 200);
+        let counts = rig.worker.shared.tallies.sum();
+        assert_eq!((counts.answers, counts.refusals, counts.failures), (4, 1, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn how_much_an_address_may_fail_follows_the_fleets_configuration() {
+    local(async {
+        let rig = Rig::start(|_| {}).await;
+        let content = GlobalSnapshot { address_per_minute: 1, address_burst: 1, ..GlobalSnapshot::default() };
+        rig.world.snapshots.apply(&samples::global(1, content)).unwrap();
+        let stranger = || Request::post(PATH).header("content-type", "application/json");
+        assert_eq!(rig.send(stranger(), ADD).await.refusal(), "credential_missing");
+        assert_eq!(rig.send(stranger(), ADD).await.refusal(), "address_limited", "it was started with three");
     })
     .await;
 }

@@ -11,6 +11,9 @@
 //! A proxy that is known to hold a stored revision is sent what changed since. Where that does not fit what it really
 //! holds, it says `Need` and is sent the whole tenant. Beats carry [`Buckets`] of what the proxy holds: the two ends
 //! notice when they have come apart and repair the tenants concerned, and no others.
+//!
+//! One of the tenants is none: [`crate::global::SCOPE`], configuration of the fleet. Which of its revisions a proxy is to have
+//! its driver says, as of any tenant; a proxy of an earlier build is not sent it.
 
 mod buckets;
 pub mod client;
@@ -53,7 +56,10 @@ pub const LEASE_TTL: Duration = Duration::from_secs(15);
 pub const SCHEMAS: RangeInclusive<u32> = 1..=crate::snapshot::SCHEMA;
 
 /// What this build says and reads: `Hello.protocol`.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
+
+/// From which protocol on a proxy takes the global scope.
+const TAKES_GLOBAL: u32 = 2;
 
 /// A snapshot larger than this goes in parts, bytes.
 pub const CHUNK: usize = 1 << 20;

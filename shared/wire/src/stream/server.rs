@@ -19,8 +19,11 @@ pub use events::{CloseReason, Delta, Input, Load, LoadFailure, Output, Snapshot}
 use scope::{Flight, Scope, Want};
 use window::Window;
 
-use super::{BEAT, Buckets, CHUNK, Context, LEASE_TTL, SCHEMAS, Version, later, tenant_id, version};
+use super::{
+    BEAT, Buckets, CHUNK, Context, LEASE_TTL, SCHEMAS, TAKES_GLOBAL, Version, later, tenant_id, version,
+};
 use crate::{
+    global::SCOPE,
     snapshot::MAX_BYTES,
     v1::{self, control_message, proxy_message},
 };
@@ -249,6 +252,7 @@ impl Server {
             buckets: self.held.to_bytes(),
             answered: self.answered,
             live_proxies: self.live,
+            ..v1::Beat::default()
         };
         send(out, control_message::Body::Beat(beat));
     }
@@ -313,6 +317,10 @@ impl Server {
             return;
         }
         for tenant in std::mem::take(&mut self.window.dirty) {
+            if tenant == SCOPE && self.protocol < TAKES_GLOBAL {
+                self.window.settled(tenant);
+                continue;
+            }
             let Some(scope) = self.scopes.get(&tenant) else { continue };
             match scope.want(context.now) {
                 Want::Busy | Want::Later => {}

@@ -1,6 +1,7 @@
 //! What changed since what a proxy holds, parts of what is large, and what is repaired.
 
 use super::*;
+use crate::global::SCOPE;
 use crate::stream::server::Delta;
 
 fn delta(tenant: TenantId, from: u64, to: u64) -> Input {
@@ -206,4 +207,26 @@ fn live_proxies_are_told_on_greeting_and_with_beats() {
     bench.stage.pass(Duration::from_secs(6));
     let out = bench.step(Input::Tick);
     assert!(matches!(sent(&out)[..], [Body::Beat(beat)] if beat.live_proxies == 3), "{out:?}");
+}
+
+#[test]
+fn a_proxy_of_an_earlier_build_is_not_sent_the_global_scope() {
+    for (protocol, is_sent) in [(1, false), (2, true)] {
+        let mut bench = Bench::new();
+        bench.step(Input::Sources(vec![(SCOPE, stored(SCOPE, 1)), (tenant(1), stored(tenant(1), 1))]));
+        let hello =
+            v1::Hello { boot: vec![1; 16], schema_min: 1, schema_max: 1, protocol, ..Default::default() };
+        let out = bench.step(proxy(proxy_message::Body::Hello(hello)));
+        let loads = out.iter().filter_map(|output| match output {
+            Output::Load(load) => Some(load.tenant),
+            _ => None,
+        });
+        let loads: Vec<_> = loads.collect();
+        let expected = if is_sent { vec![SCOPE, tenant(1)] } else { vec![tenant(1)] };
+        assert_eq!(loads, expected, "protocol {protocol}");
+        if !is_sent {
+            let out = bench.step(snapshot(tenant(1), 1));
+            assert!(out.iter().any(|output| matches!(output, Output::Synced)), "and does not wait for it");
+        }
+    }
 }
