@@ -119,7 +119,7 @@ pub(super) fn write(
 
 fn encode(floor: &Floor) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(FIXED + floor.tenants.len() * ROW));
-    let flags = u64::from(floor.complete) * COMPLETE | (u64::from(floor.proxies) << 32);
+    let flags = (u64::from(floor.complete) * COMPLETE) | (u64::from(floor.proxies) << 32);
     let age = u64::try_from(floor.age.as_micros()).unwrap_or(u64::MAX);
     for value in [floor.confirmed.micros(), floor.seq, floor.kill_epoch, flags, age] {
         out.extend_from_slice(&value.to_le_bytes());
