@@ -148,7 +148,7 @@ impl ControlPlane {
         // Before anything is counted.
         telemetry::metrics_handle();
         let secrets = Arc::new(Secrets::from_master_key(&config.master_key.0)?);
-        let kills = Arc::new(Kills::new(&secrets)?);
+        let kills = Arc::new(Kills::new(&secrets, config.state_dir.clone())?);
         let api_tls = config.api_tls.as_ref().map(serve::tls).transpose()?;
         let api = serve::bind(config.api_listen, api_tls.is_some()).await?;
         let admin = serve::bind(config.admin_listen, true).await?;

@@ -31,6 +31,8 @@ pub struct Config {
     pub master_key: MasterKeyFile,
     /// An operator token that is to exist; its hash is stored at start.
     pub operator_token: Option<SecretString>,
+    /// A directory of this replica's own, where kills without rows are kept; `None`: only in memory.
+    pub state_dir: Option<PathBuf>,
     /// Origins as the outside sees them.
     pub urls: PublicUrls,
 }

@@ -7,6 +7,7 @@ mod kills;
 mod load;
 mod outages;
 mod rolling;
+mod unsaved;
 
 /// A number that a longer run sets in the environment.
 fn setting(name: &str, otherwise: u64) -> u64 {

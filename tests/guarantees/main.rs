@@ -15,6 +15,7 @@ mod global_configuration_goes_in_stages;
 mod kill_switch_cuts_what_runs;
 mod kill_switch_goes_through_redis;
 mod kill_switch_needs_nothing;
+mod kill_switch_outlives_its_control_plane;
 mod kill_switch_stops_exactly_its_scope;
 mod lists_show_what_may_be_called;
 mod one_tenant_leaves_room_for_others;

@@ -2,16 +2,11 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Once},
 };
 
-use control_plane::{
-    app::ControlPlane,
-    config::{Config as ControlConfig, MasterKeyFile, PublicUrls},
-    db::PoolSizes,
-};
-use crypto::{FileKek, Zeroizing, key};
+use crypto::{FileKek, key};
 use data_plane::{
     app::{Proxy, Running as RunningProxy},
     config::{Bounds, Config as ProxyConfig, MAX_STALE},
@@ -27,6 +22,7 @@ use url::Url;
 use crate::{
     caller::Caller,
     clock::SetClock,
+    control::{Settings, ShiftedClock, start_control},
     orders,
     redis::patient_address,
     servers::Servers,
@@ -61,16 +57,6 @@ impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").field("control_url", &self.control_url).finish_non_exhaustive()
     }
-}
-
-/// What a restart of the control plane needs again.
-struct Settings {
-    master_key: Vec<u8>,
-    operator_token: SecretString,
-    redis: Option<Address>,
-    enrol: SocketAddr,
-    streams: SocketAddr,
-    api: SocketAddr,
 }
 
 impl Gateway {
@@ -109,14 +95,13 @@ impl Gateway {
         redis: Option<Address>,
         count: usize,
     ) -> Self {
-        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let mut settings = Settings { master_key, operator_token, redis, enrol: any, streams: any, api: any };
-        let control = start_control(&settings, &database_url).await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::new(master_key, operator_token, redis, dir.path().join("control"));
+        let control = start_control(&settings, &database_url).await.unwrap();
         (settings.api, settings.enrol, settings.streams) =
             (control.api_addr, control.enrol_addr, control.grpc_addr);
         let control_url = format!("http://{}", control.api_addr);
         let operator = Rest::new(&control_url, settings.operator_token.clone(), None).unwrap();
-        let dir = tempfile::tempdir().unwrap();
         let mut gateway = Self {
             control_url,
             database_url,
@@ -212,13 +197,30 @@ impl Gateway {
 
     /// Starts the control plane again, on the same ports.
     pub async fn start_control(&mut self) {
-        self.control = Some(start_control(&self.settings, &self.database_url).await);
+        self.control = Some(start_control(&self.settings, &self.database_url).await.unwrap());
+    }
+
+    /// Starts the control plane where it cannot start.
+    pub async fn start_control_in_vain(&self) {
+        assert!(start_control(&self.settings, &self.database_url).await.is_err(), "it started");
     }
 
     /// A new tenant with an admin token for everything.
     pub async fn tenant(&self, slug: &str) -> Tenant {
         let gateway = if self.proxies.is_empty() { String::new() } else { self.url(0) };
         Tenant::make(&self.operator, &gateway, slug).await
+    }
+
+    /// The wall clock of the control plane.
+    #[must_use]
+    pub fn control_clock(&self) -> &ShiftedClock {
+        &self.settings.clock
+    }
+
+    /// Where the control plane keeps what it could not store.
+    #[must_use]
+    pub fn control_state_dir(&self) -> &Path {
+        &self.settings.state_dir
     }
 
     /// An operator's token.
@@ -381,20 +383,6 @@ impl Endpoint {
     }
 }
 
-async fn start_control(settings: &Settings, database_url: &str) -> control_plane::app::Running {
-    let origin = |port: u16| -> Url { format!("http://127.0.0.1:{port}").parse().unwrap() };
-    let config = ControlConfig {
-        database_url: SecretString::from(database_url),
-        redis: settings.redis.clone(),
-        pools: PoolSizes::default(),
-        api_listen: settings.api,
-        enrol_listen: settings.enrol,
-        grpc_listen: settings.streams,
-        admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
-        api_tls: None,
-        master_key: MasterKeyFile(Zeroizing::new(settings.master_key.clone())),
-        operator_token: Some(settings.operator_token.clone()),
-        urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(3) },
-    };
-    ControlPlane::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.unwrap()
+fn https(addr: SocketAddr) -> Url {
+    format!("https://{addr}").parse().unwrap()
 }

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod clock;
+pub mod control;
 pub mod gateway;
 pub mod member;
 pub mod orders;

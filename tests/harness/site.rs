@@ -60,6 +60,8 @@ pub struct Site {
     plan: Plan,
     base: u16,
     postgres: Option<postgres::Cluster>,
+    /// Stays when Postgres is stopped.
+    database_url: String,
     redis: Option<redis::Server>,
     /// Stays when Redis is stopped.
     redis_url: Option<String>,
@@ -98,6 +100,7 @@ impl Site {
             plan,
             base,
             postgres: None,
+            database_url: String::new(),
             redis: None,
             redis_url: None,
             operator,
@@ -133,7 +136,9 @@ impl Site {
         let (data, sockets, password) = (self.path("pg"), self.path("s"), self.path("pg.password"));
         let places = postgres::Places { data: &data, socket_dir: &sockets, password_file: &password };
         let cluster = postgres::Cluster::start(&places, self.plan.durability, &SystemEntropy);
-        self.postgres = Some(cluster.unwrap());
+        let cluster = cluster.unwrap();
+        self.database_url = cluster.url("postgres");
+        self.postgres = Some(cluster);
     }
 
     /// Stops Postgres: sessions that are open end.
@@ -144,7 +149,7 @@ impl Site {
     /// URL of the database the control planes use.
     #[must_use]
     pub fn database_url(&self) -> String {
-        self.postgres.as_ref().expect("Postgres runs").url("postgres")
+        self.database_url.clone()
     }
 
     /// Starts Redis, empty, at the same address as before.
@@ -160,7 +165,7 @@ impl Site {
         self.redis.take().expect("Redis runs").stop();
     }
 
-    /// Starts a control plane; [`Self::control_ready`] waits for it. Needs Postgres.
+    /// Starts a control plane; [`Self::control_ready`] waits for it, which needs Postgres.
     pub fn start_control(&mut self, index: usize) {
         assert!(self.controls[index].is_none(), "control plane {index} runs");
         let ports = self.control_ports(index);
@@ -175,6 +180,7 @@ impl Site {
         arguments.pair("--gateway-url", self.gateway_url(0));
         arguments.pair("--master-key-file", self.path("master"));
         arguments.pair("--operator-token-file", self.path("operator"));
+        arguments.pair("--state-dir", self.control_state_dir(index));
         self.of_plan(&mut arguments);
         let log = self.path(&format!("control-{index}.log"));
         let mut environment = self.environment();
@@ -235,6 +241,12 @@ impl Site {
         let [_, admin] = self.proxy_ports(index);
         let process = self.proxies[index].as_mut().expect("the proxy was started");
         ready(process, admin).await;
+    }
+
+    /// Where a control plane keeps what it could not store.
+    #[must_use]
+    pub fn control_state_dir(&self, index: usize) -> PathBuf {
+        self.path(&format!("control-{index}"))
     }
 
     /// Where a proxy keeps its identity and its spool.

@@ -53,6 +53,10 @@ pub struct Options {
     /// File with an operator token that is to exist
     #[arg(long, env = "PORTCULLIS_OPERATOR_TOKEN_FILE")]
     operator_token_file: Option<PathBuf>,
+    /// Directory of this replica's own, which survives restarts: kills that were ordered while Postgres was away are kept there
+    /// until they are stored. Without it they are in memory alone
+    #[arg(long, env = "PORTCULLIS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
     /// REST API's and console's origin as the outside sees it
     #[arg(long, env = "PORTCULLIS_CONTROL_URL")]
     control_url: Url,
@@ -85,6 +89,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             .map(|(certificate, key)| TlsFiles { certificate, key }),
         master_key: MasterKeyFile(Zeroizing::new(master_key)),
         operator_token,
+        state_dir: options.state_dir,
         urls: PublicUrls {
             control: options.control_url,
             auth: options.auth_url,

@@ -176,6 +176,7 @@ impl Plan {
         arguments.pair("--gateway-url", self.url(ports.gateway(0)));
         arguments.pair("--master-key-file", self.places.secret(Places::MASTER_KEY));
         arguments.pair("--operator-token-file", self.places.secret(Places::OPERATOR_TOKEN));
+        arguments.pair("--state-dir", self.places.control());
         arguments.tls(self.tls.as_ref());
         processes.start(Child {
             name: "control",

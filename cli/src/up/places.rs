@@ -6,7 +6,7 @@
 //!   processes.json   what runs; up.json: the result, while it runs
 //!   logs/            one file a process, and the run's before it
 //!   ca.pem tls.pem   with --tls
-//!   secrets/ proxy-0/ …            state on the private Postgres
+//!   secrets/ control/ proxy-0/ …   state on the private Postgres
 //!   databases/<digest>/            the same, for each database given by --database-url
 //!   redis/  data/    private servers; as root, `data` points to a directory in /var/lib that the postgres user can reach
 //! ```
@@ -120,6 +120,12 @@ impl Places {
     #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
         self.root.join("logs").join(format!("{name}.log"))
+    }
+
+    /// State of the control plane: what it could not store yet.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.state.join("control")
     }
 
     /// State of proxy `index`: its identity and its spool.

@@ -1,10 +1,13 @@
 //! Bodies and queries: closed (unknown fields are refused), and told where they are wrong by JSON Pointer.
 
+use std::error::Error as _;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use http_body_util::LengthLimitError;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_path_to_error::Segment;
 
@@ -15,6 +18,22 @@ use crate::app::Core;
 pub const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// The same request with all of its body here.
+///
+/// # Errors
+/// As for every body.
+pub async fn whole(request: Request) -> Result<Request, ApiError> {
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, body.into())),
+        Ok(Err(error)) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+            Err(ApiError::TooLarge)
+        }
+        Ok(Err(_)) => Err(ApiError::Malformed("the body was cut short")),
+        Err(_) => Err(ApiError::Timeout),
+    }
+}
 
 /// A JSON body (RFC 8259) that is exactly a `T`.
 #[derive(Debug)]

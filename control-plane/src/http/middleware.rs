@@ -12,10 +12,11 @@ use axum::{
 use futures_util::FutureExt as _;
 use ids::RequestId as Id;
 use telemetry::{field, metric};
+use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::{
-    body::MAX_BODY,
+    body::{self, MAX_BODY},
     problem::{ApiError, Unrendered},
     serve::Peer,
 };
@@ -27,9 +28,11 @@ const REQUEST_TIME: Duration = Duration::from_secs(75);
 /// The stack. The last `layer` is the outermost: read from the bottom up.
 pub fn stack(routes: Router<Core>, core: &Core) -> Router {
     routes
-        // 8. Authentication and authorization: extractors in the handlers' signatures (auth.rs).
+        // 9. Authentication and authorization: extractors in the handlers' signatures (auth.rs).
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        // 8. An order to stop something is carried out also when whoever gave it does not stay for the answer.
+        .layer(from_fn_with_state(core.clone(), to_the_end))
         // 7. No body is read beyond this.
         .layer(DefaultBodyLimit::max(MAX_BODY))
         // 6. Nobody holds a connection for ever.
@@ -162,6 +165,29 @@ async fn catch_panic(request: Request, next: Next) -> Response {
     let running = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
     // The panic's own message went to the log when it happened.
     running.await.unwrap_or_else(|_| ApiError::internal("a handler panicked").into_response())
+}
+
+/// Where [`to_the_end`] applies.
+const KILLS: &str = "/v1/kills";
+
+/// A caller that hangs up takes its request along, and an order waits for Postgres, which may not answer: so it becomes a task of
+/// its own as soon as all of it is here, before anybody is asked anything.
+async fn to_the_end(State(core): State<Core>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if request.method() != Method::POST || route != Some(KILLS) {
+        return next.run(request).await;
+    }
+    let request = match body::whole(request).await {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    let (answer, answered) = oneshot::channel();
+    let running = async move {
+        // Nobody waits for it any more: it was done all the same.
+        let _gone = answer.send(next.run(request).await);
+    };
+    core.tasks.spawn("order to stop", running.in_current_span());
+    answered.await.unwrap_or_else(|_| ApiError::internal("an order to stop did not end").into_response())
 }
 
 async fn time_limit(request: Request, next: Next) -> Response {

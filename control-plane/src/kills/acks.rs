@@ -200,7 +200,8 @@ impl Kills {
     }
 
     /// As [`wait`], of a kill that has no row.
-    pub async fn wait_here(&self, unsaved: &Unsaved, within: Duration) -> Acknowledgement {
+    pub async fn wait_here(&self, core: &Core, unsaved: &Unsaved, within: Duration) -> Acknowledgement {
+        let stopping = core.tasks.stopping();
         let mut time_is_up = pin!(tokio::time::sleep(within));
         loop {
             let found = self.acknowledgement_here(unsaved);
@@ -210,6 +211,7 @@ impl Kills {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = &mut time_is_up => return self.acknowledgement_here(unsaved),
+                () = stopping.cancelled() => return found,
             }
         }
     }

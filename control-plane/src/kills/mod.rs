@@ -3,15 +3,17 @@
 //!
 //! A poll is the truth and a notification only brings it forward, as with revisions ([`crate::publish::hub`]), with one
 //! difference: an operator's kill needs no Postgres. What is ordered while it is away ([`Kills::order_now`]) is signed and
-//! pushed at once, and its row is written when Postgres is back.
+//! pushed at once, and its row is written when Postgres is back, by whichever replica knows of it ([`unsaved`]).
 
 mod acks;
+mod file;
 mod queries;
 mod shared;
 mod unsaved;
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +33,7 @@ use wire::{
 };
 
 pub use acks::{Acknowledgement, ProxyAcknowledgement, ProxyState, acknowledgement, wait};
-pub use unsaved::Unsaved;
+pub use unsaved::{Full, ORDERED_BY, Unsaved};
 
 use crate::{
     app::Core,
@@ -95,26 +97,43 @@ pub struct Kills {
     state: Mutex<State>,
     /// The last attempt to read failed.
     store_away: AtomicBool,
+    /// Where this replica keeps what has no row yet; `None`: nowhere.
+    state_dir: Option<PathBuf>,
+    /// What the file holds, where that is known; empty: there is none.
+    written: Arc<tokio::sync::Mutex<Option<Vec<u8>>>>,
+    /// The last attempt to write it failed.
+    file_fails: AtomicBool,
+    /// There is one that can neither be read nor be set aside.
+    file_is_stuck: AtomicBool,
     signed: watch::Sender<Option<Arc<Signed>>>,
 }
 
 impl Kills {
-    /// Nothing read yet.
+    /// With what an earlier run has kept in `state_dir`; nothing else read yet.
     ///
     /// # Errors
     /// If the master key gives no signing key.
-    pub fn new(secrets: &Secrets) -> Result<Self, crypto::signature::SigningKeyError> {
+    pub fn new(
+        secrets: &Secrets,
+        state_dir: Option<PathBuf>,
+    ) -> Result<Self, crypto::signature::SigningKeyError> {
         let seeds = secrets.kill_seeds();
         let keys = seeds.iter().map(|seed| SigningKey::from_seed(seed)).collect::<Result<Vec<_>, _>>()?;
         let public_keys = keys.iter().map(|key| key.public().to_vec()).collect();
         let key = keys.into_iter().next().ok_or(crypto::signature::SigningKeyError::Unusable)?;
-        Ok(Self {
+        let kills = Self {
             key,
             public_keys,
             state: Mutex::default(),
             store_away: AtomicBool::new(false),
+            state_dir,
+            written: Arc::default(),
+            file_fails: AtomicBool::new(false),
+            file_is_stuck: AtomicBool::new(false),
             signed: watch::Sender::new(None),
-        })
+        };
+        kills.load_unsaved();
+        Ok(kills)
     }
 
     /// Reads the set and goes on following it.
@@ -176,7 +195,11 @@ impl Kills {
                 },
             }
             // What others stored is read also while something of this replica's cannot be.
-            let turn = async { self.save(&core).await.and(self.refresh(&core).await) };
+            let turn = async {
+                let turned = self.save(&core).await.and(self.refresh(&core).await);
+                self.keep().await;
+                turned
+            };
             let turned = tokio::select! {
                 () = stopping.cancelled() => return,
                 turned = turn => turned,
@@ -227,8 +250,8 @@ impl Kills {
         let set = v1::KillSet {
             signature: self.key.sign(SET_CONTEXT, &bytes).to_vec(),
             body: bytes,
-            nonce: 0,
             public_keys: self.public_keys.clone(),
+            ..v1::KillSet::default()
         };
         self.signed.send_replace(Some(Arc::new(Signed { serial: state.serial, epoch: body.epoch, set })));
     }

@@ -1,7 +1,7 @@
 //! The signed copy in Redis: the way to proxies whose control plane is gone, and between replicas while Postgres is away.
 //!
 //! Written after every change and looked after in between. What another replica has ordered without Postgres is taken from
-//! there and pushed from here too, for as long as that lasts; its row is the other's to write.
+//! there, pushed from here too, and kept and stored as if it had been ordered here ([`super::unsaved`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,12 +14,12 @@ use wire::{
     v1,
 };
 
-use super::{Kills, Signed, State};
+use super::{Kills, Signed, State, unsaved::Unsaved};
 use crate::app::Core;
 
 /// Between looks at a copy that should not have changed.
 const REPAIR: Duration = Duration::from_secs(1);
-/// How old a kill may be that is taken from the copy alone. By then whoever ordered it has written its row.
+/// How old a kill may be that is taken from the copy. By then whoever knew of it has written its row.
 const BORROWED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Kills {
@@ -53,40 +53,71 @@ impl Kills {
         let copy = found.as_deref().and_then(|bytes| self.verified(bytes));
         if let Some(copy) = &copy {
             self.borrow(copy, core.clock.now());
+            self.keep().await;
         } else if found.is_some() {
             tracing::error!("the shared kill set is not one of ours; it is written anew");
         }
         let Some(ours) = self.subscribe().borrow().clone() else { return };
-        if copy.is_some_and(|copy| !says_more(&ours, &copy)) {
+        if copy.is_some_and(|copy| !says_more(&ours, &copy.body) && self.knows_no_more_than(&copy)) {
             return;
         }
-        let value = v1::KillSet { public_keys: Vec::new(), ..ours.set.clone() }.encode_to_vec();
+        let Some(value) = self.copy() else { return };
         if let Err(error) = link.call::<()>(redis::cmd("SET").arg(REDIS_KEY).arg(value)).await {
             tracing::debug!(error.cause = %error, "the shared kill set was not written");
         }
     }
 
-    /// The body, if one of the installation's keys signed it.
-    fn verified(&self, bytes: &[u8]) -> Option<v1::KillBody> {
+    /// What is to be there; `None` before anything was signed.
+    pub(super) fn copy(&self) -> Option<Vec<u8>> {
+        let ours = self.signed.borrow().clone()?;
+        let (unsaved, unsaved_signature) = self.signed_unsaved();
+        let set = v1::KillSet { public_keys: Vec::new(), unsaved, unsaved_signature, ..ours.set.clone() };
+        Some(set.encode_to_vec())
+    }
+
+    /// What it says, if one of the installation's keys signed it. A copy whose set is good counts also when its kills without rows
+    /// are signed by nobody, which older builds do not write.
+    pub(super) fn verified(&self, bytes: &[u8]) -> Option<Found> {
         let set = v1::KillSet::decode(bytes).ok()?;
         let good = |key: &Vec<u8>| signature::verify(key, SET_CONTEXT, &set.body, &set.signature);
         if !self.public_keys.iter().any(good) {
             return None;
         }
-        v1::KillBody::decode(set.body.as_slice()).ok()
+        let unsaved = self.verified_unsaved(&set.unsaved, &set.unsaved_signature);
+        let unsaved = unsaved.map(|(unsaved, _)| unsaved).unwrap_or_default();
+        Some(Found { body: v1::KillBody::decode(set.body.as_slice()).ok()?, unsaved })
     }
 
     /// Takes what another replica has ordered and Postgres does not know.
-    fn borrow(&self, copy: &v1::KillBody, now: Timestamp) {
+    pub(super) fn borrow(&self, copy: &Found, now: Timestamp) {
         let mut state = self.state.lock();
         let fresh = |kill: &v1::KillEntry| now.since(Timestamp::from_micros(kill.at_micros)) < BORROWED_FOR;
+        let mut changed = false;
+        for unsaved in &copy.unsaved {
+            let kill = unsaved.kill.write();
+            changed |= fresh(&kill) && !state.knows(&kill) && state.wait_for_row(unsaved.clone());
+        }
         let borrowed: Vec<_> =
-            copy.entries.iter().filter(|kill| fresh(kill) && !state.knows(kill)).cloned().collect();
-        if borrowed != state.borrowed {
-            state.borrowed = borrowed;
+            copy.body.entries.iter().filter(|kill| fresh(kill) && !state.knows(kill)).cloned().collect();
+        changed |= borrowed != state.borrowed;
+        state.borrowed = borrowed;
+        if changed {
             self.sign(&mut state);
         }
     }
+
+    /// Whether the copy has everything that has no row and that this replica knows of.
+    pub(super) fn knows_no_more_than(&self, copy: &Found) -> bool {
+        let known = |unsaved: &Unsaved| copy.unsaved.iter().any(|copied| copied.kill.id == unsaved.kill.id);
+        self.state.lock().unsaved.iter().all(known)
+    }
+}
+
+/// What the copy says.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    body: v1::KillBody,
+    pub(super) unsaved: Vec<Unsaved>,
 }
 
 impl State {
@@ -117,7 +148,7 @@ mod tests {
 
     fn kills(seed: u64, epoch: u64) -> Kills {
         let file = FileKek::generate_file(&SeededEntropy::new(seed));
-        let kills = Kills::new(&Secrets::from_master_key(&file).unwrap()).unwrap();
+        let kills = Kills::new(&Secrets::from_master_key(&file).unwrap(), None).unwrap();
         let mut state = kills.state.lock();
         state.read = Some(v1::KillBody { epoch, ..v1::KillBody::default() });
         kills.sign(&mut state);
@@ -141,7 +172,8 @@ mod tests {
         let kills = kills(1, 5);
         let stale = Timestamp::from_micros(NOW.micros() - BORROWED_FOR.as_micros() as u64);
         let (fresh, stale) = (entry(1, NOW), entry(2, stale));
-        let copy = v1::KillBody { epoch: 4, entries: vec![fresh.clone(), stale], ..v1::KillBody::default() };
+        let body = v1::KillBody { epoch: 4, entries: vec![fresh.clone(), stale], ..v1::KillBody::default() };
+        let copy = Found { body, unsaved: Vec::new() };
         kills.borrow(&copy, NOW);
         let (first, body) = signed(&kills);
         assert_eq!((body.epoch, body.entries), (5, vec![fresh.clone()]));
@@ -159,7 +191,8 @@ mod tests {
         assert!(!says_more(&ours_signed, &ours_body));
         assert!(says_more(&signed(&later).0, &ours_body));
         assert!(!says_more(&ours_signed, &signed(&later).1));
-        ours.borrow(&v1::KillBody { entries: vec![entry(1, NOW)], ..v1::KillBody::default() }, NOW);
+        let body = v1::KillBody { entries: vec![entry(1, NOW)], ..v1::KillBody::default() };
+        ours.borrow(&Found { body, unsaved: Vec::new() }, NOW);
         assert!(says_more(&signed(&ours).0, &signed(&later).1), "an unsaved kill of a replica that lags");
         let value = ours_signed.set.encode_to_vec();
         assert!(ours.verified(&value).is_some() && later.verified(&value).is_some());

@@ -1,13 +1,43 @@
-//! Kills that were ordered while Postgres was away: in memory until it is back.
+//! Kills that were ordered while Postgres was away, until they have their rows: in memory, in a file of this replica's own, and in Redis
+//! for the others.
+//!
+//! Every replica that knows of one writes its row as soon as it can; the kill's id makes writing it twice harmless. So a
+//! kill's record is lost only with the disks and the memory of all that heard of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use ids::{KillId, ProxyId};
+use crypto::signature;
+use ids::{KillId, ProxyId, Uuid};
+use prost::Message as _;
 use seams::Timestamp;
-use wire::kill::Kill;
+use telemetry::metric;
+use wire::{
+    kill::{Kill, Target, UNSAVED_CONTEXT},
+    v1,
+};
 
-use super::{Kills, queries};
-use crate::{app::Core, audit::Act, db::StoreError, publish::commit::commit_operator};
+use super::{Kills, State, file, queries};
+use crate::{
+    app::Core,
+    audit::{Act, Actor},
+    db::StoreError,
+    publish::commit::commit_operator,
+};
+
+/// The operation by which they are ordered.
+pub const ORDERED_BY: &str = "create_any_kill";
+/// Kills that may wait for their rows: what is kept on disk and in Redis has a bound.
+const MOST: usize = 512;
+/// More of them, at level fleet: what stops everything always finds room.
+const MOST_OF_FLEET: usize = 16;
+/// How long an answer waits for the disk. What it says is in force before.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A kill that has no row yet.
 #[derive(Debug, Clone)]
@@ -24,13 +54,154 @@ pub struct Unsaved {
     pub(super) acked: BTreeMap<ProxyId, Timestamp>,
 }
 
+/// Too many kills wait for their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many kills wait for Postgres")]
+pub struct Full;
+
+impl Unsaved {
+    fn write(&self) -> v1::UnsavedKill {
+        let operator = match self.act.actor {
+            Actor::Operator(id) => id,
+            _ => Uuid::nil(),
+        };
+        v1::UnsavedKill {
+            kill: Some(self.kill.write()),
+            reason: self.reason.clone(),
+            operator_id: operator.as_bytes().to_vec(),
+            address: self.act.address.map(|address| address.to_string()).unwrap_or_default(),
+            request_id: self.act.request_id.clone().unwrap_or_default(),
+        }
+    }
+
+    /// `None` for what this build does not know.
+    fn read(written: &v1::UnsavedKill) -> Option<Self> {
+        let kill = Kill::read(written.kill.as_ref()?)?;
+        let reason = written.reason.clone();
+        let act = Act {
+            actor: Actor::Operator(Uuid::from_slice(&written.operator_id).ok()?),
+            operation: ORDERED_BY,
+            target: format!("{} {reason}", kill.id),
+            address: written.address.parse().ok(),
+            request_id: (!written.request_id.is_empty()).then(|| written.request_id.clone()),
+        };
+        Some(Self { kill, reason, act, serial: 0, acked: BTreeMap::new() })
+    }
+}
+
+/// Empty when there are none.
+pub(super) fn encode(unsaved: &[Unsaved]) -> Vec<u8> {
+    v1::UnsavedKills { kills: unsaved.iter().map(Unsaved::write).collect() }.encode_to_vec()
+}
+
+/// Those that this build knows, and whether that is all.
+pub(super) fn decode(bytes: &[u8]) -> (Vec<Unsaved>, bool) {
+    let Ok(written) = v1::UnsavedKills::decode(bytes) else { return (Vec::new(), false) };
+    let read: Vec<_> = written.kills.iter().filter_map(Unsaved::read).collect();
+    let whole = read.len() == written.kills.len();
+    (read, whole)
+}
+
+impl State {
+    /// Another one, with the next set that is signed. `false` when there is no room.
+    pub(super) fn wait_for_row(&mut self, unsaved: Unsaved) -> bool {
+        let room = if unsaved.kill.target == Target::Fleet { MOST + MOST_OF_FLEET } else { MOST };
+        let fits = self.unsaved.len() < room;
+        if fits {
+            self.unsaved.push(Unsaved { serial: self.serial + 1, ..unsaved });
+        }
+        fits
+    }
+}
+
 impl Kills {
-    /// Orders a kill without Postgres: it is on its way to every proxy connected here when this returns.
-    pub fn order_now(&self, kill: Kill, reason: String, act: Act) {
-        let mut state = self.state.lock();
-        let serial = state.serial + 1;
-        state.unsaved.push(Unsaved { kill, reason, act, serial, acked: BTreeMap::new() });
-        self.sign(&mut state);
+    /// What an earlier run has kept. A file that cannot be used stops nothing: it is told of and set aside.
+    pub(super) fn load_unsaved(&self) {
+        let Some(dir) = &self.state_dir else {
+            tracing::warn!(
+                "no state directory: a kill ordered while Postgres is away is forgotten if this process ends before it is back"
+            );
+            return;
+        };
+        match self.read_file(dir) {
+            Ok(found) => {
+                if !found.is_empty() {
+                    tracing::warn!(kills = found.len(), "kills of an earlier run have no rows yet");
+                }
+                let mut state = self.state.lock();
+                // Its length had a bound when it was written.
+                state.unsaved = found;
+                metrics::gauge!(metric::KILLS_UNSAVED).set(state.unsaved.len() as f64);
+            }
+            Err(error) => match file::set_aside(dir) {
+                Ok(path) => tracing::error!(
+                    error.cause = %error,
+                    file = %path.display(),
+                    "kept kills cannot be read: they may have no record; the file was set aside"
+                ),
+                Err(aside) => {
+                    // It stays, so nothing may be written in its place.
+                    self.file_is_stuck.store(true, Ordering::Relaxed);
+                    tracing::error!(
+                        error.cause = %error,
+                        error.set_aside = %aside,
+                        "kept kills cannot be read, nor be set aside: they may have no record, and none is kept now"
+                    );
+                }
+            },
+        }
+        let unreadable = file::unreadable(dir);
+        let stuck = usize::from(self.file_is_stuck.load(Ordering::Relaxed));
+        metrics::gauge!(metric::KILL_FILES_UNREADABLE).set((unreadable.len() + stuck) as f64);
+        for path in unreadable {
+            tracing::error!(
+                file = %path.display(),
+                "a file of kept kills could not be read: compare with what is killed at the proxies, then delete it"
+            );
+        }
+    }
+
+    fn read_file(&self, dir: &Path) -> io::Result<Vec<Unsaved>> {
+        let Some((body, signature)) = file::load(dir)? else { return Ok(Vec::new()) };
+        match self.verified_unsaved(&body, &signature) {
+            Some((found, true)) => Ok(found),
+            _ => Err(file::damaged()),
+        }
+    }
+
+    /// Those that one of the installation's keys signed, and whether this build knows them all.
+    pub(super) fn verified_unsaved(&self, body: &[u8], signature: &[u8]) -> Option<(Vec<Unsaved>, bool)> {
+        let good = |key: &Vec<u8>| signature::verify(key, UNSAVED_CONTEXT, body, signature);
+        self.public_keys.iter().any(good).then(|| decode(body))
+    }
+
+    /// The bytes and their signature, for Redis; both empty when there are none.
+    pub(super) fn signed_unsaved(&self) -> (Vec<u8>, Vec<u8>) {
+        let body = encode(&self.state.lock().unsaved);
+        if body.is_empty() {
+            return (body, Vec::new());
+        }
+        let signature = self.key.sign(UNSAVED_CONTEXT, &body).to_vec();
+        (body, signature)
+    }
+
+    /// Orders a kill without Postgres. When this returns it is on its way to every proxy connected here, and kept on disk as
+    /// far as that can be had soon.
+    ///
+    /// # Errors
+    /// [`Full`]; it is not ordered then.
+    pub async fn order_now(&self, kill: Kill, reason: String, act: Act) -> Result<(), Full> {
+        {
+            let mut state = self.state.lock();
+            if !state.wait_for_row(Unsaved { kill, reason, act, serial: 0, acked: BTreeMap::new() }) {
+                return Err(Full);
+            }
+            self.sign(&mut state);
+        }
+        if tokio::time::timeout(DISK_PATIENCE, self.keep()).await.is_err() {
+            tracing::error!("a kill is in force and the disk does not take it; it is tried again");
+        }
+        Ok(())
     }
 
     /// A kill that has no row yet.
@@ -39,28 +210,76 @@ impl Kills {
         self.state.lock().unsaved.iter().find(|unsaved| unsaved.kill.id == id).cloned()
     }
 
+    /// Brings the file up to date. What it cannot keep is told once.
+    pub(super) async fn keep(&self) {
+        let Some(dir) = self.state_dir.clone() else { return };
+        let mut written = Arc::clone(&self.written).lock_owned().await;
+        let (body, signature) = self.signed_unsaved();
+        metrics::gauge!(metric::KILLS_UNSAVED).set(self.state.lock().unsaved.len() as f64);
+        if written.as_ref() == Some(&body) {
+            return;
+        }
+        let stuck = self.file_is_stuck.load(Ordering::Relaxed);
+        // The lock goes with the write: whoever waits for it may be gone before it ends.
+        let writing = move || {
+            if stuck {
+                return Err(io::Error::other("an unreadable file is in its place"));
+            }
+            if body.is_empty() {
+                file::remove(&dir)?
+            } else {
+                file::save(&dir, &body, &signature)?
+            }
+            *written = Some(body);
+            Ok(())
+        };
+        let kept = tokio::task::spawn_blocking(writing).await;
+        let kept = kept.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let failing = kept.is_err();
+        if let Err(error) = kept
+            && !self.file_fails.swap(failing, Ordering::Relaxed)
+        {
+            tracing::error!(error.cause = %error, "kills without rows are in force and cannot be kept on disk");
+        } else if !failing {
+            self.file_fails.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Writes the rows that are missing. One that is written leaves the list when the set has been read with it, so that no
-    /// signed set is without it.
+    /// signed set is without it. One that cannot be written does not hold up another.
     pub(super) async fn save(self: &Arc<Self>, core: &Core) -> Result<(), StoreError> {
         let waiting = self.state.lock().unsaved.clone();
+        let mut result = Ok(());
         for unsaved in waiting {
-            self.save_one(core, &unsaved).await?;
-            self.refresh(core).await?;
-            self.state.lock().unsaved.retain(|kept| kept.kill.id != unsaved.kill.id);
+            match self.save_one(core, &unsaved).await {
+                Ok(()) => {
+                    self.refresh(core).await?;
+                    self.state.lock().unsaved.retain(|kept| kept.kill.id != unsaved.kill.id);
+                }
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(kill = %unsaved.kill.id, error.cause = cause, %error, "a kill's row cannot be written");
+                    result = Err(error);
+                }
+            }
         }
-        Ok(())
+        result
     }
 
     async fn save_one(&self, core: &Core, unsaved: &Unsaved) -> Result<(), StoreError> {
         let mut tx = core.store.operator().await?;
-        // Before the answer to an earlier attempt was lost.
+        // Before the answer to an earlier attempt was lost, or by another replica.
         if queries::exists(&mut tx, unsaved.kill.id).await? {
             return Ok(());
         }
         let epoch = queries::raise_as_operator(&mut tx, self.epoch()).await?;
         let by = (unsaved.reason.as_str(), unsaved.act.actor.to_string());
         if !queries::insert_late(&mut tx, &unsaved.kill, (by.0, &by.1), epoch).await? {
-            tracing::warn!(kill = %unsaved.kill.id, "the tenant of a kill ordered without Postgres does not exist");
+            // Another replica was faster while this one waited for the epoch.
+            if !queries::exists(&mut tx, unsaved.kill.id).await? {
+                tracing::warn!(kill = %unsaved.kill.id, "the tenant of a kill ordered without Postgres does not exist");
+            }
             return Ok(());
         }
         let acked = self.unsaved(unsaved.kill.id).map(|unsaved| unsaved.acked).unwrap_or_default();
@@ -72,3 +291,6 @@ impl Kills {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

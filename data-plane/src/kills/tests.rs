@@ -38,6 +38,7 @@ fn signed(body: &v1::KillBody, by: &SigningKey) -> v1::KillSet {
         body: bytes,
         nonce: 1,
         public_keys: vec![by.public().to_vec()],
+        ..v1::KillSet::default()
     }
 }
 

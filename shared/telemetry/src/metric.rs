@@ -101,6 +101,11 @@ metrics! {
     KILL_SETS_REFUSED "portcullis_kill_sets_refused_total" Counter Count []
         "Kill sets that were ignored because their signature or their body was wrong. Each is somebody's fault or an attack.";
 
+    KILLS_UNSAVED "portcullis_kills_unsaved" Gauge Count []
+        "Kills that this control plane knows of and that have no row yet, because they were ordered while Postgres was away.";
+    KILL_FILES_UNREADABLE "portcullis_kill_files_unreadable" Gauge Count []
+        "Files of kills without rows that this control plane could not read and has set aside. Each may hold a kill of which there is no record.";
+
     // Audit, proxy's side.
     AUDIT_RECORDS "portcullis_audit_records_total" Counter Count []
         "Audit records written to the spool.";

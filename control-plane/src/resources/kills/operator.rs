@@ -33,7 +33,8 @@ pub async fn list(
 }
 
 /// Stops anything, up to the whole fleet, at once and everywhere. While Postgres is away the configured operator token is
-/// enough, what is named is not looked up, and the answer is 202: the kill is on its way, its row will be written.
+/// enough, what is named is not looked up, and the answer is 202: the kill is on its way, its row will be written. Once the
+/// request has arrived whole, the kill is ordered also if its caller does not stay for the answer.
 #[utoipa::path(post, path = "/v1/kills", operation_id = "create_any_kill", tag = "kills", params(Wait),
     request_body = OperatorKillNew,
     responses((status = 201, description = "Ordered", body = KillDetail),
@@ -54,7 +55,7 @@ pub async fn create(
     };
     let now = core.clock.now();
     let id = KillId::from_parts(now.millis(), core.entropy.bytes());
-    let act = operator.caller.act("create_any_kill", format_args!("{id} {reason}"));
+    let act = operator.caller.act(kills::ORDERED_BY, format_args!("{id} {reason}"));
     let kill = kill::Kill { id, target, drill, at: now };
     let stored = if operator.without_store {
         Err(StoreError::Unavailable("the caller could not be looked up".into()))
@@ -70,7 +71,9 @@ pub async fn create(
         Err(error @ (StoreError::Unavailable(_) | StoreError::Bug(_))) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(kill = %id, error.cause = cause, %error, "a kill is pushed without being stored");
-            core.kills.order_now(kill, reason.to_string(), act);
+            core.kills.order_now(kill, reason.to_string(), act).await.map_err(|kills::Full| {
+                ApiError::Conflict("too many kills wait for Postgres; kill what these are part of")
+            })?;
             pushed(&core, id, &wait).await
         }
         Err(error) => Err(error.into()),
@@ -107,7 +110,7 @@ async fn store(
 async fn pushed(core: &Core, id: KillId, wait: &Wait) -> Result<Response, ApiError> {
     let unsaved = core.kills.unsaved(id).ok_or(ApiError::NotFound)?;
     let waited = match wait.within() {
-        Some(within) => Some(core.kills.wait_here(&unsaved, within).await),
+        Some(within) => Some(core.kills.wait_here(core, &unsaved, within).await),
         None => None,
     };
     answer(StatusCode::ACCEPTED, &unsaved_detail(core, &unsaved), waited)

@@ -27,6 +27,8 @@ use crate::v1::{self, KillLevel};
 pub const SET_CONTEXT: &[u8] = b"portcullis kill set v1\0";
 /// What an offline order's signature signs, before the body.
 pub const ORDER_CONTEXT: &[u8] = b"portcullis kill order v1\0";
+/// What the signature of kills without rows signs, before their bytes.
+pub const UNSAVED_CONTEXT: &[u8] = b"portcullis unsaved kills v1\0";
 /// Where in Redis the signed set is.
 pub const REDIS_KEY: &str = "pc:kill";
 /// Bytes of a principal's name.

@@ -1,0 +1,154 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use crypto::FileKek;
+use ids::TenantId;
+use seams::SeededEntropy;
+
+use super::*;
+use crate::secrets::Secrets;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// A replica of the installation of this number.
+fn replica(installation: u64, dir: &Path) -> Kills {
+    let file = FileKek::generate_file(&SeededEntropy::new(installation));
+    Kills::new(&Secrets::from_master_key(&file).unwrap(), Some(dir.to_owned())).unwrap()
+}
+
+fn id(n: usize) -> KillId {
+    KillId::from_parts(n as u64, [0; 10])
+}
+
+async fn order(kills: &Kills, n: usize, target: Target) -> Result<(), Full> {
+    let act = Act {
+        actor: Actor::Operator(Uuid::from_u128(7)),
+        operation: ORDERED_BY,
+        target: format!("{} an incident", id(n)),
+        address: Some([10, 0, 0, 1].into()),
+        request_id: Some("req".to_owned()),
+    };
+    let kill = Kill { id: id(n), target, drill: false, at: NOW };
+    kills.order_now(kill, "an incident".to_owned(), act).await
+}
+
+fn tenant() -> Target {
+    Target::Tenant(TenantId::from_parts(1, [1; 10]))
+}
+
+#[tokio::test]
+async fn what_has_no_row_is_there_after_a_restart_as_it_was_ordered() {
+    let dir = tempfile::tempdir().unwrap();
+    let kills = replica(1, dir.path());
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none(), "nothing to keep");
+    order(&kills, 1, tenant()).await.unwrap();
+    let path = dir.path().join("unsaved-kills.bin");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let again = replica(1, dir.path());
+    let (before, after) = (kills.unsaved(id(1)).unwrap(), again.unsaved(id(1)).unwrap());
+    assert_eq!((&after.kill, &after.reason), (&before.kill, &before.reason));
+    assert_eq!((after.act.actor, &after.act.target), (before.act.actor, &before.act.target));
+    assert_eq!((after.act.address, &after.act.request_id), (before.act.address, &before.act.request_id));
+    // With its row it leaves the file, which a later start must not find.
+    again.state.lock().unsaved.clear();
+    again.keep().await;
+    assert!(!path.exists() && file::unreadable(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_set_aside_and_stays_there() {
+    let dir = tempfile::tempdir().unwrap();
+    order(&replica(1, dir.path()), 1, Target::Fleet).await.unwrap();
+    let path = dir.path().join("unsaved-kills.bin");
+    let good = fs::read(&path).unwrap();
+    let mut damages: Vec<Vec<u8>> =
+        (0..good.len()).step_by(good.len() / 6).map(|at| good[..at].to_vec()).collect();
+    for at in [0, 30, good.len() - 1] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        damages.push(bytes);
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    order(&replica(2, elsewhere.path()), 1, Target::Fleet).await.unwrap();
+    damages.push(fs::read(elsewhere.path().join("unsaved-kills.bin")).unwrap());
+    for (number, damage) in damages.iter().enumerate() {
+        fs::write(&path, damage).unwrap();
+        let kills = replica(1, dir.path());
+        assert!(kills.unsaved(id(1)).is_none(), "damage {number}");
+        assert_eq!(file::unreadable(dir.path()).len(), number + 1, "damage {number}");
+        // What is ordered now is kept beside it, not in its place.
+        order(&kills, 2, Target::Fleet).await.unwrap();
+        assert!(replica(1, dir.path()).unsaved(id(2)).is_some());
+        assert_eq!(file::unreadable(dir.path()).len(), number + 1);
+    }
+    let kept: Vec<_> = file::unreadable(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(damages.iter().all(|damage| kept.contains(damage)));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_set_aside_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for number in 1..=16 {
+        fs::write(dir.path().join(format!("unsaved-kills.unreadable-{number}")), "").unwrap();
+    }
+    let path = dir.path().join("unsaved-kills.bin");
+    fs::write(&path, "not ours").unwrap();
+    let kills = replica(1, dir.path());
+    order(&kills, 1, Target::Fleet).await.unwrap();
+    assert!(kills.unsaved(id(1)).is_some(), "in force all the same");
+    assert_eq!(fs::read(&path).unwrap(), b"not ours");
+}
+
+#[tokio::test]
+async fn there_is_room_for_the_fleet_when_there_is_none_for_anything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let kills = replica(1, dir.path());
+    {
+        let mut state = kills.state.lock();
+        for n in 0..MOST {
+            let kill = Kill { id: id(n), target: tenant(), drill: false, at: NOW };
+            let written = v1::UnsavedKill {
+                kill: Some(kill.write()),
+                reason: "r".repeat(500),
+                operator_id: vec![0; 16],
+                ..v1::UnsavedKill::default()
+            };
+            assert!(state.wait_for_row(Unsaved::read(&written).unwrap()));
+        }
+    }
+    assert_eq!(order(&kills, MOST, tenant()).await, Err(Full));
+    order(&kills, MOST, Target::Fleet).await.unwrap();
+    assert_eq!(replica(1, dir.path()).state.lock().unsaved.len(), MOST + 1, "and all of it is kept");
+}
+
+/// Whoever reads the copy in Redis has it from then on, whatever becomes of who took the order.
+#[tokio::test]
+async fn a_replica_takes_over_what_another_has_no_row_for() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (replica(1, here.path()), replica(1, there.path()));
+    for kills in [&first, &second] {
+        kills.state.lock().read = Some(v1::KillBody { epoch: 5, ..v1::KillBody::default() });
+    }
+    order(&first, 1, tenant()).await.unwrap();
+    let copy = first.copy().unwrap();
+    second.borrow(&second.verified(&copy).unwrap(), NOW);
+    second.keep().await;
+    assert_eq!(second.unsaved(id(1)).unwrap().reason, "an incident");
+    assert!(replica(1, there.path()).unsaved(id(1)).is_some(), "on its own disk too");
+    let serial = second.state.lock().serial;
+    second.borrow(&second.verified(&copy).unwrap(), NOW);
+    assert_eq!(second.state.lock().serial, serial, "nothing new");
+    // And tells others.
+    assert!(!second.knows_no_more_than(&super::super::shared::Found::default()));
+    assert!(second.knows_no_more_than(&first.verified(&second.copy().unwrap()).unwrap()));
+
+    // One that has its row by now, and one whose signature is wrong, are not taken.
+    let third = replica(1, tempfile::tempdir().unwrap().path());
+    let entry = first.unsaved(id(1)).unwrap().kill.write();
+    third.state.lock().read = Some(v1::KillBody { entries: vec![entry], ..v1::KillBody::default() });
+    third.borrow(&third.verified(&copy).unwrap(), NOW);
+    assert!(third.unsaved(id(1)).is_none());
+    let mut forged = v1::KillSet::decode(copy.as_slice()).unwrap();
+    forged.unsaved_signature[0] ^= 1;
+    assert!(third.verified(&forged.encode_to_vec()).unwrap().unsaved.is_empty());
+}

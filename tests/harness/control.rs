@@ -1,0 +1,88 @@
+//! The control plane of a [`crate::Gateway`], as it is started and started again.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use control_plane::{
+    app::{ControlPlane, Running, StartError},
+    config::{Config, MasterKeyFile, PublicUrls},
+    db::PoolSizes,
+};
+use crypto::Zeroizing;
+use redis_link::Address;
+use seams::{Clock, Monotonic, SystemClock, SystemEntropy, Timestamp};
+use secrecy::SecretString;
+use url::Url;
+
+/// The machine's clock, and how far its wall clock is set forward. What passes on it is not.
+#[derive(Debug, Default)]
+pub struct ShiftedClock(AtomicU64);
+
+impl ShiftedClock {
+    /// Sets the wall clock forward.
+    pub fn set_forward(&self, by: Duration) {
+        self.0.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(Duration::from_micros(self.0.load(Ordering::SeqCst)))
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        SystemClock.monotonic()
+    }
+}
+
+/// What a restart of the control plane needs again.
+pub(crate) struct Settings {
+    pub(crate) master_key: Vec<u8>,
+    pub(crate) operator_token: SecretString,
+    pub(crate) redis: Option<Address>,
+    pub(crate) enrol: SocketAddr,
+    pub(crate) streams: SocketAddr,
+    pub(crate) api: SocketAddr,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) clock: Arc<ShiftedClock>,
+}
+
+impl Settings {
+    /// On any free ports.
+    pub(crate) fn new(
+        master_key: Vec<u8>,
+        operator_token: SecretString,
+        redis: Option<Address>,
+        state_dir: PathBuf,
+    ) -> Self {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let clock = Arc::default();
+        Self { master_key, operator_token, redis, enrol: any, streams: any, api: any, state_dir, clock }
+    }
+}
+
+pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Result<Running, StartError> {
+    let origin = |port: u16| -> Url { format!("http://127.0.0.1:{port}").parse().unwrap() };
+    let config = Config {
+        database_url: SecretString::from(database_url),
+        redis: settings.redis.clone(),
+        pools: PoolSizes::default(),
+        api_listen: settings.api,
+        enrol_listen: settings.enrol,
+        grpc_listen: settings.streams,
+        admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        api_tls: None,
+        master_key: MasterKeyFile(Zeroizing::new(settings.master_key.clone())),
+        operator_token: Some(settings.operator_token.clone()),
+        state_dir: Some(settings.state_dir.clone()),
+        urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(3) },
+    };
+    ControlPlane::start(config, settings.clock.clone(), Arc::new(SystemEntropy)).await
+}
