@@ -24,6 +24,8 @@ mod rate_limits_hold;
 mod refusals_say_what_to_do;
 mod restarts_lose_nothing;
 mod sessions_belong_to_their_client;
+mod streams_end_with_their_proxy;
+mod streams_leave_each_other_alone;
 mod tenants_are_isolated;
 mod tenants_leave_without_a_trace;
 mod tokens_give_no_more_than_they_have;

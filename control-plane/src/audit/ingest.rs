@@ -71,13 +71,13 @@ impl Upload {
         stored: mpsc::Sender<Stored>,
     ) {
         let stopping = self.core.tasks.stopping();
-        let mut revoked = std::pin::pin!(self.peers.until_revoked(self.peer));
+        let mut out = std::pin::pin!(self.peers.until_out(self.peer.named()));
         let mut storing = FuturesOrdered::new();
         let mut open = true;
         while open || !storing.is_empty() {
             tokio::select! {
                 () = stopping.cancelled() => return,
-                status = &mut revoked => {
+                status = &mut out => {
                     let _gone = stored.send(Err(status)).await;
                     return;
                 }

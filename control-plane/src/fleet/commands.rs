@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use wire::v1;
 
-use super::{Peers, authorities::Authorities, peer::not_enrolled};
+use super::{Peers, authorities::Authorities, peer::revoked};
 use crate::{
     app::Core,
     db::{OperatorTx, StoreError, TenantTx},
@@ -142,12 +142,12 @@ impl v1::commands_server::Commands for CommandsService {
         let (stopping, watchers, peers) =
             (self.core.tasks.stopping(), self.watchers.clone(), self.peers.clone());
         self.core.tasks.spawn("command stream", async move {
-            let mut revoked = std::pin::pin!(peers.until_revoked(peer));
+            let mut out = std::pin::pin!(peers.until_out(peer.named()));
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => break,
                     () = sender.closed() => break,
-                    status = &mut revoked => {
+                    status = &mut out => {
                         let _gone = sender.try_send(Err(status));
                         break;
                     }
@@ -204,8 +204,8 @@ async fn dispatch_once(core: &Core, pools: &[Uuid], watchers: &Watchers) -> Resu
         if queries::claim(&mut tx, claimed.tenant, claimed.id, proxy, now).await? {
             given.push((claimed, sender));
         } else {
-            // Revoked since it began to watch. The command is found again at the next poll.
-            let _gone = sender.try_send(Err(not_enrolled()));
+            // Since it began to watch. The command is found again at the next poll.
+            let _gone = sender.try_send(Err(revoked()));
         }
     }
     tx.commit().await?;

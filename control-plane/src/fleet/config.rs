@@ -22,8 +22,9 @@ use wire::{
 
 use super::{
     Peer, Peers,
-    peer::not_enrolled,
-    progress::{Pending, Progress, Run, Said},
+    peer::{not_enrolled, revoked},
+    progress::{Of, Pending, Progress, Run, Said, Written},
+    queries::begin_stream,
 };
 use crate::{
     app::Core,
@@ -71,6 +72,9 @@ impl v1::config_server::Config for ConfigService {
         request: Request<Streaming<v1::ProxyMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let peer = self.peers.admit(&request).await?;
+        let mut tx = self.core.store.operator().await?;
+        let stream = begin_stream(&mut tx, peer.proxy).await?;
+        tx.commit().await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let session = Session {
             news: self.hub.subscribe(peer.pool, peer.proxy),
@@ -79,6 +83,7 @@ impl v1::config_server::Config for ConfigService {
             full_syncs: self.full_syncs.clone(),
             full_sync: None,
             machine: Server::new(self.control_id.clone(), context(&self.core)),
+            of: Of { proxy: peer.proxy, stream },
             peer,
             sender,
             loading: FuturesUnordered::new(),
@@ -95,7 +100,7 @@ fn context(core: &Core) -> Context<'_> {
 }
 
 type Loading = BoxFuture<'static, Input>;
-type Writing = BoxFuture<'static, (Pending, Result<bool, StoreError>)>;
+type Writing = BoxFuture<'static, (Pending, Result<Written, StoreError>)>;
 
 /// Why the driver stops.
 enum End {
@@ -107,6 +112,7 @@ enum End {
 struct Session {
     core: Core,
     peer: Peer,
+    of: Of,
     news: Subscription,
     loader: Arc<Loader>,
     full_syncs: Arc<Semaphore>,
@@ -138,14 +144,14 @@ impl Session {
     async fn serve(&mut self, inbound: &mut Streaming<v1::ProxyMessage>) -> End {
         let stopping = self.core.tasks.stopping();
         let peers = Peers::new(self.core.clone());
-        let mut revoked = std::pin::pin!(peers.until_revoked(self.peer));
+        let mut out = std::pin::pin!(peers.until_out(self.peer.named()));
         loop {
             self.begin_writing();
             let tick = self.machine.wake_at().since(self.core.clock.monotonic());
             let input = tokio::select! {
                 () = stopping.cancelled() => return End::Quiet,
                 () = self.sender.closed() => return End::Quiet,
-                status = &mut revoked => return End::Told(status),
+                status = &mut out => return End::Told(status),
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         self.pending.run = Run::of(&message).or(self.pending.run.take());
@@ -242,10 +248,9 @@ impl Session {
 
     fn begin_writing(&mut self) {
         if self.writing.is_none() && !self.pending.is_empty() {
-            let (core, proxy, pending) =
-                (self.core.clone(), self.peer.proxy, std::mem::take(&mut self.pending));
+            let (core, of, pending) = (self.core.clone(), self.of, std::mem::take(&mut self.pending));
             self.writing = Some(Box::pin(async move {
-                let result = pending.write(&core, proxy).await;
+                let result = pending.write(&core, of).await;
                 if result.is_err() {
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
@@ -254,11 +259,13 @@ impl Session {
         }
     }
 
-    fn written(&mut self, (pending, result): (Pending, Result<bool, StoreError>)) -> Result<(), End> {
+    fn written(&mut self, (pending, result): (Pending, Result<Written, StoreError>)) -> Result<(), End> {
         self.writing = None;
         match result {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(End::Told(not_enrolled())),
+            Ok(Written::All) => Ok(()),
+            Ok(Written::Revoked) => Err(End::Told(revoked())),
+            Ok(Written::Unknown) => Err(End::Told(not_enrolled())),
+            Ok(Written::Superseded) => Err(End::Told(superseded())),
             Err(error) => {
                 tracing::warn!(portcullis.proxy.id = %self.peer.proxy, error.cause = %error, "progress was not stored");
                 self.pending.put_back(pending);
@@ -277,7 +284,7 @@ impl Session {
         }
         if self.pending.has_progress() {
             self.pending.heard = false;
-            if let Err(error) = self.pending.write(&self.core, self.peer.proxy).await {
+            if let Err(error) = self.pending.write(&self.core, self.of).await {
                 tracing::debug!(error.cause = %error, "last progress was not stored; the proxy will say it again");
             }
         }
@@ -293,11 +300,16 @@ fn count(message: &v1::ControlMessage) {
     metrics::counter!(metric::CONFIG_SENT, "kind" => kind).increment(1);
 }
 
-async fn written(writing: &mut Option<Writing>) -> (Pending, Result<bool, StoreError>) {
+async fn written(writing: &mut Option<Writing>) -> (Pending, Result<Written, StoreError>) {
     match writing {
         Some(writing) => writing.await,
         None => std::future::pending().await,
     }
+}
+
+/// Told to a stream that its own proxy has left behind, or that somebody opens with a copy of the proxy's identity.
+fn superseded() -> Status {
+    Status::aborted("this proxy has a newer stream")
 }
 
 fn closing(reason: CloseReason) -> Status {

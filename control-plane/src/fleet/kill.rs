@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::v1;
 
-use super::Peers;
+use super::{Peers, peer::Named};
 use crate::{app::Core, kills::Signed};
 
 /// Sets a proxy may leave unread. Each holds all that those before it did, so there is no use for more.
@@ -38,13 +38,15 @@ impl v1::kill_server::Kill for KillService {
         &self,
         request: Request<Streaming<v1::KillAck>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let proxy = self.peers.admit_to_kills(&request).await?;
+        let named = self.peers.admit_to_kills(&request).await?;
+        let proxy = named.proxy;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (acknowledged, storing) = watch::channel((0, Timestamp::default()));
         let session = Session {
             sets: self.core.kills.subscribe(),
             core: self.core.clone(),
-            proxy,
+            peers: self.peers.clone(),
+            named,
             sender,
             nonce: 0,
             sent: VecDeque::new(),
@@ -58,7 +60,8 @@ impl v1::kill_server::Kill for KillService {
 
 struct Session {
     core: Core,
-    proxy: ProxyId,
+    peers: Peers,
+    named: Named,
     sets: watch::Receiver<Option<Arc<Signed>>>,
     sender: mpsc::Sender<Result<v1::KillSet, Status>>,
     nonce: u64,
@@ -71,13 +74,20 @@ struct Session {
 impl Session {
     async fn run(mut self, mut inbound: Streaming<v1::KillAck>) {
         let stopping = self.core.tasks.stopping();
-        let proxy = self.proxy;
+        let (proxy, peers) = (self.named.proxy, self.peers.clone());
+        let mut out = std::pin::pin!(peers.until_out(self.named));
         self.core.kills.connected(proxy);
         self.sets.mark_changed();
         loop {
             tokio::select! {
                 () = stopping.cancelled() => break,
                 () = self.sender.closed() => break,
+                // It holds what it was told, and hears of no more kills from here.
+                status = &mut out => {
+                    tracing::warn!(portcullis.proxy.id = %proxy, reason = status.message(), "kill stream ended by us");
+                    let _gone = self.sender.try_send(Err(status));
+                    break;
+                }
                 changed = self.sets.changed() => if changed.is_err() || !self.send() {
                     break;
                 },
@@ -103,7 +113,7 @@ impl Session {
         let set = v1::KillSet { nonce: self.nonce, ..signed.set.clone() };
         let sent = self.sender.try_send(Ok(set)).is_ok();
         if !sent {
-            tracing::warn!(portcullis.proxy.id = %self.proxy, "kill sets are not being read; the stream is ended");
+            tracing::warn!(portcullis.proxy.id = %self.named.proxy, "kill sets are not being read; the stream is ended");
         }
         sent
     }
@@ -113,7 +123,7 @@ impl Session {
         let Some(place) = self.sent.iter().position(|(nonce, ..)| *nonce == ack.nonce) else { return };
         let Some((_, serial, epoch)) = self.sent.drain(..=place).next_back() else { return };
         let now = self.core.clock.now();
-        self.core.kills.acknowledged(self.proxy, serial, now);
+        self.core.kills.acknowledged(self.named.proxy, serial, now);
         self.acknowledged.send_replace((epoch, now));
     }
 }

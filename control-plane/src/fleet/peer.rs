@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection: what its certificate says, and whether the fleet still knows it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use errors::ErrorCode;
 use ids::{PoolId, ProxyId};
@@ -14,6 +14,9 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::queries::{self, Standing};
 use crate::app::Core;
+
+/// The wall clock may be set: how often those that wait for a moment on it look again.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 
 /// A proxy that may speak now.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +33,16 @@ pub(crate) struct Peer {
 
 /// What a certificate of the fleet's CA says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) proxy: ProxyId,
-    pub(super) not_after: Timestamp,
+pub(crate) struct Named {
+    pub(crate) proxy: ProxyId,
+    pub(crate) not_after: Timestamp,
+}
+
+impl Peer {
+    /// As its certificate names it.
+    pub(crate) const fn named(&self) -> Named {
+        Named { proxy: self.proxy, not_after: self.not_after }
+    }
 }
 
 /// The proxy a certificate names. Whether the CA signed it has been checked before.
@@ -82,18 +92,18 @@ impl Peers {
     }
 
     /// As [`Self::admit`], but while Postgres is away by the certificate alone: for what only ever stops calls.
-    pub(crate) async fn admit_to_kills<T>(&self, request: &Request<T>) -> Result<ProxyId, Status> {
+    pub(crate) async fn admit_to_kills<T>(&self, request: &Request<T>) -> Result<Named, Status> {
         let named = certified(request)?;
         match tokio::time::timeout(self.core.kills.patience(), self.pool(named)).await {
             Ok(Err(status)) if status.code() != tonic::Code::Unavailable => Err(status),
-            Ok(_) | Err(_) if named.not_after > self.core.clock.now() => Ok(named.proxy),
+            Ok(_) | Err(_) if named.not_after > self.core.clock.now() => Ok(named),
             _ => Err(not_enrolled()),
         }
     }
 
     /// Whether a proxy that was admitted still would be: for streams that stay open.
     pub(crate) async fn still(&self, peer: Peer) -> Result<(), Status> {
-        let pool = self.pool(Named { proxy: peer.proxy, not_after: peer.not_after }).await?;
+        let pool = self.pool(peer.named()).await?;
         if pool == peer.pool { Ok(()) } else { Err(not_enrolled()) }
     }
 
@@ -109,9 +119,22 @@ impl Peers {
         }
     }
 
-    /// Resolves when the proxy has been revoked, with what it is told: for streams that stay open.
-    pub(crate) async fn until_revoked(&self, peer: Peer) -> Status {
-        self.core.revocations.until(peer.proxy).await;
-        revoked()
+    /// Resolves when the proxy has been revoked or the certificate it showed has ended, with what it is told: for streams that
+    /// stay open.
+    pub(crate) async fn until_out(&self, named: Named) -> Status {
+        tokio::select! {
+            () = self.core.revocations.until(named.proxy) => revoked(),
+            () = self.until(named.not_after) => not_enrolled(),
+        }
+    }
+
+    async fn until(&self, moment: Timestamp) {
+        loop {
+            let left = moment.since(self.core.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await;
+        }
     }
 }

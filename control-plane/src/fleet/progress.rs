@@ -14,7 +14,10 @@ use wire::{
     v1,
 };
 
-use super::{global, queries};
+use super::{
+    global,
+    queries::{self, Standing},
+};
 use crate::{app::Core, db::StoreError, global::gate::Counts};
 
 /// A proxy's state with one tenant.
@@ -67,6 +70,26 @@ impl Said {
     }
 }
 
+/// Whose progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Of {
+    pub(super) proxy: ProxyId,
+    /// Its streams are numbered as they begin, at whichever replica. Only the newest is believed.
+    pub(super) stream: i64,
+}
+
+/// What came of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    All,
+    /// Nothing: the proxy was put out of the fleet.
+    Revoked,
+    /// Nothing: there is no such proxy.
+    Unknown,
+    /// Nothing: the proxy has begun another stream.
+    Superseded,
+}
+
 /// What has not been written yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -110,13 +133,17 @@ impl Pending {
         }
     }
 
-    /// Writes all of it. `false` when the proxy is revoked or unknown: its stream is to be ended.
-    pub(super) async fn write(&self, core: &Core, proxy: ProxyId) -> Result<bool, StoreError> {
-        let now = core.clock.now();
+    /// Writes all of it, unless the stream is to be ended.
+    pub(super) async fn write(&self, core: &Core, of: Of) -> Result<Written, StoreError> {
+        let (now, proxy) = (core.clock.now(), of.proxy);
         let mut tx = core.store.operator().await?;
-        let until = now.plus(LEASE_TTL);
-        if !queries::extend_lease(&mut tx, proxy, self.run.as_ref(), self.said, until).await? {
-            return Ok(false);
+        let lease = queries::Lease { run: self.run.as_ref(), said: self.said, until: now.plus(LEASE_TTL) };
+        if !queries::extend_lease(&mut tx, of, &lease).await? {
+            return Ok(match queries::standing(&mut tx, proxy).await? {
+                Standing::Member(_) => Written::Superseded,
+                Standing::Revoked => Written::Revoked,
+                Standing::Unknown => Written::Unknown,
+            });
         }
         if self.run.is_some() {
             let tenants: Vec<_> = self.tenants.keys().map(|tenant| tenant.uuid()).collect();
@@ -129,6 +156,6 @@ impl Pending {
             global::store(&mut tx, proxy, progress, now).await?;
         }
         tx.commit().await?;
-        Ok(true)
+        Ok(Written::All)
     }
 }

@@ -8,7 +8,7 @@ use wire::stream::Version;
 
 use super::{
     ca::Issued,
-    progress::{Progress, Run, Said},
+    progress::{Of, Progress, Run, Said},
 };
 use crate::{
     db::{AuthTx, OperatorTx, StoreError, Unreadable},
@@ -171,14 +171,29 @@ pub(super) async fn pool_of_tenant(
     Ok(pool.map(Id::from_uuid))
 }
 
-/// Extends a proxy's lease. `false` when it is unknown or revoked.
-pub(super) async fn extend_lease(
-    tx: &mut OperatorTx,
-    proxy: ProxyId,
-    run: Option<&Run>,
-    said: Option<Said>,
-    until: Timestamp,
-) -> Result<bool, StoreError> {
+/// Numbers a configuration stream of the proxy's that begins: above all before it.
+pub(super) async fn begin_stream(tx: &mut OperatorTx, proxy: ProxyId) -> Result<i64, StoreError> {
+    let number = sqlx::query_scalar!(
+        "UPDATE proxies SET stream = stream + 1 WHERE id = $1 RETURNING stream",
+        proxy.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(number)
+}
+
+/// What a proxy's sign of life is stored as.
+#[derive(Debug)]
+pub(super) struct Lease<'a> {
+    pub(super) run: Option<&'a Run>,
+    pub(super) said: Option<Said>,
+    pub(super) until: Timestamp,
+}
+
+/// Extends a proxy's lease, and holds its row until the transaction ends: its streams write one after the other. `false` when it
+/// is unknown or revoked, or this is not its newest stream.
+pub(super) async fn extend_lease(tx: &mut OperatorTx, of: Of, lease: &Lease<'_>) -> Result<bool, StoreError> {
+    let (run, said) = (lease.run, lease.said);
     let column = |part: fn(Counts) -> u64| said.map(|said| stored_rev(part(said.counts)));
     // Another run has answered nothing yet.
     let done = sqlx::query!(
@@ -187,15 +202,16 @@ pub(super) async fn extend_lease(
            answers = COALESCE($6, CASE WHEN boot <> $3 THEN 0 ELSE answers END),
            refusals = COALESCE($7, CASE WHEN boot <> $3 THEN 0 ELSE refusals END),
            failures = COALESCE($8, CASE WHEN boot <> $3 THEN 0 ELSE failures END)
-         WHERE id = $1 AND revoked_at IS NULL",
-        proxy.uuid(),
-        until.to_offset(),
+         WHERE id = $1 AND revoked_at IS NULL AND stream = $9",
+        of.proxy.uuid(),
+        lease.until.to_offset(),
         run.map(|run| run.boot.as_slice()),
         run.map(|run| run.build.as_str()),
         said.and_then(|said| said.clock_skew_ms),
         column(|counts| counts.answers),
         column(|counts| counts.refusals),
         column(|counts| counts.failures),
+        of.stream,
     )
     .execute(tx.conn())
     .await?;

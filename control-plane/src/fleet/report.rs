@@ -188,6 +188,20 @@ impl v1::report_server::Report for ReportService {
         request: Request<v1::CatalogueReport>,
     ) -> Result<Response<v1::CatalogueAck>, Status> {
         let peer = self.peers.admit(&request).await?;
+        // What is not stored by then is not stored.
+        tokio::select! {
+            status = self.peers.until_out(peer.named()) => Err(status),
+            reported = self.reported(peer, request) => reported,
+        }
+    }
+}
+
+impl ReportService {
+    async fn reported(
+        &self,
+        peer: Peer,
+        request: Request<v1::CatalogueReport>,
+    ) -> Result<Response<v1::CatalogueAck>, Status> {
         let report = Report::read(request.into_inner())
             .ok_or_else(|| Status::invalid_argument("report has an id or code that is none"))?;
         if !self.serves(peer, report.tenant).await? {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::queries;
 use crate::{app::Core, db::StoreError, publish::hub::Hub};
 
-/// How long a revocation is looked for. No stream lives so long without being asked whose it is.
+/// Revocations are looked for that are up to so much older than the last look: clocks of replicas differ.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// Those revoked lately.
@@ -22,6 +22,7 @@ impl Revocations {
         let (core, mut polls) = (core.clone(), hub.polls());
         let stopping = core.tasks.stopping();
         core.tasks.clone().spawn("revocations", async move {
+            let mut looked = core.clock.now();
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
@@ -29,8 +30,11 @@ impl Revocations {
                         return;
                     },
                 }
-                // The hub says when the database cannot be read.
-                let _again = look(&core).await;
+                let now = core.clock.now();
+                // Also those made while this replica could not look; the hub says when the database cannot be read.
+                if look(&core, looked.min(now)).await.is_ok() {
+                    looked = now;
+                }
             }
         });
     }
@@ -44,8 +48,8 @@ impl Revocations {
     }
 }
 
-async fn look(core: &Core) -> Result<(), StoreError> {
-    let since = core.clock.now().micros().saturating_sub(REMEMBERED.as_micros() as u64);
+async fn look(core: &Core, looked: Timestamp) -> Result<(), StoreError> {
+    let since = looked.micros().saturating_sub(REMEMBERED.as_micros() as u64);
     let mut tx = core.store.operator().await?;
     let revoked = queries::revoked_after(&mut tx, Timestamp::from_micros(since)).await?;
     let revoked: HashSet<_> = revoked.into_iter().collect();
