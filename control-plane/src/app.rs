@@ -23,7 +23,7 @@ use crate::{
         serve::{self, ListenError},
     },
     kills::{self, Kills},
-    publish::{convergence, hub::Hub},
+    publish::{convergence, hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
     tasks::Tasks,
@@ -193,6 +193,7 @@ impl ControlPlane {
         global::advance::start(&core, &hub);
         fleet::server::start(core.clone(), hub, enrol, grpc).await?;
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
+        core.tasks.spawn("changes of the past", trim::follow(core.clone()));
         started.set();
         tracing::info!(%api_addr, %enrol_addr, %grpc_addr, %admin_addr, "control plane started");
         Ok(Running { api_addr, enrol_addr, grpc_addr, admin_addr, core })

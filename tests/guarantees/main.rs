@@ -18,6 +18,7 @@ mod kill_switch_needs_nothing;
 mod kill_switch_outlives_its_control_plane;
 mod kill_switch_stops_exactly_its_scope;
 mod lists_show_what_may_be_called;
+mod old_changes_are_forgotten;
 mod one_tenant_leaves_room_for_others;
 mod proxies_prove_who_they_are;
 mod rate_limits_hold;

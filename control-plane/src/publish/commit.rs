@@ -19,7 +19,7 @@ const KEEP: i64 = 50;
 /// Changes are kept of so many revisions and for so long, whichever is less: a proxy that was away for longer is given the whole
 /// tenant.
 const KEEP_DELTAS: i64 = 1_000;
-const KEEP_DELTAS_FOR: time::Duration = time::Duration::hours(1);
+pub(super) const KEEP_DELTAS_FOR: time::Duration = time::Duration::hours(1);
 
 /// A committed revision.
 #[derive(Debug, Clone)]

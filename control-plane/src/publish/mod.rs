@@ -10,6 +10,7 @@ mod encode;
 pub mod hub;
 mod queries;
 pub mod rows;
+pub mod trim;
 
 pub use compile::{CompileError, Compiled, Fault, Finding, compile};
 pub use rows::TenantRows;
