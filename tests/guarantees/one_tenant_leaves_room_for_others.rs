@@ -1,13 +1,19 @@
-//! What waits costs the database next to nothing, however many wait.
+//! What waits costs the database next to nothing, however many wait; and what one tenant kills or revokes leaves room for others.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future::join_all};
-use harness::{Gateway, eventually, member::Member};
+use harness::{Gateway, Tenant, eventually, member::Member};
+use ids::TenantId;
+use portcullis_cli::rest::RestError;
 use portcullis_cli::up::demo;
+use prost::Message as _;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
-use wire::v1::{self, config_client::ConfigClient, proxy_message};
+use wire::{
+    kill::MAX_REVOKED,
+    v1::{self, config_client::ConfigClient, kill_client::KillClient, proxy_message},
+};
 
 async fn transactions(database: &mut PgConnection) -> i64 {
     let count = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
@@ -46,4 +52,98 @@ async fn waiting_for_proxies_does_not_load_the_database() {
     }
     // At one look in half a second each, it is 1,200.
     assert!(cost < 2_400, "{cost} transactions in three seconds");
+}
+
+async fn kill(tenant: &Tenant) -> Result<serde_json::Value, RestError> {
+    let order = json!({"level": "tenant", "reason": "an exercise", "drill": true});
+    tenant.admin.post(&format!("{}/kills", tenant.base), order).await
+}
+
+fn is_full(answer: Result<serde_json::Value, RestError>) -> bool {
+    match answer {
+        Err(RestError::Refused { status, problem, .. }) => {
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            status == 409
+                && problem["code"] == "conflict"
+                && detail.starts_with("too many kills are in force")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// As if so many kills had been made by tenants.
+async fn killed(database: &mut PgConnection, by: &Tenant, kills: usize) {
+    let by: TenantId = by.id.parse().unwrap();
+    sqlx::query(
+        "INSERT INTO kills (id, tenant_id, level, drill, reason, actor, created_at, epoch)
+         SELECT gen_random_uuid(), $1, 'tenant', true, 'many', 'test', now(), 1 FROM generate_series(1, $2)",
+    )
+    .bind(by.uuid())
+    .bind(i32::try_from(kills).unwrap())
+    .execute(&mut *database)
+    .await
+    .unwrap();
+    sqlx::query("UPDATE kill_epochs SET epoch = epoch + 1").execute(database).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_with_many_kills_leave_room_for_those_with_none() {
+    let gateway = Gateway::with_proxies(0).await;
+    let (many, few) = (gateway.tenant("many").await, gateway.tenant("few").await);
+    let mut database = PgConnection::connect(&gateway.database_url).await.unwrap();
+    killed(&mut database, &many, 255).await;
+    let mut made = Vec::new();
+    // Also where several are on their way at once.
+    for answer in join_all((0..8).map(|_| kill(&many))).await {
+        match answer {
+            Ok(kill) => made.push(kill),
+            refused => assert!(is_full(refused)),
+        }
+    }
+    assert_eq!(made.len(), 1);
+    kill(&few).await.unwrap();
+
+    killed(&mut database, &many, 8_192).await;
+    // The switch knows of them when this one has been made.
+    kill(&few).await.unwrap();
+    assert!(is_full(kill(&many).await));
+    for _ in 2..8 {
+        kill(&few).await.unwrap();
+    }
+    assert!(is_full(kill(&few).await), "its share of what is left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_revokes_many_keys_leaves_room_for_those_of_others() {
+    let gateway = Gateway::with_proxies(0).await;
+    let (many, few) = (gateway.tenant("many").await, gateway.tenant("few").await);
+    let (many, few): (TenantId, TenantId) = (many.id.parse().unwrap(), few.id.parse().unwrap());
+    let member = Member::join(&gateway, &demo::join_token(&gateway.operator).await.unwrap()).await;
+    let mut database = PgConnection::connect(&gateway.database_url).await.unwrap();
+    for (tenant, keys, ago) in [(few, 1, 3_600), (many, MAX_REVOKED + 10, 0)] {
+        sqlx::query(
+            "INSERT INTO revocations SELECT $1, 'key', gen_random_uuid(), now() - make_interval(secs => $3), 1
+             FROM generate_series(1, $2)",
+        )
+        .bind(tenant.uuid())
+        .bind(i32::try_from(keys).unwrap())
+        .bind(f64::from(ago))
+        .execute(&mut database)
+        .await
+        .unwrap();
+    }
+    sqlx::query("UPDATE kill_epochs SET epoch = epoch + 1").execute(&mut database).await.unwrap();
+    let acks = futures_util::stream::iter([v1::KillAck::default()]).chain(futures_util::stream::pending());
+    let mut client = KillClient::new(member.channel(&gateway)).max_decoding_message_size(wire::MAX_MESSAGE);
+    let mut sets = client.watch(acks).await.unwrap().into_inner();
+    loop {
+        let body = v1::KillBody::decode(sets.message().await.unwrap().unwrap().body.as_slice()).unwrap();
+        if body.epoch == 0 {
+            continue;
+        }
+        assert_eq!(body.revoked.len(), MAX_REVOKED);
+        let of_few = body.revoked.iter().filter(|revoked| revoked.tenant_id == few.uuid().as_bytes());
+        assert_eq!(of_few.count(), 1, "the oldest of all");
+        return;
+    }
 }

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use control_plane::db::{PoolSizes, Store};
+use control_plane::{
+    db::{PoolSizes, Store, StoreError},
+    kills::{self, Kills},
+    secrets::Secrets,
+};
+use crypto::FileKek;
 use futures_util::{
     TryFutureExt as _,
     future::{join, join_all},
 };
 use ids::TenantId;
+use seams::SystemEntropy;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
@@ -52,4 +58,40 @@ async fn reading_the_audit_log_holds_up_no_record() {
     let store = Store::open(&SecretString::from(url.as_str()), sizes).await.unwrap();
     let _searches = (store.audit_reader(ours).await.unwrap(), store.audit_reader(ours).await.unwrap());
     timeout(SOON, store.audit_writer(theirs)).await.expect("a record waits for readers").unwrap();
+}
+
+/// A replica that stands still, with the row that every change of the kill set needs, holds the others up only so long.
+#[tokio::test]
+async fn a_transaction_that_is_left_open_ends_with_its_locks() {
+    let (url, _conn) = new_database().await;
+    let store = Store::open(&SecretString::from(url.as_str()), PoolSizes::default()).await.unwrap();
+    let secrets = Secrets::from_master_key(&FileKek::generate_file(&SystemEntropy)).unwrap();
+    let switch = Kills::new(&secrets, None).unwrap();
+    let mut stuck = store.operator().await.unwrap();
+    kills::raise_as_operator(&mut stuck, &switch).await.unwrap();
+
+    let mut waiting = store.operator().await.unwrap();
+    let refused = kills::raise_as_operator(&mut waiting, &switch).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    drop(waiting);
+    harness::eventually("the lock is free", async || {
+        let mut tx = store.operator().await.unwrap();
+        kills::raise_as_operator(&mut tx, &switch).await.is_ok()
+    })
+    .await;
+    let late = kills::raise_as_operator(&mut stuck, &switch).await.unwrap_err();
+    assert!(matches!(late, StoreError::Unavailable(_)), "{late:?}");
+}
+
+/// A standby that was not promoted, or a primary with a full disk: it answers, and takes no writes.
+#[tokio::test]
+async fn a_database_that_takes_no_writes_counts_as_away() {
+    let (url, mut conn) = new_database().await;
+    let [ours, _] = twins(&mut conn).await.map(|twin| TenantId::from_uuid(twin.tenant));
+    let store = Store::open(&SecretString::from(url.as_str()), PoolSizes::default()).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut conn).await.unwrap();
+    run(&mut conn, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await.unwrap();
+    store.tenant(ours).await.expect("it can be read");
+    let refused = store.tenant_for_write(ours).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
 }

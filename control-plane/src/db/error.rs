@@ -85,6 +85,8 @@ impl From<sqlx::Error> for StoreError {
                     code if ["08", "28", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => {}
                     // And one that takes no writes: a standby, or a primary whose disk is full.
                     "55000" | "3D000" | "25006" => {}
+                    // A lock that was not to be had in time, and a transaction that stood still for too long.
+                    "55P03" | "25P03" => {}
                     _ => return Self::Bug(Box::new(error)),
                 }
             }

@@ -7,6 +7,12 @@ use super::{StoreError, turns::Turn};
 
 /// How long a query may run.
 const STATEMENT_TIMEOUT: &str = "15s";
+/// How long it may wait for a lock meanwhile. Some rows, such as the kill set's epoch, are everybody's: those that wait are told to
+/// come back before they have taken up all connections.
+const LOCK_TIMEOUT: &str = "5s";
+/// How long a transaction may stand still between two queries: longer than compiling the largest tenant. Then Postgres ends it,
+/// with the connection, and its locks are free: a replica that hangs does not hang the others.
+const IDLE_TIMEOUT: &str = "15s";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Role {
@@ -36,10 +42,13 @@ pub(super) async fn become_role(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "SELECT set_config('role', $1, true) AS role, set_config('app.tenant', $2, true) AS tenant,
-           set_config('statement_timeout', $3, true) AS timeout",
+           set_config('statement_timeout', $3, true) AS statement, set_config('lock_timeout', $4, true) AS lock,
+           set_config('idle_in_transaction_session_timeout', $5, true) AS idle",
         role.name(),
         tenant.map(|tenant| tenant.uuid().to_string()).unwrap_or_default(),
         STATEMENT_TIMEOUT,
+        LOCK_TIMEOUT,
+        IDLE_TIMEOUT,
     )
     .fetch_one(conn)
     .await?;

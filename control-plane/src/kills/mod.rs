@@ -28,7 +28,7 @@ use prost::Message as _;
 use seams::Timestamp;
 use tokio::sync::watch;
 use wire::{
-    kill::{Credential, MAX_KILLS, SET_CONTEXT},
+    kill::{Credential, MAX_KILLS, MAX_REVOKED, SET_CONTEXT},
     v1::{self, KillLevel},
 };
 
@@ -52,8 +52,14 @@ const PATIENCE_AWAY: Duration = Duration::from_millis(100);
 const LIFTS: i64 = 4_096;
 /// How long a revoked credential is told of. Longer than any proxy serves from old configuration.
 const REVOKED_FOR: Duration = Duration::from_secs(48 * 60 * 60);
-/// Kills in force of which tenants make no more, so that there is always room for operators'.
+/// Kills in force that a tenant's own tokens may have made. Whoever wants to stop more stops what they are part of.
+const MOST_OF_TENANT: usize = 256;
+/// Kills in force of which tenants make no more,
 const ROOM_FOR_TENANTS: usize = MAX_KILLS / 2;
+/// but for the first few of each: those that have many leave room for those that have none.
+const ASSURED: usize = 8;
+/// And so many, of which they make none at all, so that there is always room for operators'.
+const ROOM_FOR_ASSURED: usize = MAX_KILLS / 4 * 3;
 
 /// A signed set, and its place in what this replica has signed.
 #[derive(Debug)]
@@ -166,10 +172,10 @@ impl Kills {
         self.state.lock().read.as_ref().map_or(0, |body| body.epoch)
     }
 
-    /// Whether a tenant may make one more kill.
+    /// Whether a tenant may make one more kill that has so many in force.
     #[must_use]
-    pub fn has_room_for_tenants(&self) -> bool {
-        self.state.lock().read.as_ref().is_none_or(|body| body.entries.len() < ROOM_FOR_TENANTS)
+    pub fn has_room_for(&self, own: usize) -> bool {
+        has_room(self.state.lock().read.as_ref().map_or(0, |body| body.entries.len()), own)
     }
 
     /// After a committed change: pushes it from here, and wakes the other replicas.
@@ -224,7 +230,7 @@ impl Kills {
         }
         let since =
             Timestamp::from_micros(core.clock.now().micros().saturating_sub(REVOKED_FOR.as_micros() as u64));
-        let body = queries::body(&mut tx, LIFTS, since.to_offset()).await?;
+        let body = queries::body(&mut tx, LIFTS, (since.to_offset(), MAX_REVOKED as i64)).await?;
         drop(tx);
         let mut state = self.state.lock();
         // Another reading may have been faster.
@@ -255,6 +261,10 @@ impl Kills {
         };
         self.signed.send_replace(Some(Arc::new(Signed { serial: state.serial, epoch: body.epoch, set })));
     }
+}
+
+fn has_room(in_force: usize, own: usize) -> bool {
+    own < MOST_OF_TENANT && (in_force < ROOM_FOR_TENANTS || (own < ASSURED && in_force < ROOM_FOR_ASSURED))
 }
 
 /// A credential is dead from now on, whatever configuration still has it. Late in the transaction: it holds up other changes
@@ -328,4 +338,16 @@ fn level_of(name: &str) -> Option<KillLevel> {
         "principal" => KillLevel::Principal,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_many_kills_leaves_room_for_who_has_none() {
+        assert!(has_room(0, MOST_OF_TENANT - 1) && !has_room(0, MOST_OF_TENANT));
+        assert!(has_room(ROOM_FOR_TENANTS - 1, ASSURED) && !has_room(ROOM_FOR_TENANTS, ASSURED));
+        assert!(has_room(ROOM_FOR_TENANTS, ASSURED - 1) && !has_room(ROOM_FOR_ASSURED, 0));
+    }
 }

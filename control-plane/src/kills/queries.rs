@@ -39,11 +39,12 @@ pub(super) async fn epoch(tx: &mut OperatorTx) -> Result<u64, StoreError> {
     number(sqlx::query_scalar!("SELECT epoch FROM kill_epochs WHERE one").fetch_one(tx.conn()).await?)
 }
 
-/// The set. Everything up to the epoch is in it, because that is read first.
+/// The set. Everything up to the epoch is in it, because that is read first. Of revocations since a moment there are at most so
+/// many: where there are more, tenants take turns, each with its latest.
 pub(super) async fn body(
     tx: &mut OperatorTx,
     lifts: i64,
-    revoked_since: OffsetDateTime,
+    (revoked_since, revocations): (OffsetDateTime, i64),
 ) -> Result<v1::KillBody, StoreError> {
     let epoch = epoch(tx).await?;
     let rows = sqlx::query!(
@@ -70,9 +71,12 @@ pub(super) async fn body(
     .fetch_all(tx.conn())
     .await?;
     let revoked = sqlx::query!(
-        "SELECT tenant_id, kind, subject_id, issued_before FROM revocations WHERE issued_before > $1
-         ORDER BY tenant_id, kind, subject_id",
-        revoked_since
+        "SELECT tenant_id, kind, subject_id, issued_before FROM (
+           SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY issued_before DESC, subject_id) AS turn
+           FROM revocations WHERE issued_before > $1 ORDER BY turn, issued_before DESC LIMIT $2
+         ) AS latest ORDER BY tenant_id, kind, subject_id",
+        revoked_since,
+        revocations
     )
     .fetch_all(tx.conn())
     .await?;

@@ -10,14 +10,11 @@ use super::{
     types::{Kill, KillDetail, KillLift, KillNew, Level},
 };
 use crate::{
-    db::StoreError,
+    db::{StoreError, TenantTx},
     http::{page::PageQuery, prelude::*},
     kills::{self, Acknowledgement},
     publish::commit::commit_unpublished,
 };
-
-/// Kills in force that a tenant's own tokens may have made. Whoever wants to stop more stops what they are part of.
-const MOST: i64 = 256;
 
 /// The tenant's kills, lifted ones and operators' too, in the order in which they were made.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/kills", operation_id = "list_kills", tag = "kills",
@@ -54,13 +51,11 @@ pub async fn create(
     if !queries::has(&mut tx, &target).await? {
         return Err(nothing_there());
     }
-    if queries::in_force(&mut tx).await? >= MOST || !core.kills.has_room_for_tenants() {
-        return Err(ApiError::Conflict(
-            "too many kills are in force; kill what these are part of, or lift some",
-        ));
-    }
+    room(&core, &mut tx).await?;
     let act = caller.act("create_kill", format_args!("{id} {reason}"));
     let epoch = kills::raise_in_tenant(&mut tx, &core.kills).await?;
+    // Others that were under way are counted from here on.
+    room(&core, &mut tx).await?;
     let kill = Kill::new(id, &target, drill, reason.to_string(), now, Some(epoch));
     queries::insert(&mut tx, &kill, kills::level_name(target.level()), &act.actor.to_string()).await?;
     commit_unpublished(tx, &core, &act).await?;
@@ -110,6 +105,14 @@ pub async fn lift(
     core.kills.changed(&core).await;
     kill.lifted(&lift, epoch, now);
     lifted(&core, kill, &wait, Audience::Tenant).await
+}
+
+async fn room(core: &Core, tx: &mut TenantTx) -> Result<(), ApiError> {
+    let own = usize::try_from(queries::in_force(tx).await?).unwrap_or(usize::MAX);
+    if core.kills.has_room_for(own) {
+        return Ok(());
+    }
+    Err(ApiError::Conflict("too many kills are in force; kill what these are part of, or lift some"))
 }
 
 /// Who is told how far the proxies are.

@@ -13,7 +13,8 @@ use crate::v1;
 pub const MAX_KILLS: usize = 16 * 1024;
 /// Lifted ids that are remembered; of more, the oldest kills' are forgotten.
 pub const MAX_LIFTED: usize = 16 * 1024;
-/// Dead credentials that are remembered; of more, those that died first are forgotten: configuration lacks them by then.
+/// Dead credentials that are remembered. Of more, those are forgotten that died first, of the tenants that have most:
+/// configuration lacks them by then, and no tenant uses up the room of another.
 pub const MAX_REVOKED: usize = 64 * 1024;
 
 /// A credential that can be revoked.
@@ -85,6 +86,9 @@ impl KillSet {
         for revoked in &body.revoked {
             whole &= self.revoke(revoked);
         }
+        if self.revoked.len() > MAX_REVOKED {
+            self.forget_revocations();
+        }
         whole
     }
 
@@ -122,13 +126,27 @@ impl KillSet {
         let before = Timestamp::from_micros(revoked.issued_before_micros);
         let latest = self.revoked.entry(credential).or_default();
         *latest = before.max(*latest);
-        if self.revoked.len() > MAX_REVOKED
-            && let Some(oldest) =
-                self.revoked.iter().min_by_key(|(_, before)| **before).map(|(each, _)| *each)
-        {
-            self.revoked.remove(&oldest);
-        }
         true
+    }
+
+    /// Down to [`MAX_REVOKED`]: tenants take turns, each with its latest.
+    fn forget_revocations(&mut self) {
+        let mut latest_first: Vec<_> = self.revoked.iter().map(|(each, before)| (*before, *each)).collect();
+        latest_first.sort_unstable_by(|one, other| other.cmp(one));
+        let mut of_tenant = BTreeMap::<TenantId, usize>::new();
+        let mut turns: Vec<_> = latest_first
+            .into_iter()
+            .map(|(_, credential)| {
+                let turn = of_tenant.entry(credential.tenant()).or_default();
+                *turn += 1;
+                (*turn, credential)
+            })
+            .collect();
+        // Stable: in one turn those that died last come first.
+        turns.sort_by_key(|(turn, _)| *turn);
+        for (_, credential) in turns.drain(MAX_REVOKED.min(turns.len())..) {
+            self.revoked.remove(&credential);
+        }
     }
 
     /// For the disk, with the keys by which signed sets are checked.
@@ -185,6 +203,14 @@ fn remember(lifted: &mut BTreeSet<KillId>, id: KillId) {
 }
 
 impl Credential {
+    /// Whose it was.
+    #[must_use]
+    pub const fn tenant(&self) -> TenantId {
+        match self {
+            Self::Key(tenant, _) | Self::Client(tenant, _) => *tenant,
+        }
+    }
+
     /// For the wire. `before`: of a client, credentials issued before are dead.
     #[must_use]
     pub fn write(&self, before: Timestamp) -> v1::RevokedCredential {

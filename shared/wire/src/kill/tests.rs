@@ -259,3 +259,20 @@ fn expired_and_empty_orders_are_refused() {
         assert_eq!(Unverified::parse(wrong.as_bytes()), Err(OrderError::Format), "{wrong}");
     }
 }
+
+/// However many credentials one tenant revokes, another's are remembered.
+#[test]
+fn no_tenant_uses_up_the_room_for_revocations_of_another() {
+    let key = |tenant, n: usize| Credential::Key(tenant, Id::from_parts(n as u64, [0; 10]));
+    let revoked = |tenant, n: usize, at| key(tenant, n).write(Timestamp::from_secs(at));
+    let (quiet, busy) = (tenant(1), tenant(2));
+    let mut body = v1::KillBody::default();
+    body.revoked.push(revoked(quiet, 0, 1));
+    body.revoked.extend((0..MAX_REVOKED).map(|n| revoked(busy, n, 2 + n as u64)));
+    let mut set = KillSet::default();
+    assert!(set.follow(&body));
+    assert_eq!(set.revoked().count(), MAX_REVOKED);
+    let remembered = |set: &KillSet, credential| set.revoked().any(|(each, _)| each == credential);
+    assert!(remembered(&set, key(quiet, 0)), "it died first, and is the only one of its tenant");
+    assert!(!remembered(&set, key(busy, 0)) && remembered(&set, key(busy, 1)));
+}
