@@ -213,10 +213,9 @@ pub(crate) fn endpoint_of(body: &mut Body) -> Option<&mut v1::Endpoint> {
     }
 }
 
-/// Nothing is killed; what will be is kept in a directory of its own.
-pub(crate) fn kills() -> Kills {
-    let dir = tempfile::tempdir().expect("a directory").keep();
-    Kills::load(dir, None, Arc::new(ManualClock::at(NOW)))
+/// Nothing is killed; what will be is kept beside the log's records, and goes with them.
+pub(crate) fn kills(log: &Log) -> Kills {
+    Kills::load(log.dir().join("kills"), None, Arc::new(ManualClock::at(NOW)))
 }
 
 /// What the workers of a proxy share, ready, over this world and log. An address may fail three times.
@@ -227,7 +226,7 @@ pub(crate) fn shared(world: &World, log: &Log) -> Shared {
         clock: world.clock.clone(),
         entropy: Arc::new(SeededEntropy::new(11)),
         snapshots: Arc::clone(&world.snapshots),
-        kills: Arc::new(kills()),
+        kills: Arc::new(kills(log)),
         watched: Watched::new().0,
         recorder: log.recorder.clone(),
         addresses: address_limit::Addresses::new(Rate { per_minute: 60, burst: 3 }, [1, 2, 3, 4]),

@@ -106,6 +106,39 @@ async fn a_restarted_proxy_goes_on_refusing() {
     assert_eq!(caller.call("echo").await.tool_text(), "ok: echo");
 }
 
+/// What was kept later is known to have been: a proxy that is given back the kills of yesterday serves nothing by them.
+#[tokio::test]
+async fn an_older_kill_set_put_back_on_disk_is_not_served_by() {
+    let mut gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    tenant.grant(&endpoint, &["echo"]).await;
+    let exercise = json!({"level": "tenant", "reason": "an exercise", "drill": true});
+    tenant.post("/kills?wait=applied", exercise).await;
+    let kept = gateway.state_dir(0).join("kills.bin");
+    let yesterday = std::fs::read(&kept).unwrap();
+    let order = json!({"level": "endpoint", "target": endpoint.id, "reason": "an incident"});
+    tenant.post("/kills?wait=applied", order).await;
+
+    gateway.stop_control().await;
+    gateway.restart_proxy(0).await;
+    let here = |gateway: &Gateway| endpoint.caller().at(&format!("{}{}", gateway.url(0), endpoint.path));
+    assert_eq!(here(&gateway).call("echo").await.code(), "killed", "ready by what it has on disk");
+    let proxy = gateway.proxies.remove(0);
+    proxy.shutdown().await;
+    std::fs::write(&kept, yesterday).unwrap();
+    let proxy = gateway.start_unready(0).await;
+    gateway.proxies.insert(0, proxy);
+    assert!(!gateway.proxies[0].is_ready());
+    assert_eq!(here(&gateway).call("echo").await.code(), "not_ready");
+    gateway.start_control().await;
+    eventually("the control plane has said what is killed", async || {
+        here(&gateway).call("echo").await.code() == "killed"
+    })
+    .await;
+}
+
 async fn tool_id(tenant: &harness::Tenant) -> String {
     let tools = tenant.admin.get(&format!("{}/tools", tenant.base)).await.unwrap();
     harness::text(&tools["items"][0], "id")

@@ -1,6 +1,6 @@
 //! A recorder over a directory that goes away, and what it wrote.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ids::{CallId, ClientId, ProxyId};
@@ -18,14 +18,14 @@ use crate::testing::World;
 pub(crate) struct Log {
     pub(crate) recorder: Recorder,
     pub(crate) spool: Arc<Spool>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Log {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let config = Config {
-            dir: dir.path().to_path_buf(),
+            dir: dir.path().join("spool"),
             proxy: ProxyId::from_parts(1, [1; 10]),
             boot: [7; 16],
             quota_bytes: 1 << 24,
@@ -36,7 +36,12 @@ impl Log {
         let spool = Spool::open(config, Arc::new(SystemClock)).expect("a spool");
         let entropy = Arc::new(SeededEntropy::new(5));
         let recorder = Recorder::start(spool.clone(), Arc::new(SystemClock), entropy).expect("a thread");
-        Self { recorder, spool, _dir: dir }
+        Self { recorder, spool, dir }
+    }
+
+    /// A directory that goes with it; the spool is below.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A pen of one more worker.

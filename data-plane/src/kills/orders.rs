@@ -34,7 +34,7 @@ pub(crate) async fn follow_files(kills: Arc<Kills>, state_dir: PathBuf, stopping
         loop {
             let found = tokio::task::spawn_blocking({
                 let dir = dir.clone();
-                move || waiting(&dir)
+                move || waiting(&dir, read)
             });
             let (found, unreadable) = found.await.unwrap_or_default();
             for (path, error) in unreadable {
@@ -68,7 +68,7 @@ pub(crate) async fn follow_files(kills: Arc<Kills>, state_dir: PathBuf, stopping
 type Found = (Vec<(PathBuf, Vec<u8>)>, Vec<(PathBuf, io::Error)>);
 
 /// Orders, and what cannot be read: that one is no reason to miss another.
-fn waiting(dir: &Path) -> Found {
+fn waiting(dir: &Path, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Found {
     let (mut found, mut unreadable) = Found::default();
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -112,4 +112,30 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.push(".");
     name.push(ending);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_cannot_be_read_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["one", "two", "three", "four.done", "five.new"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        // Root may read everything, so the disk has to refuse.
+        let bad = dir.path().join("two");
+        let (mut found, unreadable) =
+            waiting(
+                dir.path(),
+                |path| if path == bad { Err(io::Error::other("bad sector")) } else { read(path) },
+            );
+        found.sort();
+        let expected = ["one", "three"].map(|name| (dir.path().join(name), name.as_bytes().to_vec()));
+        assert_eq!(found, expected);
+        let [(path, error)] = &unreadable[..] else { panic!("{unreadable:?}") };
+        assert_eq!((path, error.to_string().as_str()), (&bad, "bad sector"));
+        assert!(bad.exists(), "it is tried again");
+    }
 }

@@ -258,3 +258,40 @@ async fn a_kill_is_in_force_while_an_earlier_one_still_waits_for_a_worker() {
     stuck.has_seen(kills.turn());
     assert!(earlier.await && later.await);
 }
+
+/// Whoever waits for a write may go before it ends, as a kill stream does that breaks. The next one waits for it.
+#[tokio::test]
+async fn a_write_whose_caller_is_gone_is_not_overtaken() {
+    let dir = tempfile::tempdir().unwrap();
+    let kills = load(dir.path());
+    // A disk that is slow: the temporary file is a pipe, which cannot be opened until somebody reads.
+    let (pipe, temporary) = (dir.path().join("pipe"), dir.path().join("kills.bin.new"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::hard_link(&pipe, &temporary).unwrap();
+    let stop = kill(1, Target::Tenant(tenant()));
+    let first = signed(&body(1, std::slice::from_ref(&stop), &[]), &key(1));
+    {
+        let following = std::pin::pin!(kills.follow(&first));
+        assert!(tokio::time::timeout(Duration::from_millis(100), following).await.is_err());
+    }
+    assert!(stops_tenant(&kills), "in force");
+    std::fs::remove_file(&temporary).unwrap();
+    let second = signed(&body(2, &[stop, kill(2, Target::Fleet)], &[]), &key(1));
+    let mut following = std::pin::pin!(kills.follow(&second));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut following).await.is_err(), "it overtook");
+    let mut reading = tokio::task::spawn_blocking(move || std::fs::read(pipe));
+    assert!(following.await);
+    assert_eq!(load(dir.path()).epoch(), 2);
+    (&mut reading).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_tests_keep_goes_with_them() {
+    let log = crate::audit::testing::Log::new();
+    let kills = crate::testing::kills(&log);
+    assert!(kills.follow(&signed(&body(1, &[kill(1, Target::Fleet)], &[]), &key(1))).await);
+    let dir = kills.state_dir.clone();
+    assert!(dir.join("kills.bin").exists());
+    drop(log);
+    assert!(!dir.exists());
+}

@@ -231,3 +231,12 @@ async fn a_cut_ends_the_stream_with_its_reason_and_cancels_where_closing_does_no
         assert_eq!(seen.aside.is_empty(), revision.is_modern());
     }
 }
+
+#[tokio::test]
+async fn what_was_killed_is_sent_nothing_more() {
+    let cut = Some(ErrorCode::Killed);
+    let (out, record, seen) = Case { cut, ends: false, ..Case::default() }.run(Vec::new()).await;
+    assert!(String::from_utf8(out).unwrap().contains(r#""code":"killed""#));
+    assert_eq!((&*record.code, record.cut), ("killed", true));
+    assert_eq!(seen.aside, Vec::<String>::new());
+}

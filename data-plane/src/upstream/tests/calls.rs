@@ -323,3 +323,25 @@ async fn a_cut_before_the_answer_closes_the_exchange() {
     };
     LocalSet::new().run_until(case).await;
 }
+
+/// Up to 2025-11-25 a server is told that nobody waits any more; one that was killed is sent nothing.
+#[tokio::test]
+async fn a_killed_upstream_is_not_told_that_its_call_was_cancelled() {
+    let case = async {
+        for (code, told) in [(ErrorCode::Killed, 0), (ErrorCode::CredentialInvalid, 1)] {
+            let server = Server::start(|_| std::future::pending::<Answer>()).await;
+            let (world, pool) = (world_of(&server), local_pool());
+            let mut call = dispatch(&world, LEGACY, Method::ToolsCall);
+            call.cut = Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                code
+            });
+            assert_eq!(failed(&pool, &world, call).await.code(), code);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let seen = server.seen.lock();
+            let cancelled = seen.iter().filter(|seen| seen.body.contains("notifications/cancelled"));
+            assert_eq!((seen.len(), cancelled.count()), (1 + told, told), "{code:?}");
+        }
+    };
+    LocalSet::new().run_until(case).await;
+}
