@@ -57,11 +57,11 @@ impl Rest {
     pub async fn post(&self, path: &str, body: Value) -> Result<Value, RestError> {
         self.send(Method::POST, path, Some(body)).await
     }
-    /// PUT with a JSON body.
+    /// PUT with a JSON body, whatever the state it meets.
     pub async fn put(&self, path: &str, body: Value) -> Result<Value, RestError> {
         self.send(Method::PUT, path, Some(body)).await
     }
-    /// PATCH with a JSON merge patch (RFC 7396).
+    /// PATCH with a JSON merge patch (RFC 7396), whatever the state it meets.
     pub async fn patch(&self, path: &str, body: Value) -> Result<Value, RestError> {
         self.send(Method::PATCH, path, Some(body)).await
     }
@@ -80,6 +80,10 @@ impl Rest {
             let media =
                 if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
             request = request.header("content-type", media).body(body.to_string());
+            // Meant for whatever state there is.
+            if method == Method::PATCH || method == Method::PUT {
+                request = request.header("if-match", "*");
+            }
         }
         let response = request.send().await?;
         let status = response.status();

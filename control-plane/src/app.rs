@@ -11,7 +11,7 @@ use ids::PoolId;
 use limits::{AddressTable, Decision, Rate};
 use redis_link::Link;
 use seams::{Clock, Entropy};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     config::Config,
@@ -19,8 +19,11 @@ use crate::{
     fleet::{self, FleetError},
     global,
     http::{
-        admin, middleware, router,
+        admin, idempotency, middleware,
+        quota::Quotas,
+        router,
         serve::{self, ListenError},
+        watch::Watches,
     },
     kills::{self, Kills},
     publish::{convergence, hub::Hub, trim},
@@ -50,10 +53,16 @@ pub struct Core {
     pub tasks: Tasks,
     /// Configuration.
     pub config: Arc<Config>,
+    /// What callers have used of the admin API.
+    pub quotas: Arc<Quotas>,
     /// Failed authentications by address.
     failures: Arc<AddressTable>,
     /// The way to Redis; `None` where none is configured.
     pub redis: Option<Link>,
+    /// Open watches at this replica.
+    pub watches: Arc<Watches>,
+    /// Counts this replica's polls of the database: whoever waits for news looks again when it does.
+    pub polls: watch::Sender<u64>,
     /// Looks at proxies' progress that may run at once; see [`crate::publish::convergence`].
     pub looks: Arc<Semaphore>,
 }
@@ -172,6 +181,9 @@ impl ControlPlane {
             kills,
             tasks,
             revocations: Arc::default(),
+            watches: Arc::default(),
+            polls: watch::Sender::new(0),
+            quotas: Arc::new(Quotas::new(config.api_limits)),
             config: Arc::new(config),
             failures,
             looks: Arc::new(Semaphore::new(convergence::LOOKS)),
@@ -244,6 +256,9 @@ async fn housekeeping(core: Core) {
     loop {
         if let Err(error) = fleet::commands::forget(&core).await {
             tracing::error!(error.cause = %error, "commands of the past were not deleted");
+        }
+        if let Err(error) = idempotency::forget(&core).await {
+            tracing::error!(error.cause = %error, "stored answers of the past were not deleted");
         }
         if let Err(error) = kills::forget(&core).await {
             tracing::error!(error.cause = %error, "revocations of the past were not deleted");

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use crypto::Zeroizing;
+use limits::Rate;
 use secrecy::SecretString;
 use url::Url;
 
@@ -33,8 +34,31 @@ pub struct Config {
     pub operator_token: Option<SecretString>,
     /// A directory of this replica's own, where kills without rows are kept; `None`: only in memory.
     pub state_dir: Option<PathBuf>,
+    /// How much of the admin API may be used.
+    pub api_limits: ApiLimits,
     /// Origins as the outside sees them.
     pub urls: PublicUrls,
+}
+
+/// Requests to the admin API, by who makes them. Each replica counts for itself.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiLimits {
+    /// One operator token.
+    pub operator: Rate,
+    /// One admin token.
+    pub token: Rate,
+    /// All admin tokens of a tenant together.
+    pub tenant: Rate,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            operator: Rate { per_minute: 12_000, burst: 6_000 },
+            token: Rate { per_minute: 3_000, burst: 1_500 },
+            tenant: Rate { per_minute: 6_000, burst: 3_000 },
+        }
+    }
 }
 
 /// PEM files: certificate chain, leaf first, and PKCS #8 key.

@@ -1,6 +1,6 @@
 //! What the master key file gives: wrapping of data keys, stored hashes of tokens, authentication of cursors.
 
-use crypto::{FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, Zeroizing, digest};
+use crypto::{FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, Sealer, Zeroizing, digest};
 
 /// Keys of the installation. Shows nothing of them in `Debug`.
 #[derive(Debug)]
@@ -9,6 +9,7 @@ pub struct Secrets {
     hashers: Vec<KeyHasher>,
     newest: KeyHasher,
     cursor: CursorKey,
+    answers: AnswerKeys,
 }
 
 struct CursorKey([u8; 32]);
@@ -16,6 +17,14 @@ struct CursorKey([u8; 32]);
 impl std::fmt::Debug for CursorKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("CursorKey(…)")
+    }
+}
+
+struct AnswerKeys(Vec<Zeroizing<[u8; 32]>>);
+
+impl std::fmt::Debug for AnswerKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AnswerKeys(…)")
     }
 }
 
@@ -32,7 +41,8 @@ impl Secrets {
         let hashers = kek.token_hashers().into_iter().map(|(_, hasher)| hasher).collect();
         let newest = KeyHasher::new(kek.derive(MasterPurpose::TokenHash));
         let cursor = CursorKey(kek.derive(MasterPurpose::Cursor));
-        Ok(Self { kek, hashers, newest, cursor })
+        let answers = AnswerKeys(kek.derive_all(MasterPurpose::Answer));
+        Ok(Self { kek, hashers, newest, cursor, answers })
     }
 
     /// Wraps and unwraps data keys.
@@ -65,6 +75,14 @@ impl Secrets {
     #[must_use]
     pub fn kill_seeds(&self) -> Vec<Zeroizing<[u8; 32]>> {
         self.kek.derive_all(MasterPurpose::KillSet)
+    }
+
+    /// What seals the stored answer to a request with this idempotency key: neither the database nor the master key opens
+    /// it without the key. The first seals, every one opens while a rotation lasts.
+    #[must_use]
+    pub fn answer_sealers(&self, lookup: &[u8; 32], key: &str) -> Vec<Sealer> {
+        let derive = |master: &Zeroizing<[u8; 32]>| digest::hmac_sha256(master, &[lookup, key.as_bytes()]);
+        self.answers.0.iter().map(|master| Sealer::new(derive(master))).collect()
     }
 
     /// Authentication code of a cursor. `context` says which list it belongs to.

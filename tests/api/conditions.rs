@@ -2,10 +2,10 @@
 
 use futures_util::future::join_all;
 use harness::text;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::{api, delete, get, patch, post};
+use crate::{MERGE, api, delete, get, patch, post, send};
 
 #[tokio::test]
 async fn a_stale_change_is_refused_and_changes_nothing() {
@@ -18,6 +18,11 @@ async fn a_stale_change_is_refused_and_changes_nothing() {
         Some(first.as_str()),
         "a read has the write's tag"
     );
+
+    let full = format!("{}{path}", tenant.base);
+    let body = json!({"enabled": false}).to_string();
+    let blind = send(&gateway, Some(&tenant.admin_token), Method::PATCH, &full, &[MERGE], body).await;
+    assert_eq!((blind.status, blind.code()), (StatusCode::PRECONDITION_REQUIRED, "precondition_required"));
 
     let changed = patch(&gateway, &tenant, &path, &first, json!({"enabled": false})).await;
     assert_eq!(changed.status, StatusCode::OK);

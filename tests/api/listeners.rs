@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use control_plane::{
     app::{ControlPlane, Running, StartError},
-    config::{Config, MasterKeyFile, PublicUrls, TlsFiles},
+    config::{ApiLimits, Config, MasterKeyFile, PublicUrls, TlsFiles},
     db::PoolSizes,
 };
 use crypto::{FileKek, Zeroizing};
@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
 
-async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, StartError> {
+pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, StartError> {
     install_tls_provider();
     let any = (Ipv4Addr::LOCALHOST, 0).into();
     let origin = || "http://127.0.0.1:1".parse().unwrap();
@@ -28,6 +28,7 @@ async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, StartError> 
         api_tls: None,
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: None,
+        api_limits: ApiLimits::default(),
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };
     adjust(&mut config);

@@ -2,12 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 
+mod bulk;
 mod conditions;
+mod idempotency;
 mod listeners;
 mod lists;
 mod problems;
+mod quotas;
+mod reference;
 mod secrets;
 mod upstreams;
+mod watches;
 mod writes;
 
 use harness::{Gateway, Tenant};

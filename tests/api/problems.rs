@@ -2,7 +2,7 @@
 
 use harness::text;
 use reqwest::{Method, StatusCode};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::{JSON, MERGE, api, get, post, send};
@@ -101,6 +101,30 @@ async fn a_tenants_own_token_changes_how_old_its_configuration_may_be_and_nothin
     assert_eq!((&tenants["name"], &tenants["max_stale_seconds"]), (&json!("acme"), &Value::Null));
     let made = json!({"slug": "strict", "name": "strict", "max_stale_seconds": 90});
     assert_eq!(gateway.operator.post("/v1/tenants", made).await.unwrap()["max_stale_seconds"], 90);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (gateway, tenant) = api().await;
+    let address = gateway.control_url.strip_prefix("http://").unwrap();
+    let token = tenant.admin_token.expose_secret();
+    for more in ["", "Idempotency-Key: slow\r\n"] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST {}/clients HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\
+             Content-Type: application/json\r\nContent-Length: 20\r\nConnection: close\r\n\r\n{{",
+            tenant.base
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], "request_timeout");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod configuration_outlives_the_control_plane;
 mod control_planes_agree;
 mod credentials_stay_inside;
 mod discovery_can_be_asked_again;
+mod dry_runs_change_nothing;
 mod every_call_needs_a_key;
 mod global_configuration_goes_in_stages;
 mod kill_switch_cuts_what_runs;

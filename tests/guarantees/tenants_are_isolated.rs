@@ -9,14 +9,15 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 /// The ids of one tenant, by the name of the path parameter that takes them.
-type Ids = BTreeMap<&'static str, String>;
+pub(crate) type Ids = BTreeMap<&'static str, String>;
 
-struct Twin {
-    tenant: Tenant,
-    ids: Ids,
+pub(crate) struct Twin {
+    pub(crate) tenant: Tenant,
+    pub(crate) ids: Ids,
+    pub(crate) kill_epoch: Value,
 }
 
-async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> Twin {
+pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> Twin {
     let tenant = gateway.tenant(slug).await;
     let endpoint = tenant.endpoint("tools", upstream).await;
     let grant = tenant.grant(&endpoint, &["echo"]).await;
@@ -57,11 +58,12 @@ async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> Twin {
         ("kill", text(&kill, "id")),
         ("rev", "1".to_owned()),
     ];
-    Twin { tenant, ids: ids.into_iter().collect() }
+    let kill_epoch = kill["epoch"].clone();
+    Twin { tenant, ids: ids.into_iter().collect(), kill_epoch }
 }
 
 /// A body that the operation accepts when its ids are those in `ids`.
-fn body(operation: &str, ids: &Ids) -> Value {
+pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
     let upstream = &ids["upstream"];
     let names = json!({"names": ["echo"]});
     let actions = json!([{"action": "call_tool", "upstream": upstream, "tools": names}]);
@@ -83,6 +85,8 @@ fn body(operation: &str, ids: &Ids) -> Value {
         "update_grant" => json!({"actions": actions}),
         "update_tool" => json!({"class": "write"}),
         "approve_tool" => json!({"class": "read"}),
+        "review_tools" => json!({"decisions": [{"tool_id": ids["tool"], "verdict": "approve"}]}),
+        "replace_role_grants" => json!({"grants": [{"actions": actions}]}),
         "create_limit" => {
             json!({"subject": {"tool": ids["tool"]}, "per_minute": 6, "burst": 6, "concurrency": 0})
         }
@@ -102,6 +106,8 @@ const BODY_IDS: &[(&str, &[&str])] = &[
     ("attach_upstream", &["upstream"]),
     ("create_grant", &["role", "upstream"]),
     ("update_grant", &["upstream"]),
+    ("replace_role_grants", &["upstream"]),
+    ("review_tools", &["tool"]),
     ("create_limit", &["tool"]),
     ("create_kill", &["endpoint"]),
 ];
@@ -122,13 +128,16 @@ async fn ask(gateway: &Gateway, token: &str, method: &str, path: &str, body: Opt
     if let Some(body) = body {
         let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         request = request.header("content-type", media).body(body.to_string());
+        if method == Method::PATCH || method == Method::PUT {
+            request = request.header("if-match", "*");
+        }
     }
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let mut headers: Vec<_> = response
         .headers()
         .iter()
-        .filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()))
+        .filter(|(name, _)| !["x-request-id", "date", "ratelimit"].contains(&name.as_str()))
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
     headers.sort();
@@ -150,7 +159,7 @@ fn random_like(id: &str) -> String {
     }
 }
 
-fn fill(path: &str, ids: &Ids) -> String {
+pub(crate) fn fill(path: &str, ids: &Ids) -> String {
     let mut filled = path.to_owned();
     for (name, id) in ids {
         filled = filled.replace(&format!("{{{name}}}"), id);

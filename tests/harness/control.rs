@@ -12,7 +12,7 @@ use std::{
 
 use control_plane::{
     app::{ControlPlane, Running, StartError},
-    config::{Config, MasterKeyFile, PublicUrls},
+    config::{ApiLimits, Config, MasterKeyFile, PublicUrls},
     db::PoolSizes,
 };
 use crypto::Zeroizing;
@@ -81,6 +81,7 @@ pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Re
         api_tls: None,
         master_key: MasterKeyFile(Zeroizing::new(settings.master_key.clone())),
         operator_token: Some(settings.operator_token.clone()),
+        api_limits: ApiLimits::default(),
         state_dir: Some(settings.state_dir.clone()),
         urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(3) },
     };

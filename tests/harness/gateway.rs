@@ -135,9 +135,8 @@ impl Gateway {
     async fn start_proxy(&self, state_dir: PathBuf, join_token: Option<SecretString>) -> RunningProxy {
         let proxy = self.launch(state_dir, join_token).await;
         let url = format!("http://{}/readyz", proxy.admin_addr());
-        let http = reqwest::Client::new();
         eventually("the proxy is ready", async || {
-            http.get(&url).send().await.is_ok_and(|response| response.status().is_success())
+            reqwest::get(&url).await.is_ok_and(|response| response.status().is_success())
         })
         .await;
         proxy

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use control_plane::{
     app::{ControlPlane, Running},
-    config::{Config, MasterKeyFile, PublicUrls},
+    config::{ApiLimits, Config, MasterKeyFile, PublicUrls},
     db::{self, PoolSizes},
 };
 use crypto::{FileKek, KeyKind, Zeroizing, key};
@@ -99,6 +99,7 @@ async fn narrow() -> (Running, Rest) {
         api_tls: None,
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: Some(token.clone()),
+        api_limits: ApiLimits::default(),
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };
     let running = ControlPlane::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.unwrap();

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use control_plane::{
     app::ControlPlane,
-    config::{Config, MasterKeyFile, PublicUrls, TlsFiles},
+    config::{ApiLimits, Config, MasterKeyFile, PublicUrls, TlsFiles},
     db::PoolSizes,
 };
 use crypto::Zeroizing;
@@ -90,6 +90,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         master_key: MasterKeyFile(Zeroizing::new(master_key)),
         operator_token,
         state_dir: options.state_dir,
+        api_limits: ApiLimits::default(),
         urls: PublicUrls {
             control: options.control_url,
             auth: options.auth_url,

@@ -8,7 +8,7 @@ use prost::Message as _;
 use seams::{Clock, Entropy, Timestamp};
 use wire::v1::{AuditRecord, Decision, Phase};
 
-use super::{queries, row::AuditRow};
+use super::{ending::Ending, queries, row::AuditRow};
 use crate::db::{AuditTx, StoreError};
 
 /// Who did something.
@@ -48,6 +48,8 @@ pub struct Act {
     pub address: Option<IpAddr>,
     /// The request by which it was done.
     pub request_id: Option<String>,
+    /// What becomes of its transaction.
+    pub ending: Ending,
 }
 
 /// Where in the log an act stands.

@@ -180,6 +180,11 @@ impl AuditTx {
         &mut self.tx
     }
 
+    /// Goes on with what crosses tenants, so that it is committed together with the records.
+    pub(crate) async fn become_operator(&mut self) -> Result<(), StoreError> {
+        become_role(&mut self.tx, Role::Ops, None).await
+    }
+
     /// Goes on with another tenant's records: a proxy's batch holds several tenants'.
     pub(crate) async fn turn_to(&mut self, tenant: TenantId) -> Result<(), StoreError> {
         if tenant != self.tenant {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     app::Core,
-    audit::{Act, Actor},
+    audit::{Act, Actor, ending::Ending},
     publish::commit,
 };
 
@@ -77,6 +77,7 @@ impl EnrolService {
             target: proxy.to_string(),
             address,
             request_id: None,
+            ending: Ending::Commit,
         };
         commit::commit_operator(tx, core, &act, None).await?;
         tracing::info!(portcullis.proxy.id = %proxy, pool = pool.slug, "proxy enrolled");

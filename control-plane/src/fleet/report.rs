@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::Core,
-    audit::{Act, Actor},
+    audit::{Act, Actor, ending::Ending},
     db::{StoreError, TenantTx},
     publish::commit::commit,
 };
@@ -127,6 +127,7 @@ impl ReportService {
                 target: report.upstream.to_string(),
                 address: peer.address,
                 request_id: None,
+                ending: Ending::Commit,
             };
             commit(tx, core, &act).await?;
         } else {

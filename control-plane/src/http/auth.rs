@@ -11,10 +11,10 @@ use crypto::{ExposeSecret as _, KeyKind, key};
 use ids::{AdminTokenId, TenantId};
 use time::OffsetDateTime;
 
-use super::{middleware::RequestId, problem::ApiError, queries};
+use super::{middleware::RequestId, problem::ApiError, queries, quota};
 use crate::{
     app::Core,
-    audit::{Act, Actor},
+    audit::{Act, Actor, ending::Ending},
     db::{INSTALLATION, StoreError},
     http::scope::{Scope, Scopes},
     http::serve::Peer,
@@ -31,6 +31,7 @@ pub struct Caller {
     not_after: Option<OffsetDateTime>,
     address: Option<IpAddr>,
     request_id: String,
+    ending: Ending,
 }
 
 impl Caller {
@@ -42,6 +43,7 @@ impl Caller {
             target: target.to_string(),
             address: self.address,
             request_id: Some(self.request_id.clone()),
+            ending: self.ending.clone(),
         }
     }
 }
@@ -149,7 +151,14 @@ fn configured(parts: &Parts, core: &Core) -> Result<Caller, ApiError> {
     }
     // Which row it has cannot be asked now.
     let actor = Actor::Operator(ids::Uuid::nil());
-    Ok(Caller { actor, scopes: Scopes::all(), not_after: None, address, request_id: request_id(parts) })
+    Ok(Caller {
+        actor,
+        scopes: Scopes::all(),
+        not_after: None,
+        address,
+        request_id: request_id(parts),
+        ending: ending(parts),
+    })
 }
 
 fn address(parts: &Parts) -> Option<IpAddr> {
@@ -160,9 +169,33 @@ fn request_id(parts: &Parts) -> String {
     parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default()
 }
 
-enum Authenticated {
+/// What of its transaction the request wants; see [`super::ending`].
+fn ending(parts: &Parts) -> Ending {
+    parts.extensions.get::<Ending>().cloned().unwrap_or_default()
+}
+
+/// Whose credential it is.
+#[derive(Debug, Clone)]
+pub(super) enum Authenticated {
     Operator(Caller),
     Admin { tenant: TenantId, slug: String, caller: Caller },
+}
+
+impl Authenticated {
+    /// Who.
+    pub(super) const fn caller(&self) -> &Caller {
+        match self {
+            Self::Operator(caller) | Self::Admin { caller, .. } => caller,
+        }
+    }
+
+    /// Whose token it is; `None`: an operator's.
+    pub(super) const fn tenant(&self) -> Option<TenantId> {
+        match self {
+            Self::Operator(_) => None,
+            Self::Admin { tenant, .. } => Some(*tenant),
+        }
+    }
 }
 
 impl FromRequestParts<Core> for Operator {
@@ -232,7 +265,18 @@ async fn gone(core: &Core, wanted: &str) -> Result<Option<TenantId>, StoreError>
     Ok(queries::has_records(&mut tx, id).await?.then_some(id))
 }
 
-async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authenticated, ApiError> {
+/// Who is calling. Found out once for each request, whoever asks first.
+pub(super) async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authenticated, ApiError> {
+    if let Some(known) = parts.extensions.get::<Authenticated>() {
+        return Ok(known.clone());
+    }
+    let authenticated = present(parts, core).await?;
+    quota::count(core, parts, authenticated.caller().actor, authenticated.tenant())?;
+    parts.extensions.insert(authenticated.clone());
+    Ok(authenticated)
+}
+
+async fn present(parts: &Parts, core: &Core) -> Result<Authenticated, ApiError> {
     let presented = bearer(parts)?;
     let address = address(parts);
     core.may_authenticate(address).map_err(|retry_after| ApiError::AddressLimited { retry_after })?;
@@ -268,6 +312,7 @@ async fn identify(
             not_after: None,
             address,
             request_id,
+            ending: ending(parts),
         }));
     }
 
@@ -280,8 +325,26 @@ async fn identify(
     let live = queries::live_admin_token(&mut tx, id, now).await?.ok_or(ApiError::Unauthenticated)?;
     let actor = Actor::AdminToken(AdminTokenId::from_uuid(id));
     let scopes = Scopes::from_stored(live.scopes);
-    let caller = Caller { actor, scopes, not_after: live.not_after, address, request_id };
+    let caller =
+        Caller { actor, scopes, not_after: live.not_after, address, request_id, ending: ending(parts) };
     Ok(Authenticated::Admin { tenant: TenantId::from_uuid(tenant), slug: live.slug, caller })
+}
+
+/// Whether the token with which a caller came in still is one: asked again by what goes on for long.
+pub(super) async fn is_live(core: &Core, tenant: TenantId, actor: Actor) -> Result<bool, StoreError> {
+    let now = core.clock.now().to_offset();
+    match actor {
+        Actor::Operator(id) => {
+            let mut tx = core.store.operator().await?;
+            Ok(queries::operator_token_is_live(&mut tx, id, now).await?
+                && queries::tenant_by_name(&mut tx, Some(tenant), "").await?.is_some())
+        }
+        Actor::AdminToken(id) => {
+            let mut tx = core.store.tenant(tenant).await?;
+            Ok(queries::live_admin_token(&mut tx, id.uuid(), now).await?.is_some())
+        }
+        Actor::Proxy(_) | Actor::System => Ok(false),
+    }
 }
 
 /// What `found` carries, if its hash is this token's. Takes as long when nothing was found.

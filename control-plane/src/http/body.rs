@@ -17,7 +17,7 @@ use crate::app::Core;
 /// Largest body of a request, bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to arrive.
-const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(20);
+pub(super) const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The same request with all of its body here.
 ///

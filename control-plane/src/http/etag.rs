@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderValue, header, request::Parts},
+    http::{HeaderValue, Method, header, request::Parts},
 };
 use crypto::digest;
 use serde::Serialize;
@@ -41,7 +41,8 @@ impl fmt::Display for Etag {
     }
 }
 
-/// The request's `If-Match`, if it has one.
+/// The request's `If-Match`, if it has one: a PATCH must, and a PUT where it is
+/// asked for, and say `*` where any state will do.
 #[derive(Debug, Clone)]
 pub struct IfMatch(Option<Vec<String>>);
 
@@ -69,6 +70,10 @@ impl FromRequestParts<Core> for IfMatch {
             let text = value.to_str().map_err(|_| ApiError::Malformed("If-Match is not text"))?;
             let listed = text.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty());
             tags.get_or_insert_default().extend(listed);
+        }
+        // Both are made from what was read; two made from one state would undo each other.
+        if tags.is_none() && matches!(parts.method, Method::PATCH | Method::PUT) {
+            return Err(ApiError::PreconditionRequired);
         }
         Ok(Self(tags))
     }

@@ -17,7 +17,10 @@ use tracing::Instrument as _;
 
 use super::{
     body::{self, MAX_BODY},
+    deprecation::{LEAVING, announce},
+    ending,
     problem::{ApiError, Unrendered},
+    quota::Standing,
     serve::Peer,
 };
 use crate::app::Core;
@@ -28,19 +31,23 @@ const REQUEST_TIME: Duration = Duration::from_secs(75);
 /// The stack. The last `layer` is the outermost: read from the bottom up.
 pub fn stack(routes: Router<Core>, core: &Core) -> Router {
     routes
-        // 9. Authentication and authorization: extractors in the handlers' signatures (auth.rs).
+        // 11. Authentication and authorization: extractors in the handlers' signatures (auth.rs).
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        // 8. An order to stop something is carried out also when whoever gave it does not stay for the answer.
+        // 10. Dry runs and idempotency keys.
+        .layer(from_fn_with_state(core.clone(), ending::end))
+        // 9. An order to stop something is carried out also when whoever gave it does not stay for the answer.
         .layer(from_fn_with_state(core.clone(), to_the_end))
-        // 7. No body is read beyond this.
+        // 8. No body is read beyond this.
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        // 6. Nobody holds a connection for ever.
+        // 7. Nobody holds a connection for ever.
         .layer(from_fn(time_limit))
-        // 5. A panic in one request is that request's 500.
+        // 6. A panic in one request is that request's 500.
         .layer(from_fn(catch_panic))
-        // 4. Errors get their document here, and their one log line.
+        // 5. Errors get their document here, and their one log line.
         .layer(from_fn(problems))
+        // 4. What is on its way out says so.
+        .layer(from_fn_with_state(LEAVING, announce))
         // 3. Headers of every answer.
         .layer(from_fn(answer_headers))
         // 2. The trace span and the request's metrics.
@@ -124,10 +131,13 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-async fn answer_headers(request: Request, next: Next) -> Response {
+async fn answer_headers(mut request: Request, next: Next) -> Response {
+    let standing = Standing::default();
+    request.extensions_mut().insert(standing.clone());
     let tls = request.extensions().get::<ConnectInfo<Peer>>().is_some_and(|info| info.0.tls);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    standing.write(headers);
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

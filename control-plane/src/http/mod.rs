@@ -3,7 +3,10 @@
 pub mod admin;
 pub mod auth;
 pub mod body;
+pub mod deprecation;
+pub mod ending;
 pub mod etag;
+pub mod idempotency;
 pub mod middleware;
 pub mod openapi;
 pub mod page;
@@ -11,9 +14,12 @@ mod pages;
 pub mod path;
 pub mod problem;
 mod queries;
+pub mod quota;
+mod reference;
 pub mod router;
 pub mod scope;
 pub mod serve;
+pub mod watch;
 pub mod write;
 
 /// What handlers are made of.

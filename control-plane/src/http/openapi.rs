@@ -15,7 +15,7 @@ use utoipa::{
 
 mod writes;
 
-use super::router;
+use super::{deprecation, router};
 
 /// The description as pretty JSON: OpenAPI 3.1.
 #[must_use]
@@ -54,6 +54,7 @@ pub(super) fn openapi() -> utoipa::openapi::OpenApi {
     components.schemas =
         components.schemas.iter().map(|(name, schema)| (name.clone(), flat(schema, components))).collect();
     writes::complete(&mut api);
+    deprecation::mark(&mut api, deprecation::LEAVING);
     api
 }
 
@@ -148,16 +149,19 @@ impl IntoParams for TenantPath {
 pub struct Problems;
 
 /// Status and meaning of each.
-const PROBLEMS: [(&str, &str); 11] = [
+const PROBLEMS: [(&str, &str); 14] = [
     ("400", "Malformed request"),
     ("401", "No valid credential"),
     ("403", "The credential lacks the scope"),
     ("404", "No such thing, or not for this caller"),
+    ("408", "The request took too long to arrive or to be worked on"),
     ("409", "Clashes with what exists"),
     ("412", "`If-Match` names another state"),
     ("413", "Body over 1 MiB"),
     ("415", "Another content type is expected"),
     ("422", "Not valid; `errors` names the places"),
+    ("428", "`If-Match` is missing"),
+    ("429", "The token, its tenant or the address asked too much; `Retry-After` says when to ask again"),
     ("500", "Internal error"),
     ("503", "Storage is not available"),
 ];
@@ -231,7 +235,9 @@ mod tests {
         let api = serde_json::to_value(openapi()).unwrap();
         for (path, operations) in api["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
-                if path.starts_with("/errors/") || path == "/v1/openapi.json" {
+                if path.starts_with("/errors/")
+                    || ["/v1/openapi.json", "/v1/reference"].contains(&path.as_str())
+                {
                     continue;
                 }
                 let security = operation["security"].as_array();

@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crypto::{ct_eq, digest};
-use ids::{Id, Kind, Uuid};
+use ids::{Id, Kind, TenantId, Uuid};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -87,6 +87,16 @@ fn open(core: &Core, context: &[u8; 32], cursor: &str) -> Result<Vec<u8>, ApiErr
     } else {
         Err(ApiError::CursorInvalid)
     }
+}
+
+/// A tenant's handle that only the control plane can make: for ids that come back outside lists.
+pub(crate) fn handle(core: &Core, purpose: &str, tenant: TenantId, position: &[u8]) -> String {
+    seal(core, &context(purpose, &[("tenant".to_owned(), tenant.to_string())]), position)
+}
+
+/// What is in a [`handle`]; `None` if it is not one for this purpose and tenant.
+pub(crate) fn open_handle(core: &Core, purpose: &str, tenant: TenantId, handle: &str) -> Option<Vec<u8>> {
+    open(core, &context(purpose, &[("tenant".to_owned(), tenant.to_string())]), handle).ok()
 }
 
 impl Paging {

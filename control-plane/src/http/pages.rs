@@ -4,12 +4,14 @@ use std::sync::LazyLock;
 
 use axum::{
     extract::Path,
-    http::header,
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crypto::digest;
 use errors::ErrorCode;
 
-use super::{openapi, problem::ApiError};
+use super::{openapi, problem::ApiError, reference};
 
 /// The page of an error code.
 #[utoipa::path(get, path = "/errors/{slug}", operation_id = "get_error_page", tag = "reference",
@@ -31,4 +33,26 @@ pub(super) async fn openapi() -> Response {
     static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::document);
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "public, max-age=60")];
     (headers, DOCUMENT.as_str()).into_response()
+}
+
+/// The API's reference, for people.
+#[utoipa::path(get, path = "/v1/reference", operation_id = "get_reference", tag = "reference",
+    responses((status = 200, description = "HTML", body = String, content_type = "text/html")))]
+pub(super) async fn reference() -> Response {
+    static PAGE: LazyLock<(String, HeaderValue)> = LazyLock::new(|| {
+        let api = serde_json::from_str(&openapi::document()).unwrap_or_default();
+        let style = STANDARD.encode(digest::sha256(reference::STYLE.as_bytes()));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        (reference::page(&api), policy)
+    });
+    let (page, policy) = &*PAGE;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")),
+        (header::CONTENT_SECURITY_POLICY, policy.clone()),
+    ];
+    (headers, page.as_str()).into_response()
 }

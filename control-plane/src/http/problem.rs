@@ -52,6 +52,27 @@ pub enum ApiError {
     /// `If-Match` names another state.
     #[error("precondition failed")]
     PreconditionFailed,
+    /// A change of what others may have changed needs `If-Match`.
+    #[error("If-Match is missing")]
+    PreconditionRequired,
+    /// The idempotency key was sent with another request before.
+    #[error("idempotency key of another request")]
+    KeyReused,
+    /// A request with this idempotency key is running.
+    #[error("a request with this idempotency key is running")]
+    InProgress {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The token, or its tenant, has used up what it may ask.
+    #[error("too many requests")]
+    RateLimited {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The tenant has as many watches as it may have.
+    #[error("too many watches")]
+    WatchesLimited,
     /// The cursor was not made by this list.
     #[error("cursor is not valid")]
     CursorInvalid,
@@ -107,6 +128,11 @@ impl ApiError {
             Self::Invalid(_) => ErrorCode::ValidationFailed,
             Self::Conflict(_) => ErrorCode::Conflict,
             Self::PreconditionFailed => ErrorCode::PreconditionFailed,
+            Self::PreconditionRequired => ErrorCode::PreconditionRequired,
+            Self::KeyReused => ErrorCode::IdempotencyKeyReused,
+            Self::InProgress { .. } => ErrorCode::IdempotencyInProgress,
+            Self::RateLimited { .. } => ErrorCode::ApiRateLimited,
+            Self::WatchesLimited => ErrorCode::WatchesLimited,
             Self::CursorInvalid => ErrorCode::CursorInvalid,
             Self::ConfigRejected(_) => ErrorCode::ConfigRejected,
             Self::ContentType(_) => ErrorCode::ContentTypeRefused,
@@ -142,8 +168,16 @@ impl ApiError {
                     .collect(),
             ),
             Self::ContentType(wanted) => problem.with_detail(format!("send `{wanted}`")),
-            Self::AddressLimited { retry_after } => problem.with_retry_after(*retry_after),
-            Self::Store(StoreError::Conflict(constraint)) => problem.with_detail(explain(constraint.name())),
+            Self::AddressLimited { retry_after }
+            | Self::InProgress { retry_after }
+            | Self::RateLimited { retry_after } => problem.with_retry_after(*retry_after),
+            Self::Store(StoreError::Conflict(constraint)) => match explain(constraint.name()) {
+                ("", detail) => problem.with_detail(detail),
+                (pointer, detail) => problem.with_detail(detail).with_errors(vec![FieldError {
+                    pointer: pointer.to_owned(),
+                    message: detail.to_owned(),
+                }]),
+            },
             _ => problem,
         }
     }
@@ -189,29 +223,29 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Public text for a constraint that refused a write.
-fn explain(constraint: &str) -> &'static str {
+/// Public text for a constraint that refused a write, and the field it is about.
+fn explain(constraint: &str) -> (&'static str, &'static str) {
     match constraint {
         "tenants_slug_key"
         | "pools_slug_key"
         | "upstreams_tenant_id_slug_key"
-        | "endpoints_tenant_id_slug_key" => "`slug` is taken",
-        "clients_tenant_id_name_key" | "roles_tenant_id_name_key" => "`name` is taken",
+        | "endpoints_tenant_id_slug_key" => ("/slug", "`slug` is taken"),
+        "clients_tenant_id_name_key" | "roles_tenant_id_name_key" => ("/name", "`name` is taken"),
         "upstream_credentials_tenant_id_upstream_id_header_key" => {
-            "this upstream has a credential for this header"
+            ("/header", "this upstream has a credential for this header")
         }
         "endpoint_upstreams_tenant_id_endpoint_id_upstream_id_key" => {
-            "this upstream is attached to this endpoint"
+            ("/upstream_id", "this upstream is attached to this endpoint")
         }
         "endpoint_upstreams_tenant_id_endpoint_id_prefix_key" => {
-            "another upstream of this endpoint has this prefix"
+            ("/prefix", "another upstream of this endpoint has this prefix")
         }
         "endpoint_upstreams_tenant_id_upstream_id_fkey" => {
-            "the upstream is attached to an endpoint; detach it first"
+            ("", "the upstream is attached to an endpoint; detach it first")
         }
-        "limits_tenant_id_subject_client_id_tool_id_key" => "there is a limit for this subject",
-        "tenants_pool_id_fkey" => "the pool has tenants",
-        _ => "another resource stands in the way",
+        "limits_tenant_id_subject_client_id_tool_id_key" => ("/subject", "there is a limit for this subject"),
+        "tenants_pool_id_fkey" => ("", "the pool has tenants"),
+        _ => ("", "another resource stands in the way"),
     }
 }
 

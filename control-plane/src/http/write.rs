@@ -47,6 +47,12 @@ impl Wait {
     pub fn within(&self) -> Option<Duration> {
         self.wait.map(|WaitFor::Applied| self.timeout.unwrap_or(DEFAULT_WAIT))
     }
+
+    /// The same, or not at all for what will never be.
+    #[must_use]
+    pub fn unless(self, never: bool) -> Self {
+        if never { Self { wait: None, ..self } } else { self }
+    }
 }
 
 /// A duration in a query: digits and `s` or `ms`.
@@ -96,12 +102,13 @@ impl Reply {
         Ok(Self { response })
     }
 
-    /// 201 with a resource that carries a secret, which is answered this once: no entity tag, and nobody may store it.
+    /// 201 with a resource whose `field` is a secret, which is answered this once: no entity tag, and nobody may store it.
     ///
     /// # Errors
     /// [`ApiError::Internal`] if it is not JSON.
-    pub fn secret(body: &impl Serialize) -> Result<Self, ApiError> {
+    pub fn secret(body: &impl Serialize, field: &'static str) -> Result<Self, ApiError> {
         let mut reply = Self::with(StatusCode::CREATED, body)?;
+        reply.response.extensions_mut().insert(SecretField(field));
         reply.response.headers_mut().remove(header::ETAG);
         reply.response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(reply)
@@ -129,7 +136,33 @@ impl IntoResponse for Reply {
     }
 }
 
-/// A committed write on its way to the caller.
+/// Where an answer holds its secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SecretField(pub(super) &'static str);
+
+/// An answer that goes out when the proxies have a revision, or the time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Awaited {
+    tenant: TenantId,
+    rev: u64,
+    within: Duration,
+}
+
+impl Awaited {
+    /// Waits, and says in the answer how far the proxies are. No database connection is held while waiting.
+    ///
+    /// # Errors
+    /// [`ApiError::Store`] if the proxies' progress cannot be read.
+    pub(super) async fn settle(self, core: &Core, response: &mut Response) -> Result<(), ApiError> {
+        let reached = convergence::wait(core, self.tenant, self.rev, self.within).await?;
+        if let Ok(value) = HeaderValue::from_str(&reached.to_string()) {
+            response.headers_mut().insert(CONVERGENCE, value);
+        }
+        Ok(())
+    }
+}
+
+/// A write on its way to the caller.
 #[derive(Debug)]
 pub struct Written {
     tenant: TenantId,
@@ -143,8 +176,8 @@ impl Written {
         Self { tenant, published }
     }
 
-    /// Adds the revision to the write's own answer and, if `wait` says so, waits for the proxies first. No database
-    /// connection is held while waiting.
+    /// Adds the revision to the write's own answer and, if `wait` says so, waits for the proxies first. Who commits later
+    /// waits later; a dry run does not.
     ///
     /// # Errors
     /// [`ApiError::Store`] if the proxies' progress cannot be read.
@@ -153,9 +186,11 @@ impl Written {
         let rev = self.published.rev;
         response.headers_mut().insert(REVISION, rev.into());
         if let Some(within) = wait.within() {
-            let reached = convergence::wait(core, self.tenant, rev, within).await?;
-            if let Ok(value) = HeaderValue::from_str(&reached.to_string()) {
-                response.headers_mut().insert(CONVERGENCE, value);
+            let awaited = Awaited { tenant: self.tenant, rev, within };
+            if self.published.committed {
+                awaited.settle(core, &mut response).await?;
+            } else {
+                response.extensions_mut().insert(awaited);
             }
         }
         Ok(response)

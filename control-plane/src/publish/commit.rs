@@ -9,8 +9,11 @@ use wire::{kill::Credential, snapshot::delta};
 use super::{CompileError, Finding, compile, queries as rows};
 use crate::{
     app::Core,
-    audit::{Act, act},
-    db::{OperatorTx, StoreError, TenantTx},
+    audit::{
+        Act, act,
+        ending::{After, Ending, Open},
+    },
+    db::{AuditTx, OperatorTx, StoreError, TenantTx},
     kills,
 };
 
@@ -30,6 +33,8 @@ pub struct Published {
     pub digest: [u8; 32],
     /// What does nothing as it stands, such as a grant for a tool that is gone.
     pub findings: Vec<Finding>,
+    /// Whether it is in force already. Not before the answer is stored with it, and never after a dry run.
+    pub committed: bool,
 }
 
 /// Why a change was not committed. Nothing of it is stored.
@@ -92,14 +97,10 @@ pub async fn commit_revoking(
     }
     let mut audit = tx.into_audit_writer().await?;
     act::record(&mut audit, act, act::Place::Revision(rev), &*core.clock, &*core.entropy).await?;
-    audit.commit().await?;
+    end(audit, core, act, if revoked.is_some() { After::Kill } else { After::Wake }).await?;
     metrics::histogram!(metric::PUBLISH).record(core.clock.monotonic().since(started).as_secs_f64());
-    if revoked.is_some() {
-        core.kills.changed(core).await;
-    } else {
-        wake(core).await;
-    }
-    Ok(Published { rev, digest: compiled.digest, findings: compiled.findings })
+    let committed = matches!(act.ending, Ending::Commit);
+    Ok(Published { rev, digest: compiled.digest, findings: compiled.findings, committed })
 }
 
 /// What changed, where it is worth keeping: no less than the whole, or a lot, and proxies are given the whole.
@@ -131,11 +132,7 @@ pub async fn commit_operator(
 ) -> Result<(), StoreError> {
     let mut audit = tx.into_audit_writer(deleted).await?;
     act::record(&mut audit, act, act::Place::NoRevision, &*core.clock, &*core.entropy).await?;
-    audit.commit().await?;
-    if deleted.is_some() {
-        wake(core).await;
-    }
-    Ok(())
+    end(audit, core, act, if deleted.is_some() { After::Wake } else { After::Nothing }).await
 }
 
 /// Commits an act on the configuration of the fleet.
@@ -155,9 +152,31 @@ pub async fn commit_global(tx: OperatorTx, core: &Core, act: &Act) -> Result<(),
 pub async fn commit_unpublished(tx: TenantTx, core: &Core, act: &Act) -> Result<(), StoreError> {
     let mut audit = tx.into_audit_writer().await?;
     act::record(&mut audit, act, act::Place::NoRevision, &*core.clock, &*core.entropy).await?;
-    audit.commit().await?;
-    wake(core).await;
-    Ok(())
+    end(audit, core, act, After::Wake).await
+}
+
+/// Ends the transaction as the act says.
+async fn end(audit: AuditTx, core: &Core, act: &Act, after: After) -> Result<(), StoreError> {
+    match &act.ending {
+        Ending::Commit => {
+            audit.commit().await?;
+            follow(core, after).await;
+            Ok(())
+        }
+        Ending::RollBack => Ok(()),
+        Ending::Keep(kept) => {
+            kept.keep(Open { audit, after }).map_err(|_| StoreError::Bug("two commits in one request".into()))
+        }
+    }
+}
+
+/// What follows a commit.
+pub async fn follow(core: &Core, after: After) {
+    match after {
+        After::Nothing => {}
+        After::Wake => wake(core).await,
+        After::Kill => core.kills.changed(core).await,
+    }
 }
 
 /// The write is committed, so a lost wake-up is no error: replicas poll every second.

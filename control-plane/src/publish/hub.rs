@@ -54,7 +54,6 @@ pub struct Hub {
     state: Mutex<State>,
     live: watch::Sender<HashMap<PoolId, u32>>,
     aims: watch::Sender<Aims>,
-    polls: watch::Sender<u64>,
     woken: Notify,
 }
 
@@ -64,9 +63,9 @@ impl Hub {
     /// # Errors
     /// [`StoreError`] if the first reading fails.
     pub async fn start(core: Core) -> Result<Arc<Self>, StoreError> {
-        let (state, polls, live) = (Mutex::default(), watch::Sender::new(0), watch::Sender::default());
+        let (state, live) = (Mutex::default(), watch::Sender::default());
         let aims = watch::Sender::default();
-        let hub = Arc::new(Self { core, state, live, aims, polls, woken: Notify::new() });
+        let hub = Arc::new(Self { core, state, live, aims, woken: Notify::new() });
         hub.poll().await?;
         hub.core.tasks.spawn("revision listener", hub.clone().listen());
         hub.core.tasks.spawn("revision hub", hub.clone().run());
@@ -93,7 +92,7 @@ impl Hub {
     /// Counts polls: what else waits in the database is looked for at the same moments.
     #[must_use]
     pub fn polls(&self) -> watch::Receiver<u64> {
-        self.polls.subscribe()
+        self.core.polls.subscribe()
     }
 
     fn snapshot_of(&self, pool: PoolId) -> (broadcast::Receiver<Change>, Vec<(TenantId, Version)>) {
@@ -173,7 +172,7 @@ impl Hub {
             changed
         });
         self.take(read.revisions);
-        self.polls.send_modify(|count| *count += 1);
+        self.core.polls.send_modify(|count| *count += 1);
         Ok(())
     }
 

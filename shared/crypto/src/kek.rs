@@ -86,6 +86,8 @@ pub enum MasterPurpose {
     Cursor,
     /// The seed of the key that signs kill sets.
     KillSet,
+    /// Answers that are kept for repetitions of a request.
+    Answer,
 }
 
 impl MasterPurpose {
@@ -94,6 +96,7 @@ impl MasterPurpose {
             Self::TokenHash => b"token hash",
             Self::Cursor => b"operator cursor",
             Self::KillSet => b"kill set",
+            Self::Answer => b"stored answer",
         }
     }
 }

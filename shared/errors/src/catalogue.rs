@@ -225,6 +225,16 @@ catalogue! {
         "Storage is not available" "Retry shortly.";
     CountersUnavailable "counters_unavailable" 2011 503 Platform true Warn
         "Counters cannot be read" "Retry shortly; calls are limited by share meanwhile.";
+    PreconditionRequired "precondition_required" 2030 428 Caller false Debug
+        "If-Match is missing" "Read the resource and send its `ETag` as `If-Match`.";
+    IdempotencyKeyReused "idempotency_key_reused" 2031 422 Caller false Info
+        "Idempotency key belongs to another request" "Send a new key with a new request.";
+    IdempotencyInProgress "idempotency_in_progress" 2032 409 Caller true Debug
+        "The first request with this key is running" "Wait for `Retry-After`, then send it again.";
+    ApiRateLimited "api_rate_limited" 2033 429 Caller true Debug
+        "Too many requests to the admin API" "Wait for `Retry-After`; see `RateLimit`.";
+    WatchesLimited "watches_limited" 2034 429 Caller true Info
+        "Too many watches" "End a watch of this tenant, or wait for one to end.";
 
     // Between the planes.
     SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error

@@ -70,7 +70,7 @@ pub async fn create(
     queries::insert(&mut tx, &token, &minted.lookup, &hash).await?;
     let published = commit(tx, &core, &caller.act("create_admin_token", token.id)).await?;
     let made = AdminTokenMade { made: token, token: minted.text.expose_secret().to_owned() };
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&made)?).await
+    Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&made, "token")?).await
 }
 
 /// An admin token.

@@ -4,3 +4,4 @@ mod open;
 mod queries;
 pub mod routes;
 pub mod types;
+pub mod watch;

@@ -3,7 +3,10 @@
 use ids::{CallId, ClientId, EndpointId, KeyId, TenantId, ToolId, UpstreamId, Uuid};
 use time::OffsetDateTime;
 
-use super::types::{AuditQuery, RecordDecision, RecordPhase};
+use super::{
+    types::{AuditQuery, RecordDecision, RecordPhase},
+    watch::Place,
+};
 use crate::db::{AuditReadTx, StoreError};
 
 /// A stored record: the columns one can filter by, and its canonical bytes.
@@ -91,4 +94,64 @@ pub(super) async fn list(
     .fetch_all(tx.conn())
     .await?;
     Ok(rows)
+}
+
+/// A record and the transaction that stored it.
+pub(super) struct Stored {
+    pub(super) xact: i64,
+    pub(super) row: Row,
+}
+
+/// The oldest transaction that still runs: what older ones have stored can be seen, and there will be no more of it.
+pub(super) async fn settled(tx: &mut AuditReadTx) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "xmin!""#)
+        .fetch_one(tx.conn())
+        .await?)
+}
+
+/// What was stored after `after`, in the order of storing, as far as nothing can come in between any more.
+pub(super) async fn stored_after(
+    tx: &mut AuditReadTx,
+    tenant: TenantId,
+    after: &Place,
+    fetch: i64,
+) -> Result<Vec<Stored>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT xact AS "xact!", at, proxy_id, boot, seq, phase, decision, call_id, client_id, key_id, endpoint_id,
+           upstream_id, tool_id, body, leaf_hash, stored_at
+         FROM audit_records
+         WHERE tenant_id = $1 AND xact >= $2 AND xact < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+           AND (xact, at, proxy_id, boot, seq) > ($2, $3::timestamptz, $4::uuid, $5::bytea, $6::bigint)
+         ORDER BY xact, at, proxy_id, boot, seq LIMIT $7"#,
+        tenant.uuid(),
+        after.xact,
+        after.at,
+        after.proxy_id,
+        after.boot,
+        after.seq,
+        fetch
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let stored = rows.into_iter().map(|row| Stored {
+        xact: row.xact,
+        row: Row {
+            at: row.at,
+            proxy_id: row.proxy_id,
+            boot: row.boot,
+            seq: row.seq,
+            phase: row.phase,
+            decision: row.decision,
+            call_id: row.call_id,
+            client_id: row.client_id,
+            key_id: row.key_id,
+            endpoint_id: row.endpoint_id,
+            upstream_id: row.upstream_id,
+            tool_id: row.tool_id,
+            body: row.body,
+            leaf_hash: row.leaf_hash,
+            stored_at: row.stored_at,
+        },
+    });
+    Ok(stored.collect())
 }

@@ -1,5 +1,6 @@
 //! Grants: who may do what.
 
+pub mod of_role;
 mod queries;
 pub mod routes;
 pub mod types;

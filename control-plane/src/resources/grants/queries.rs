@@ -1,6 +1,6 @@
 //! `grants`.
 
-use ids::{GrantId, Id, Uuid};
+use ids::{GrantId, Id, RoleId, Uuid};
 use policy::{Effect, GrantedAction};
 use time::OffsetDateTime;
 
@@ -51,6 +51,25 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
         tenant,
         after,
         fetch
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter().map(Grant::try_from).collect()
+}
+
+/// All grants of a role, in order of creation. Keeps the role from being deleted until the transaction ends.
+/// [`StoreError::NotFound`] when there is no such role.
+pub(super) async fn of_role(tx: &mut TenantTx, role: RoleId) -> Result<Vec<Grant>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("SELECT id FROM roles WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE", tenant, role.uuid())
+        .fetch_one(tx.conn())
+        .await?;
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT id, role_id, client_id, effect, actions, created_at, updated_at FROM grants
+         WHERE tenant_id = $1 AND role_id = $2 ORDER BY id",
+        tenant,
+        role.uuid()
     )
     .fetch_all(tx.conn())
     .await?;

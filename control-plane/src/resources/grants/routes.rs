@@ -117,7 +117,7 @@ pub async fn delete(
 }
 
 /// A name may vanish from an upstream later; the upstream itself has to be there when the grant is written.
-async fn check_upstreams(tx: &mut TenantTx, settings: &GrantSettings) -> Result<(), ApiError> {
+pub(super) async fn check_upstreams(tx: &mut TenantTx, settings: &GrantSettings) -> Result<(), ApiError> {
     let wanted: Vec<Uuid> = settings.actions.iter().map(|action| action.upstream().uuid()).collect();
     let known = queries::known_upstreams(tx, &wanted).await?;
     let missing = wanted.iter().enumerate().filter(|(_, id)| !known.contains(id));

@@ -59,7 +59,7 @@ pub async fn create(
     let pool = pool.ok_or_else(|| ApiError::invalid("/pool", "no such pool"))?;
     queries::insert(&mut tx, &token, pool, &minted.lookup, &hash).await?;
     commit_operator(tx, &core, &operator.act("create_join_token", token.id), None).await?;
-    Reply::secret(&JoinTokenMade { made: token, token: minted.text.expose_secret().to_owned() })
+    Reply::secret(&JoinTokenMade { made: token, token: minted.text.expose_secret().to_owned() }, "token")
 }
 
 /// Deletes a join token: nobody can enrol with it any more. A proxy that did keeps its place.

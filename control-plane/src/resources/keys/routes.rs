@@ -57,7 +57,7 @@ pub async fn create(
     let (made, secret) = mint(&mut tx, &core, client, new.name, new.not_after).await?;
     let published = commit(tx, &core, &caller.act("create_key", made.id)).await?;
     let body = KeyMade { made, key: secret.expose_secret().to_owned() };
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&body)?).await
+    Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&body, "key")?).await
 }
 
 /// A key.
@@ -109,7 +109,7 @@ pub async fn rotate(
     let act = caller.act("rotate_key", format_args!("{id} {}", made.id));
     let published = commit(tx, &core, &act).await?;
     let body = KeyMade { made, key: secret.expose_secret().to_owned() };
-    Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&body)?).await
+    Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&body, "key")?).await
 }
 
 /// Revokes a key at once: it is dead within the kill switch's bound, with the streams it opened.

@@ -56,6 +56,8 @@ pub async fn create(
     let now = core.clock.now();
     let id = KillId::from_parts(now.millis(), core.entropy.bytes());
     let act = operator.caller.act(kills::ORDERED_BY, format_args!("{id} {reason}"));
+    let dry_run = act.ending.is_roll_back();
+    let wait = wait.unless(dry_run);
     let kill = kill::Kill { id, target, drill, at: now };
     let stored = if operator.without_store {
         Err(StoreError::Unavailable("the caller could not be looked up".into()))
@@ -68,7 +70,7 @@ pub async fn create(
         Ok(Some(kill)) => ordered(&core, kill, &wait, Audience::Operator).await,
         Ok(None) => Err(nothing_there()),
         // Whatever is wrong with the store: an operator's kill goes out. Its id makes storing it twice harmless.
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Bug(_))) => {
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Bug(_))) if !dry_run => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(kill = %id, error.cause = cause, %error, "a kill is pushed without being stored");
             core.kills.order_now(kill, reason.to_string(), act).await.map_err(|kills::Full| {
@@ -181,5 +183,6 @@ pub async fn lift(
     commit_operator(tx, &core, &act, None).await?;
     core.kills.changed(&core).await;
     kill.lifted(&lift, epoch, now.to_offset());
+    let wait = wait.unless(act.ending.is_roll_back());
     lifted(&core, kill, &wait, Audience::Operator).await
 }

@@ -60,6 +60,7 @@ pub async fn create(
     queries::insert(&mut tx, &kill, kills::level_name(target.level()), &act.actor.to_string()).await?;
     commit_unpublished(tx, &core, &act).await?;
     core.kills.changed(&core).await;
+    let wait = wait.unless(act.ending.is_roll_back());
     ordered(&core, kill, &wait, Audience::Tenant).await
 }
 
@@ -104,6 +105,7 @@ pub async fn lift(
     commit_unpublished(tx, &core, &act).await?;
     core.kills.changed(&core).await;
     kill.lifted(&lift, epoch, now);
+    let wait = wait.unless(act.ending.is_roll_back());
     lifted(&core, kill, &wait, Audience::Tenant).await
 }
 

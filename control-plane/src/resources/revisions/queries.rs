@@ -26,6 +26,25 @@ pub(super) async fn list(tx: &mut TenantTx, before: i64, fetch: i64) -> Result<V
     Ok(revisions.collect())
 }
 
+/// Those after `after`, oldest first.
+pub(super) async fn after(tx: &mut TenantTx, after: i64, fetch: i64) -> Result<Vec<Revision>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        "SELECT rev, digest, created_at FROM snapshots WHERE tenant_id = $1 AND rev > $2 ORDER BY rev LIMIT $3",
+        tenant,
+        after,
+        fetch
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let revisions = rows.into_iter().map(|row| Revision {
+        rev: row.rev.unsigned_abs(),
+        digest: digest::hex(&row.digest),
+        created_at: row.created_at,
+    });
+    Ok(revisions.collect())
+}
+
 pub(super) async fn get(tx: &mut TenantTx, rev: i64) -> Result<Revision, StoreError> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(

@@ -2,5 +2,6 @@
 
 pub mod discovery;
 mod queries;
+pub mod review;
 pub mod routes;
 pub mod types;
