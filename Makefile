@@ -7,7 +7,7 @@ export SQLX_OFFLINE := true
 portcullis = $(or $(CARGO_TARGET_DIR),target)/up/portcullis
 own_servers = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: up status down test verify bench test-conformance test-peers test-kill test-outage fuzz advisories fmt prepare openapi help
+.PHONY: up status down test verify bench test-conformance test-peers test-kill test-outage test-full fuzz advisories fmt prepare openapi help
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -43,6 +43,9 @@ test-conformance: ## MCP conformance suite, directly and through the gateway
 test-peers: ## Official SDK clients through the gateway
 	@scripts/setup.sh peers
 	@$(own_servers) scripts/peers.sh test
+
+test-full: test ## Everything CI runs, and the long runs that need no more than it
+	@$(own_servers) PROFILE=dev scripts/schemathesis.sh long
 
 test-kill: ## KILLS (200) random kill -9 of proxy and control plane under load; the same again with SEED=…
 	@$(own_servers) PORTCULLIS_KILLS=$(or $(KILLS),200) $(SEED:%=PORTCULLIS_SEED=%) scripts/campaign.sh 'test(random_kills)'

@@ -13,3 +13,4 @@ cargo nextest run --locked --workspace
 export PROFILE=dev
 scripts/conformance.sh
 scripts/peers.sh test
+scripts/schemathesis.sh short
