@@ -16,6 +16,9 @@ pub struct Config {
     pub database_url: SecretString,
     /// Redis, through which proxies count together; `None` where each counts for itself.
     pub redis: Option<redis_link::Address>,
+    /// Whether replicas are woken by notifications. Without, changes wait for the next poll, as they do behind a pooler that
+    /// passes none on.
+    pub notified: bool,
     /// Connections per kind of work.
     pub pools: PoolSizes,
     /// REST API. Port 0 picks one.

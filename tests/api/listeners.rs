@@ -20,6 +20,7 @@ pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, S
     let mut config = Config {
         database_url: SecretString::from(Servers::of_this_run().new_database().await),
         redis: None,
+        notified: true,
         pools: PoolSizes::default(),
         api_listen: any,
         enrol_listen: any,
@@ -29,6 +30,7 @@ pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, S
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: None,
         api_limits: ApiLimits::default(),
+        state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };
     adjust(&mut config);

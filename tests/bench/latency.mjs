@@ -1,7 +1,7 @@
 // Latency at a low fixed rate, measured from the moment at which each call should have left.
 import { spawn } from "node:child_process";
-import { inRoot } from "../peers/processes.mjs";
 import { median } from "./machine.mjs";
+import { benchTool } from "./places.mjs";
 import { asText, request, verify } from "./requests.mjs";
 
 const RATE = 1_000;
@@ -33,9 +33,9 @@ export async function latency({ echo, nginx, gateway, row, tool, folder, core })
 }
 
 async function load(side, files, core) {
-  const tool = inRoot("target/release/bench-load");
+  const program = benchTool("bench-load");
   const target = [`127.0.0.1:${side.port}`, new URL(side.url).pathname, String(RATE), String(SECONDS)];
-  const child = spawn("taskset", ["-c", String(core), tool, ...target], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn("taskset", ["-c", String(core), program, ...target], { stdio: ["pipe", "pipe", "inherit"] });
   child.stdin.end(asText(files));
   let printed = "";
   for await (const chunk of child.stdout) printed += chunk;

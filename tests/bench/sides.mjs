@@ -1,8 +1,9 @@
 // The three ways to the upstream that are compared: none between, nginx, the gateway with all its checks.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { gateway } from "../peers/gateway.mjs";
-import { freePort, inRoot, serve } from "../peers/processes.mjs";
+import { freePort, serve } from "../peers/processes.mjs";
 import { provision } from "../peers/setup.mjs";
+import { benchTool, portcullis } from "./places.mjs";
 import { parent, pin, tree } from "./machine.mjs";
 
 /** The proxy under test runs alone on the first core; the load and the upstream share the second. */
@@ -17,7 +18,7 @@ const onCore = (core, command, ...args) => ["taskset", ["-c", String(core), comm
 /** The upstream, its port and a function that says how many calls it has answered. */
 export async function startEcho(out) {
   const port = await freePort();
-  const command = onCore(LOAD_CORE, inRoot("target/release/bench-echo"), String(port));
+  const command = onCore(LOAD_CORE, benchTool("bench-echo"), String(port));
   await serve(...command, { port, log: `${out}/echo.log` });
   const calls = async () => Number(await (await fetch(`http://127.0.0.1:${port}/calls`)).text());
   return { name: "direct", url: `http://127.0.0.1:${port}/mcp`, port, calls };
@@ -66,7 +67,7 @@ http {
  */
 export async function startGateway(out, upstream, { profile, up }) {
   const wrap = ["taskset", "-c", String(PROXY_CORE)];
-  const facts = await gateway({ up, profile, dir: `${out}/run`, portBase: 7800, wrap });
+  const facts = await gateway({ up, binary: portcullis(profile), dir: `${out}/run`, portBase: 7800, wrap });
   const [proxy] = facts.proxies;
   const others = tree(parent(proxy.pid)).filter((pid) => pid !== proxy.pid);
   await pin([proxy.pid], PROXY_CORE);

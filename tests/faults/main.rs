@@ -6,6 +6,7 @@ mod balancer;
 mod kills;
 mod load;
 mod outages;
+mod recovery;
 mod rolling;
 mod unsaved;
 

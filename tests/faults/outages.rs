@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     accounts,
     load::{Load, Manners, without_limits},
-    setting,
+    recovery, setting,
 };
 
 /// What can be away.
@@ -34,9 +34,15 @@ const OUTAGES: [&[Part]; 7] = [
     &[Postgres, Control, Redis],
 ];
 
+/// Calls that one client may make at once: odd, so that half of it is rounded up.
+const LIMIT: usize = 7;
+const PROXIES: usize = 2;
+
 struct Cast {
     tenant: Tenant,
     endpoint: Endpoint,
+    /// Keys of clients that may make [`LIMIT`] calls, none of which they have made.
+    limited: Vec<SecretString>,
     /// Keys that nobody has used.
     unused: Vec<SecretString>,
     /// Keys that must not work: of another tenant, revoked, and never made.
@@ -46,6 +52,18 @@ struct Cast {
 async fn key(tenant: &Tenant, client: &str, name: &str) -> (String, SecretString) {
     let made = tenant.post(&format!("/clients/{client}/keys?wait=applied"), json!({"name": name})).await;
     (text(&made, "id"), SecretString::from(text(&made, "key")))
+}
+
+/// A key of a new client with a limit of its own, which is as good as used up for ever.
+async fn limited(tenant: &Tenant, endpoint: &Endpoint, number: usize) -> SecretString {
+    let client = text(&tenant.post("/clients", json!({"name": format!("limited {number}")})).await, "id");
+    let path = format!("{}/clients/{client}/endpoints/{}", tenant.base, endpoint.id);
+    tenant.admin.put(&path, json!({})).await.unwrap();
+    let limit = json!({"subject": {"client": client}, "per_minute": 1, "burst": LIMIT, "concurrency": 0});
+    tenant.post("/limits", limit).await;
+    let endpoint = Endpoint { client: client.clone(), ..endpoint.clone() };
+    tenant.grant(&endpoint, &["echo"]).await;
+    key(tenant, &client, "limited").await.1
 }
 
 async fn cast(site: &Site, upstream: &Upstream) -> Cast {
@@ -58,13 +76,17 @@ async fn cast(site: &Site, upstream: &Upstream) -> Cast {
     for number in 0..=OUTAGES.len() {
         unused.push(key(&tenant, &endpoint.client, &format!("unused {number}")).await.1);
     }
+    let mut limited_keys = Vec::new();
+    for number in 0..OUTAGES.len() {
+        limited_keys.push(limited(&tenant, &endpoint, number).await);
+    }
     let (id, revoked) = key(&tenant, &endpoint.client, "revoked").await;
     let path = format!("{}/clients/{}/keys/{id}?wait=applied", tenant.base, endpoint.client);
     tenant.admin.delete(&path).await.unwrap();
     let never = crypto::key::mint(crypto::KeyKind::ApiKey, &seams::SystemEntropy).text;
     let bad = [&theirs.key, &revoked, &never].map(|key| key.expose_secret().to_owned()).to_vec();
     tenant.grant(&endpoint, &["echo"]).await;
-    Cast { tenant, endpoint, unused, bad }
+    Cast { tenant, endpoint, limited: limited_keys, unused, bad }
 }
 
 impl Cast {
@@ -85,6 +107,22 @@ impl Cast {
                 (401, "credential_invalid"),
                 "without {away:?}"
             );
+        }
+    }
+
+    /// Every call up to the limit succeeds: up to its share at each proxy while nobody counts for all.
+    async fn keeps_its_limit(&self, site: &Site, limited: &SecretString, away: &[Part]) {
+        let share = LIMIT.div_ceil(PROXIES);
+        for proxy in 0..PROXIES {
+            let together = LIMIT / PROXIES + proxy * (LIMIT % PROXIES);
+            for count in 1..=if away.contains(&Redis) { share } else { together } {
+                let answer = self.caller(site, proxy, limited.expose_secret()).call("echo").await;
+                assert_eq!(
+                    answer.tool_text(),
+                    "ok: echo",
+                    "{count} at {proxy}, without {away:?}: {answer:?}"
+                );
+            }
         }
     }
 }
@@ -108,7 +146,7 @@ fn start(site: &mut Site, part: Part) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_notice_no_outage() {
     let each = Duration::from_secs(setting("PORTCULLIS_OUTAGE_SECONDS", 1));
-    let plan = Plan { proxies: 2, redis: true, durability: Durability::Full, ..Plan::default() };
+    let plan = Plan { proxies: PROXIES, redis: true, durability: Durability::Full, ..Plan::default() };
     let mut site = Site::start(plan).await;
     let upstream =
         Upstream::with_ledger(vec![tool("echo", "Says it back"), tool("other", "Not granted")]).await;
@@ -116,15 +154,17 @@ async fn agents_notice_no_outage() {
     let urls = [site.gateway_url(0), site.gateway_url(1)];
     let load = Load::start(4, &cast.endpoint, &urls, Manners::NextProxy);
     load.more(50).await;
-    for (away, unused) in OUTAGES.iter().zip(&cast.unused) {
+    for ((away, unused), limited) in OUTAGES.iter().zip(&cast.unused).zip(&cast.limited) {
+        let sent = recovery::Sent::so_far(&site).await;
         // What needs another goes before it.
         for part in [Control, Redis, Postgres].iter().filter(|part| away.contains(part)) {
             stop(&mut site, *part);
         }
         load.more(50).await;
-        for proxy in 0..2 {
+        for proxy in 0..PROXIES {
             cast.holds(&site, proxy, unused, away).await;
         }
+        cast.keeps_its_limit(&site, limited, away).await;
         tokio::time::sleep(each).await;
         if away.len() == 3 {
             let leaving = site.take_proxy(1);
@@ -142,7 +182,7 @@ async fn agents_notice_no_outage() {
         // Recovered when what is written now is enforced everywhere.
         let name = format!("after {away:?}");
         let fresh = eventually_made(&cast, &name).await;
-        for proxy in 0..2 {
+        for proxy in 0..PROXIES {
             eventually("the proxy enforces what is written after the outage", async || {
                 // Until it does, each try is a failed authentication, of which an address has not many.
                 tokio::time::sleep(Duration::from_millis(250)).await;
@@ -151,12 +191,13 @@ async fn agents_notice_no_outage() {
             })
             .await;
         }
+        sent.nothing_again(&site, away.contains(&Control)).await;
     }
     load.more(50).await;
     let seen = load.stop().await;
     assert_eq!(seen.failed, Vec::<String>::new());
     println!("{} calls answered, none failed; {each:?} an outage", seen.answered.len());
-    for index in 0..2 {
+    for index in 0..PROXIES {
         let leaving = site.take_proxy(index);
         tokio::task::spawn_blocking(|| leaving.terminate()).await.unwrap();
     }

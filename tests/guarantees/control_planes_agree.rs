@@ -145,3 +145,25 @@ async fn what_is_not_kept_is_sent_whole() {
     assert!(header.ends_with("applied=1, rejected=0, unreachable=0"), "{header}");
     assert_eq!(sent(&gateway).await.0, whole + 1);
 }
+
+/// Polls are the truth and notifications only bring them forward: without any, nothing is missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_arrives_where_no_notification_does() {
+    use sqlx::Connection as _;
+    let first = Gateway::with_proxies(0).await;
+    let mut second = first.deaf_replica().await;
+    second.add_proxy().await;
+    let tenant = first.tenant("acme").await;
+    let clients = format!("{}/clients?wait=applied&timeout=20s", tenant.base);
+    let (header, _) =
+        convergence(&first, &clients, tenant.admin_token.expose_secret(), &json!({"name": "agent"})).await;
+    assert!(header.ends_with("applied=1, rejected=0, unreachable=0"), "{header}");
+    let mut database = sqlx::PgConnection::connect(&first.database_url).await.unwrap();
+    let listening: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN %'",
+    )
+    .fetch_one(&mut database)
+    .await
+    .unwrap();
+    assert_eq!(listening, 1, "the first listens, the second does not");
+}

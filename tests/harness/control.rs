@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) master_key: Vec<u8>,
     pub(crate) operator_token: SecretString,
     pub(crate) redis: Option<Address>,
+    /// Whether notifications of the database are listened for.
+    pub(crate) notified: bool,
     pub(crate) enrol: SocketAddr,
     pub(crate) streams: SocketAddr,
     pub(crate) api: SocketAddr,
@@ -56,15 +58,25 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// On any free ports.
-    pub(crate) fn new(
-        master_key: Vec<u8>,
-        operator_token: SecretString,
-        redis: Option<Address>,
-        state_dir: PathBuf,
-    ) -> Self {
+    pub(crate) fn new(master_key: Vec<u8>, operator_token: SecretString, redis: Option<Address>) -> Self {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let clock = Arc::default();
-        Self { master_key, operator_token, redis, enrol: any, streams: any, api: any, state_dir, clock }
+        let (state_dir, clock) = (PathBuf::new(), Arc::default());
+        Self {
+            master_key,
+            operator_token,
+            redis,
+            notified: true,
+            enrol: any,
+            streams: any,
+            api: any,
+            state_dir,
+            clock,
+        }
+    }
+
+    /// The same installation on other ports.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.master_key.clone(), self.operator_token.clone(), self.redis.clone())
     }
 }
 
@@ -73,6 +85,7 @@ pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Re
     let config = Config {
         database_url: SecretString::from(database_url),
         redis: settings.redis.clone(),
+        notified: settings.notified,
         pools: PoolSizes::default(),
         api_listen: settings.api,
         enrol_listen: settings.enrol,

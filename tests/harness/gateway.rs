@@ -13,7 +13,6 @@ use data_plane::{
     control,
 };
 use portcullis_cli::{rest::Rest, up::demo};
-use redis_link::Address;
 use seams::{Entropy, SystemClock, SystemEntropy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -78,25 +77,23 @@ impl Gateway {
         let master_key = FileKek::generate_file(entropy).to_vec();
         let operator_token = key::mint(key::KeyKind::OperatorToken, entropy).text;
         let redis = redis.map(patient_address);
-        Self::on(database_url, master_key, operator_token, redis, count).await
+        Self::on(database_url, Settings::new(master_key, operator_token, redis), count).await
     }
 
     /// Another control plane of the same installation: the same database and master key, no proxies yet.
     pub async fn replica(&self) -> Self {
-        let Settings { master_key, operator_token, redis, .. } = &self.settings;
-        let (master_key, operator_token) = (master_key.clone(), operator_token.clone());
-        Self::on(self.database_url.clone(), master_key, operator_token, redis.clone(), 0).await
+        Self::on(self.database_url.clone(), self.settings.anew(), 0).await
     }
 
-    async fn on(
-        database_url: String,
-        master_key: Vec<u8>,
-        operator_token: SecretString,
-        redis: Option<Address>,
-        count: usize,
-    ) -> Self {
+    /// As [`Self::replica`], but one that hears no notifications.
+    pub async fn deaf_replica(&self) -> Self {
+        let settings = Settings { notified: false, ..self.settings.anew() };
+        Self::on(self.database_url.clone(), settings, 0).await
+    }
+
+    async fn on(database_url: String, mut settings: Settings, count: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut settings = Settings::new(master_key, operator_token, redis, dir.path().join("control"));
+        settings.state_dir = dir.path().join("control");
         let control = start_control(&settings, &database_url).await.unwrap();
         (settings.api, settings.enrol, settings.streams) =
             (control.api_addr, control.enrol_addr, control.grpc_addr);

@@ -52,10 +52,18 @@ pub async fn enrol(
     token: &SecretString,
     csr_der: Vec<u8>,
 ) -> Result<v1::EnrolResponse, Status> {
+    enrol_at(gateway.enrol_addr(), token, csr_der).await
+}
+
+async fn enrol_at(
+    addr: SocketAddr,
+    token: &SecretString,
+    csr_der: Vec<u8>,
+) -> Result<v1::EnrolResponse, Status> {
     let token = join::parse(token.expose_secret()).unwrap();
     let request =
         v1::EnrolRequest { join_token: token.token_text().to_owned(), csr_der, build: "by hand".to_owned() };
-    Ok(EnrolClient::new(enrol_channel(gateway)).enrol(request).await?.into_inner())
+    Ok(EnrolClient::new(channel(addr, blind())).enrol(request).await?.into_inner())
 }
 
 /// A connection to the port where proxies join.
@@ -67,8 +75,13 @@ pub fn enrol_channel(gateway: &Gateway) -> Channel {
 impl Member {
     /// Joins as a proxy does.
     pub async fn join(gateway: &Gateway, token: &SecretString) -> Self {
+        Self::join_at(gateway.enrol_addr(), token).await
+    }
+
+    /// Joins as a proxy does, at this address.
+    pub async fn join_at(addr: SocketAddr, token: &SecretString) -> Self {
         let (key, csr) = request();
-        let response = enrol(gateway, token, csr).await.unwrap();
+        let response = enrol_at(addr, token, csr).await.unwrap();
         Self {
             proxy: ProxyId::from_uuid(Uuid::from_slice(&response.proxy_id).unwrap()),
             key,

@@ -18,18 +18,21 @@ use seams::{Entropy, SystemEntropy};
 const PATIENCE: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(5);
 
-/// The binary that cargo built beside this test.
+/// The binary: that of `PORTCULLIS_BIN`, or the one that cargo built beside this test.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
-    let binary = profile.join("portcullis");
-    assert!(
-        binary.is_file(),
-        "{} is missing: build it with `cargo build --workspace --bins`, or run `make test`",
-        binary.display()
-    );
-    binary
+    if let Some(given) = std::env::var_os("PORTCULLIS_BIN") {
+        return given.into();
+    }
+    let own = std::env::current_exe().unwrap();
+    // A test lies in target/<profile>/deps, a tool in target/<profile>.
+    let mut places = own.ancestors().skip(1).take(2).map(|dir| dir.join("portcullis"));
+    places.find(|place| place.is_file()).unwrap_or_else(|| {
+        panic!(
+            "there is no portcullis beside {}: build it with `cargo build --workspace --bins`, or run `make test`",
+            own.display()
+        )
+    })
 }
 
 /// A command of the binary, without variables of the caller's that it would read.

@@ -193,6 +193,12 @@ impl Site {
         self.controls[index].take().expect("the control plane runs")
     }
 
+    /// The number of a control plane's process, if it runs.
+    #[must_use]
+    pub fn control_id(&self, index: usize) -> Option<u32> {
+        self.controls[index].as_ref().map(Process::id)
+    }
+
     /// Waits until a control plane serves.
     pub async fn control_ready(&mut self, index: usize) {
         let admin = self.control_ports(index)[3];
@@ -290,6 +296,12 @@ impl Site {
     #[must_use]
     pub fn operator_token_file(&self) -> PathBuf {
         self.path("operator")
+    }
+
+    /// File with the master key.
+    #[must_use]
+    pub fn master_key_file(&self) -> PathBuf {
+        self.path("master")
     }
 
     /// What a process of the site wrote to its log: `control-0`, `proxy-1`.

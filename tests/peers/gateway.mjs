@@ -2,14 +2,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import { atEnd, inRoot, must } from "./processes.mjs";
 
+const built = (profile) => inRoot("target", profile === "dev" ? "debug" : profile, "portcullis");
+
 /**
- * `up`: path of an up.json to use. Otherwise starts the binary of `profile` in `dir` with all its ports from `portBase`
+ * `up`: path of an up.json to use. Otherwise starts `binary`, or that of `profile`, in `dir` with all its ports from `portBase`
  * on; `wrap` goes before its command line. It ends with the run. Returns what up.json says.
  */
-export async function gateway({ up, profile = "up", dir, portBase, wrap = [] }) {
+export async function gateway({ up, profile = "up", binary = built(profile), dir, portBase, wrap = [] }) {
   if (up) return JSON.parse(readFileSync(up, "utf8"));
-  const binary = inRoot("target", profile === "dev" ? "debug" : profile, "portcullis");
-  if (!existsSync(binary)) throw new Error(`${binary} is not built: cargo build --profile ${profile} -p portcullis`);
+  if (!existsSync(binary)) throw new Error(`${binary} is not built`);
   const [command, ...before] = [...wrap, binary];
   const options = ["up", "--no-demo", "--detach", "--fresh", "--dir", dir, "--port-base", String(portBase)];
   const env = { DATABASE_URL: undefined, REDIS_URL: undefined };

@@ -41,10 +41,10 @@ const PLENTY = { per_minute: 10_000_000, burst: 10_000_000, concurrency: 0 };
  * Makes a tenant with one endpoint per server of `servers`, and one client with one key that may use them all. A server
  * is `{slug, url, tools, prompts, uris, completion, tasks}`: what of it is granted. `tools`: names, absent for each that
  * it has; `prompts`: names; `uris`: patterns of resources to read and to subscribe to; all else absent for none.
- * `roles`: into how many roles, each with a grant of its own, the tools are dealt. Returns
- * `{tenant, key, endpoints: {slug: url}}`.
+ * `roles`: into how many roles, each with a grant of its own, the tools are dealt. `limits`: of the tenant and of the client,
+ * absent for as much as there is. Returns `{tenant, key, endpoints: {slug: url}, admin}`.
  */
-export async function provision(up, { tenant: slug, servers, roles = 1 }) {
+export async function provision(up, { tenant: slug, servers, roles = 1, limits = PLENTY }) {
   const operator = new Api(up.control_url, up.operator_token);
   const egress = servers.map(({ url }) => ({ network: "127.0.0.1/32", port: Number(new URL(url).port) }));
   const tenant = await operator.post("/v1/tenants", { slug, name: slug, egress });
@@ -54,7 +54,7 @@ export async function provision(up, { tenant: slug, servers, roles = 1 }) {
 
   const client = await admin.post(`${base}/clients`, { name: "caller" });
   const { key } = await admin.post(`${base}/clients/${client.id}/keys`, { name: "first" });
-  for (const subject of ["tenant", "every_client"]) await admin.post(`${base}/limits`, { subject, ...PLENTY });
+  for (const subject of ["tenant", "every_client"]) await admin.post(`${base}/limits`, { subject, ...limits });
 
   const endpoints = {};
   for (const server of servers) {

@@ -91,6 +91,7 @@ async fn narrow() -> (Running, Rest) {
     let config = Config {
         database_url: SecretString::from(url),
         redis: None,
+        notified: true,
         pools: PoolSizes { app: 1, ops: 1, auth: 1, audit: 1 },
         api_listen: any,
         enrol_listen: any,
@@ -100,6 +101,7 @@ async fn narrow() -> (Running, Rest) {
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: Some(token.clone()),
         api_limits: ApiLimits::default(),
+        state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };
     let running = ControlPlane::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.unwrap();

@@ -29,6 +29,9 @@ pub struct Options {
     /// PEM file with the CA of a Redis reached by rediss://
     #[arg(long, env = "REDIS_CA_FILE", requires = "redis_url")]
     redis_ca_file: Option<PathBuf>,
+    /// Listen for no notifications of Postgres: changes wait for the next poll. For measuring that
+    #[arg(long, hide = true)]
+    poll_only: bool,
     /// REST API
     #[arg(long, env = "PORTCULLIS_LISTEN", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
@@ -78,6 +81,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = Config {
         database_url: options.database_url,
         redis: redis_address(options.redis_url, options.redis_ca_file.as_deref())?,
+        notified: !options.poll_only,
         pools: PoolSizes::default(),
         api_listen: options.listen,
         enrol_listen: options.enrol_listen,

@@ -67,7 +67,9 @@ impl Hub {
         let aims = watch::Sender::default();
         let hub = Arc::new(Self { core, state, live, aims, woken: Notify::new() });
         hub.poll().await?;
-        hub.core.tasks.spawn("revision listener", hub.clone().listen());
+        if hub.core.config.notified {
+            hub.core.tasks.spawn("revision listener", hub.clone().listen());
+        }
         hub.core.tasks.spawn("revision hub", hub.clone().run());
         Ok(hub)
     }
