@@ -21,7 +21,8 @@ struct Stream {
 impl Stream {
     async fn open(gateway: &Gateway, member: &Member) -> Self {
         let (says, said) = mpsc::channel(8);
-        let stream = ConfigClient::new(member.channel(gateway)).stream(ReceiverStream::new(said));
+        let mut client = ConfigClient::new(member.channel(gateway));
+        let stream = client.stream(ReceiverStream::new(said));
         Self { says, hears: stream.await.unwrap().into_inner() }
     }
 

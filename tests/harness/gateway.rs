@@ -13,10 +13,9 @@ use data_plane::{
     control,
 };
 use portcullis_cli::{rest::Rest, up::demo};
-use seams::{Entropy, SystemClock, SystemEntropy};
+use seams::{Entropy, SystemEntropy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::{
     caller::Caller,
@@ -377,8 +376,4 @@ impl Endpoint {
     pub fn caller(&self) -> Caller {
         Caller::new(&self.url, self.key.expose_secret())
     }
-}
-
-fn https(addr: SocketAddr) -> Url {
-    format!("https://{addr}").parse().unwrap()
 }

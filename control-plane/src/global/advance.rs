@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::Core,
-    audit::{Act, Actor},
+    audit::{Act, Actor, ending::Ending},
     db::StoreError,
     publish::hub::Hub,
 };
@@ -101,5 +101,5 @@ fn wants_first(rollout: &Rollout, fleet: &[Member]) -> Option<ProxyId> {
 }
 
 fn act(operation: &'static str, target: String) -> Act {
-    Act { actor: Actor::System, operation, target, address: None, request_id: None }
+    Act { actor: Actor::System, operation, target, address: None, request_id: None, ending: Ending::Commit }
 }

@@ -25,7 +25,7 @@ use wire::{
 use super::{Kills, State, file, queries};
 use crate::{
     app::Core,
-    audit::{Act, Actor},
+    audit::{Act, Actor, ending::Ending},
     db::StoreError,
     publish::commit::commit_operator,
 };
@@ -84,6 +84,7 @@ impl Unsaved {
             target: format!("{} {reason}", kill.id),
             address: written.address.parse().ok(),
             request_id: (!written.request_id.is_empty()).then(|| written.request_id.clone()),
+            ending: Ending::Commit,
         };
         Some(Self { kill, reason, act, serial: 0, acked: BTreeMap::new() })
     }
@@ -191,6 +192,8 @@ impl Kills {
     /// # Errors
     /// [`Full`]; it is not ordered then.
     pub async fn order_now(&self, kill: Kill, reason: String, act: Act) -> Result<(), Full> {
+        // Whatever the request wanted of its own transaction: this row is written in another one.
+        let act = Act { ending: Ending::Commit, ..act };
         {
             let mut state = self.state.lock();
             if !state.wait_for_row(Unsaved { kill, reason, act, serial: 0, acked: BTreeMap::new() }) {

@@ -26,6 +26,7 @@ async fn order(kills: &Kills, n: usize, target: Target) -> Result<(), Full> {
         target: format!("{} an incident", id(n)),
         address: Some([10, 0, 0, 1].into()),
         request_id: Some("req".to_owned()),
+        ending: Ending::default(),
     };
     let kill = Kill { id: id(n), target, drill: false, at: NOW };
     kills.order_now(kill, "an incident".to_owned(), act).await
