@@ -75,7 +75,8 @@ async fn a_tenants_own_token_changes_how_old_its_configuration_may_be_and_nothin
     let (gateway, tenant) = api().await;
     let patch = async |body: Value| {
         let token = Some(&tenant.admin_token);
-        send(&gateway, token, Method::PATCH, &tenant.base, &[MERGE], body.to_string()).await
+        let headers = [MERGE, ("if-match", "*")];
+        send(&gateway, token, Method::PATCH, &tenant.base, &headers, body.to_string()).await
     };
     let changed = patch(json!({"max_stale_seconds": 3600})).await;
     assert_eq!((changed.status, &changed.body["max_stale_seconds"]), (StatusCode::OK, &json!(3600)));

@@ -32,6 +32,10 @@ fn operators_body(operation: &str, twin: &Twin) -> Value {
         "create_tenant" => json!({"slug": "new", "name": "New"}),
         "create_pool" => json!({"slug": "new"}),
         "create_join_token" => json!({"pool": "shared"}),
+        "update_global" => json!({"max_request_bytes": 65_536}),
+        "update_global_rollout" => json!({"soak_seconds": 60}),
+        "promote_global_rollout" | "halt_global_rollout" => json!({"target_rev": 0, "reason": "r"}),
+        "revert_global" => json!({"target_rev": 0, "reason": "r", "rev": 1}),
         "create_any_kill" => json!({"level": "fleet", "reason": "r"}),
         "create_certificate_authority" => Value::Null,
         "lift_any_kill" => lifting(twin),
@@ -93,9 +97,12 @@ async fn nothing_of_a_dry_run_can_be_seen_afterwards() {
             let text = response.text().await.unwrap();
             match id {
                 // Of what there is in this test, nothing can be done so.
-                "retire_certificate_authority" | "attach_upstream" | "delete_upstream" => {
-                    assert_eq!(status, 409, "{id}: {text}");
-                }
+                "retire_certificate_authority"
+                | "attach_upstream"
+                | "delete_upstream"
+                | "promote_global_rollout"
+                | "halt_global_rollout" => assert_eq!(status, 409, "{id}: {text}"),
+                "revert_global" => assert_eq!(status, 422, "{id}: {text}"),
                 _ => {
                     assert!(status.is_success(), "{id}: {status} {text}");
                     assert_eq!(headers["portcullis-dry-run"], "true", "{id}");

@@ -95,7 +95,7 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
             json!({"level": "endpoint", "target": ids["endpoint"], "reason": "r", "drill": true})
         }
         "lift_kill" => json!({"reason": "r", "epoch": 0}),
-        "update_tenant" => json!({"name": "renamed"}),
+        "update_tenant" => json!({"max_stale_seconds": 3_600}),
         "reject_tool" | "discover_upstream" | "assign_client_role" | "allow_client_endpoint" => json!({}),
         other => panic!("say in this test what a body of `{other}` looks like"),
     }

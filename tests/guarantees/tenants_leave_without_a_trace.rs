@@ -36,6 +36,13 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let third = tenant.post(&format!("/clients/{}/keys", endpoint.client), json!({"name": "third"})).await;
     let revoked = format!("{}/clients/{}/keys/{}", tenant.base, endpoint.client, text(&third, "id"));
     tenant.admin.delete(&revoked).await.unwrap();
+    // An answer that is kept, under a key.
+    let kept = reqwest::Client::new()
+        .post(format!("{}{}/clients", gateway.control_url, tenant.base))
+        .bearer_auth(tenant.admin_token.expose_secret())
+        .header("idempotency-key", "once")
+        .json(&json!({"name": "kept"}));
+    assert_eq!(kept.send().await.unwrap().status(), 201);
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);

@@ -43,16 +43,18 @@ pub async fn get(_: Operator, State(core): State<Core>) -> Result<Reply, ApiErro
 
 /// Changes how long each stage has to hold, from the present one on.
 #[utoipa::path(patch, path = "/v1/global/rollout", operation_id = "update_global_rollout", tag = "global",
-    request_body(content = GlobalRolloutSettings, content_type = "application/merge-patch+json"),
+    params(IfMatch), request_body(content = GlobalRolloutSettings, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "Changed", body = GlobalRollout), Problems),
     security(("token" = ["operator"])))]
 pub async fn update(
     operator: Operator,
     State(core): State<Core>,
+    if_match: IfMatch,
     patch: MergePatch,
 ) -> Result<Reply, ApiError> {
     let mut tx = core.store.operator().await?;
     let mut rollout = rows::lock(&mut tx).await?;
+    if_match.check(&shown(&core, &mut tx, &rollout).await?)?;
     let present =
         GlobalRolloutSettings { soak_seconds: u32::try_from(rollout.soak.as_secs()).unwrap_or(MAX_SOAK) };
     let settings: GlobalRolloutSettings = patch.apply(&present)?;

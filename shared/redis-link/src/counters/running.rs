@@ -231,7 +231,8 @@ impl<R: Runs> Permit<R> {
     #[must_use]
     pub fn alone(of: R, now: u64) -> Option<Self> {
         let started = of.permits().start_alone(now, of.max(), 1);
-        started.then_some(Self { of, settle: None })
+        // Made only where it started: dropping one ends a call.
+        started.then(|| Self { of, settle: None })
     }
 }
 
