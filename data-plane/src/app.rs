@@ -121,7 +121,9 @@ impl Proxy {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Running, StartError> {
         config.validate()?;
-        // From here on everything goes by the control plane's time.
+        // From here on everything goes by the control plane's time, but for how old the configuration is: that is this machine's
+        // to say, also after a restart with nobody to ask.
+        let own_clock = Arc::clone(&clock);
         let server_clock = Arc::new(ServerClock::new(clock));
         let clock: Arc<dyn Clock> = server_clock.clone();
         let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
@@ -143,7 +145,7 @@ impl Proxy {
         let boot: [u8; 16] = entropy.bytes();
         let kills = Kills::load(config.state_dir.clone(), config.kill_order_key, Arc::clone(&clock));
         let kills = Arc::new(kills);
-        let kept = Kept::read(&config, &kills, &clock, &entropy);
+        let kept = Kept::read(&config, &kills, (&own_clock, &clock), &entropy);
         // Where there is no identity yet, it is set after enrolment, before the first record: no call is taken without
         // configuration.
         let spool = Spool::open(

@@ -39,9 +39,11 @@ impl Meters {
         }
     }
 
-    /// One more request ended so, after so long.
-    pub(crate) fn ended(&self, label: Label, took: Duration) {
-        self.tally.count(label.code);
+    /// One more request ended so, after so long; `known`: its caller is.
+    pub(crate) fn ended(&self, label: Label, took: Duration, known: bool) {
+        if known {
+            self.tally.count(label.code);
+        }
         let mut durations = self.durations.borrow_mut();
         let histogram = durations.entry(label).or_insert_with(|| {
             metrics::histogram!(

@@ -120,7 +120,12 @@ where
 
     // 10 · Before authorize, so that probing is limited too.
     let cost = Cost::of(&call, tool.map(AsRef::as_ref));
-    let now = limiter::at(trail.began(), trail.started());
+    // By the time at which the head came, unless the body kept it waiting: what is held may have ended meanwhile.
+    let now = if body.was_waited_for() {
+        limiter::now(&*shared.clock)
+    } else {
+        limiter::at(trail.began(), trail.started())
+    };
     let reservation = limit::check(&shared.limiter, &place, &principal, &session, cost, now).await?;
     trail.charged();
 

@@ -81,9 +81,22 @@ impl Readiness {
 
     /// The control plane says now that what is in force is current, or on its way.
     pub(crate) fn confirm(&self) {
-        let (confirmed, at) = (self.clock.now(), self.clock.monotonic());
-        *self.counted.lock() = Counted { confirmed, age: Duration::ZERO, at, heard: true };
-        self.set_age(Duration::ZERO);
+        self.confirm_as_of(Duration::ZERO);
+    }
+
+    /// It says so, and that it last looked so long ago. What is known to be younger stays so.
+    pub(crate) fn confirm_as_of(&self, unread: Duration) {
+        let (now, at) = (self.clock.now(), self.clock.monotonic());
+        let mut counted = self.counted.lock();
+        let age = self.age_by(*counted);
+        if unread <= age {
+            let confirmed = Timestamp::from_micros(now.micros().saturating_sub(unread.as_micros() as u64));
+            *counted = Counted { confirmed, age: unread, at, heard: true };
+        } else {
+            counted.heard = true;
+        }
+        drop(counted);
+        self.set_age(unread.min(age));
     }
 
     /// When that was last, and how long ago that is; for [`restore`](Self::restore) in a later run. `None` where that is not
@@ -187,6 +200,25 @@ mod tests {
         let ready = Readiness::new(clock.clone(), DAY);
         ready.set();
         (clock, ready)
+    }
+
+    /// A replica whose database does not answer says what it read last: that makes nothing younger.
+    #[test]
+    fn what_was_not_read_lately_is_not_confirmed() {
+        let (clock, ready) = ready();
+        ready.confirm();
+        for beat in 1..=3 {
+            clock.advance(DAY / 3);
+            ready.confirm_as_of(DAY / 3 * beat);
+        }
+        assert!(ready.is_ready());
+        clock.advance(SECOND);
+        ready.confirm_as_of(DAY + SECOND);
+        assert_eq!(ready.state(), "stale");
+        // Another replica read a second ago.
+        ready.confirm_as_of(SECOND);
+        assert!(ready.is_ready());
+        assert_eq!(ready.age_secs(), 1);
     }
 
     #[test]

@@ -30,13 +30,13 @@ pub(crate) struct Counts {
 }
 
 impl Tally {
-    /// One more request ended so. What anybody can send without a credential counts for nothing: no stranger is to decide
-    /// whether a revision goes on.
+    /// One more request of a known caller ended so: no stranger is to decide whether a revision goes on. Nor do kills and
+    /// drains say anything of it.
     pub(crate) fn count(&self, code: Option<ErrorCode>) {
-        let status = code.map(|code| code.entry().status);
-        if matches!(status, Some(401 | 404)) {
+        if matches!(code, Some(ErrorCode::Killed | ErrorCode::Draining)) {
             return;
         }
+        let status = code.map(|code| code.entry().status);
         self.answers.fetch_add(1, Ordering::Relaxed);
         match status {
             Some(500..) => self.failures.fetch_add(1, Ordering::Relaxed),
@@ -70,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_count_for_themselves_and_strangers_for_nothing() {
+    fn workers_count_for_themselves_and_kills_for_nothing() {
         let tallies = Tallies::default();
         let (one, other) = (tallies.seat(), tallies.seat());
         one.count(None);
         one.count(Some(ErrorCode::RateLimited));
         other.count(Some(ErrorCode::ConfigStale));
-        other.count(Some(ErrorCode::CredentialInvalid));
-        other.count(Some(ErrorCode::EndpointNotFound));
+        other.count(Some(ErrorCode::Killed));
+        other.count(Some(ErrorCode::Draining));
         assert_eq!(tallies.sum(), Counts { answers: 3, refusals: 1, failures: 1 });
     }
 }

@@ -294,7 +294,8 @@ impl Trail {
 
     fn meter(&self, code: Option<errors::ErrorCode>) {
         let took = self.worker.shared.clock.monotonic().since(self.started);
-        self.worker.meters.ended(Label { method: self.method, revision: self.revision, code }, took);
+        let label = Label { method: self.method, revision: self.revision, code };
+        self.worker.meters.ended(label, took, self.principal.is_some());
     }
 
     /// Headers that every response has where they apply.

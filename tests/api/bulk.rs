@@ -28,7 +28,7 @@ async fn many_tools_are_reviewed_as_one_revision_or_none_is() {
     tenant.endpoint("tools", &upstream).await;
     let listed = get(&gateway, &tenant, "/tools").await.body["items"].clone();
     let ids: Vec<_> = listed.as_array().unwrap().iter().map(|tool| text(tool, "id")).collect();
-    let seen = text(&listed[0], "seen_digest");
+    let seen: Vec<_> = listed.as_array().unwrap().iter().map(|tool| text(tool, "seen_digest")).collect();
     let before = post(&gateway, &tenant, "/clients", json!({"name": "x"})).await.revision();
 
     let nowhere = "tool_01hzy3v5d1f4m8q2w6x9c0b7ka";
@@ -49,14 +49,16 @@ async fn many_tools_are_reviewed_as_one_revision_or_none_is() {
         (json!({"decisions": []}), "/decisions"),
         (json!({"decisions": vec![json!({"tool_id": ids[0], "verdict": "reject"}); 201]}), "/decisions"),
         (json!({"decisions": [{"tool_id": ids[0], "verdict": "maybe"}]}), "/decisions/0/verdict"),
+        // What was reviewed has to be named: a definition may have come since.
+        (json!({"decisions": [{"tool_id": ids[0], "verdict": "approve"}]}), "/decisions/0/digest"),
     ] {
         assert_eq!(post(&gateway, &tenant, "/tools/review", body).await.places(), [place]);
     }
 
     let review = json!({"decisions": [
-        {"tool_id": ids[2], "verdict": "approve", "class": "destructive"},
+        {"tool_id": ids[2], "verdict": "approve", "class": "destructive", "digest": seen[2]},
         {"tool_id": ids[0], "verdict": "reject"},
-        {"tool_id": ids[1], "verdict": "approve"},
+        {"tool_id": ids[1], "verdict": "approve", "digest": seen[1]},
     ]});
     let done = post(&gateway, &tenant, "/tools/review", review).await;
     assert_eq!((done.status, done.revision()), (StatusCode::OK, before + 1));
@@ -64,7 +66,7 @@ async fn many_tools_are_reviewed_as_one_revision_or_none_is() {
         done.body["items"].as_array().unwrap().iter().map(|tool| text(tool, "state")).collect();
     assert_eq!(states, ["approved", "rejected", "approved"]);
     assert_eq!(done.body["items"][0]["class"], "destructive");
-    let reviewed = json!({"decisions": [{"tool_id": ids[0], "verdict": "approve", "digest": seen}]});
+    let reviewed = json!({"decisions": [{"tool_id": ids[0], "verdict": "approve", "digest": seen[0]}]});
     assert_eq!(post(&gateway, &tenant, "/tools/review", reviewed).await.status, StatusCode::OK);
 }
 

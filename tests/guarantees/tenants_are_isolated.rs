@@ -85,7 +85,7 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "update_grant" => json!({"actions": actions}),
         "update_tool" => json!({"class": "write"}),
         "approve_tool" => json!({"class": "read"}),
-        "review_tools" => json!({"decisions": [{"tool_id": ids["tool"], "verdict": "approve"}]}),
+        "review_tools" => json!({"decisions": [{"tool_id": ids["tool"], "verdict": "reject"}]}),
         "replace_role_grants" => json!({"grants": [{"actions": actions}]}),
         "create_limit" => {
             json!({"subject": {"tool": ids["tool"]}, "per_minute": 6, "burst": 6, "concurrency": 0})

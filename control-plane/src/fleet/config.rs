@@ -79,6 +79,7 @@ impl v1::config_server::Config for ConfigService {
         let session = Session {
             news: self.hub.subscribe(peer.pool, peer.proxy),
             core: self.core.clone(),
+            hub: self.hub.clone(),
             loader: self.loader.clone(),
             full_syncs: self.full_syncs.clone(),
             full_sync: None,
@@ -111,6 +112,7 @@ enum End {
 
 struct Session {
     core: Core,
+    hub: Arc<Hub>,
     peer: Peer,
     of: Of,
     news: Subscription,
@@ -185,7 +187,10 @@ impl Session {
         self.machine.handle(context(&self.core), input, &mut outputs);
         for output in outputs {
             match output {
-                Output::Send(message) => {
+                Output::Send(mut message) => {
+                    if let Some(v1::control_message::Body::Beat(beat)) = &mut message.body {
+                        beat.unread_micros = self.hub.unread().as_micros() as u64;
+                    }
                     count(&message);
                     // The queue holds all that the machine gives out unasked, so a full one is a proxy that does not read.
                     self.sender

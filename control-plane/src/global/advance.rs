@@ -94,9 +94,12 @@ async fn back(
     rollout::commit(tx, core, &act("roll_back_global", format!("{failed} {reason}"))).await
 }
 
-/// Another first proxy, where nobody who lives is in the stage.
+/// Another first proxy, where nobody who lives is in the stage, and nobody of it has the revision: one that applied it and is
+/// away may have died of it.
 fn wants_first(rollout: &Rollout, fleet: &[Member]) -> Option<ProxyId> {
-    let is_tried = fleet.iter().any(|member| member.live && rollout.stage.has(member.proxy));
+    let is_tried = fleet
+        .iter()
+        .any(|member| rollout.stage.has(member.proxy) && (member.live || member.rev == rollout.target_rev));
     if is_tried { None } else { rollout::first_of(fleet) }
 }
 

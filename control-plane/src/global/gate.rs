@@ -58,7 +58,9 @@ pub enum Verdict {
 /// Looks at the proxies of `stage`, which are to enforce `target`, and at the others for comparison.
 #[must_use]
 pub fn judge(stage: &Stage, target: u64, soak: Duration, fleet: &[Member], now: Timestamp) -> Verdict {
-    let (members, others): (Vec<_>, Vec<_>) = fleet.iter().partition(|member| stage.has(member.proxy));
+    // Whoever enforces it, also where the stage has moved on from it.
+    let (members, others): (Vec<_>, Vec<_>) =
+        fleet.iter().partition(|member| stage.has(member.proxy) || member.rev == target);
     if let Some(refused) = members.iter().find(|member| member.rejected_rev == target) {
         return Verdict::Failed(format!("{} refused it: {}", refused.proxy, refused.rejected));
     }

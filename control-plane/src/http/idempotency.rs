@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, Bytes, to_bytes},
-    extract::Request,
+    extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, request::Parts},
     middleware::Next,
     response::Response,
@@ -58,7 +58,7 @@ impl Key {
     pub(super) fn of(parts: &Parts) -> Result<Option<Self>, ApiError> {
         let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
         let value = match (values.next(), values.next()) {
-            (Some(value), None) if !is_of_kills(parts.uri.path()) => value,
+            (Some(value), None) if !is_of_kills(parts) => value,
             (Some(_), Some(_)) => return Err(ApiError::Malformed("there are several Idempotency-Keys")),
             _ => return Ok(None),
         };
@@ -75,9 +75,10 @@ impl Key {
     }
 }
 
-/// Whether the path is one of the kill switch's.
-pub(super) fn is_of_kills(path: &str) -> bool {
-    path.split('/').any(|part| part == "kills")
+/// Whether the request is one of the kill switch's: by its route, for ids and slugs are the caller's to choose.
+pub(super) fn is_of_kills(parts: &Parts) -> bool {
+    let route = parts.extensions.get::<MatchedPath>();
+    route.is_some_and(|route| route.as_str().split('/').any(|part| part == "kills"))
 }
 
 /// Deletes answers that are kept no longer.
@@ -188,7 +189,18 @@ async fn run(core: Core, slot: Slot, kept: Kept, request: Request, next: Next) -
     told.await.unwrap_or_else(|_| Err(ApiError::internal("a keyed write panicked")))
 }
 
+/// As [`stored`]. Where that fails, the key is free again: nothing was written, or it was, with its answer.
 async fn finish(core: &Core, slot: &Slot, kept: &Kept, response: Response) -> Result<Response, ApiError> {
+    let stored = stored(core, slot, kept, response).await;
+    if stored.is_err()
+        && let Err(error) = release(core, slot).await
+    {
+        tracing::warn!(error.cause = %error, "a claim stays until it runs out");
+    }
+    stored
+}
+
+async fn stored(core: &Core, slot: &Slot, kept: &Kept, response: Response) -> Result<Response, ApiError> {
     let open = kept.take();
     if !response.status().is_success() {
         // Rolls back what there may be.

@@ -113,7 +113,7 @@ pub(super) fn count(
     actor: Actor,
     tenant: Option<TenantId>,
 ) -> Result<(), ApiError> {
-    if is_write(&parts.method) && is_of_kills(parts.uri.path()) {
+    if is_write(&parts.method) && is_of_kills(parts) {
         return Ok(());
     }
     let (levels, wait) = core.quotas.take(actor, tenant, core.clock.monotonic().nanos());

@@ -147,6 +147,7 @@ impl Kills {
     /// # Errors
     /// [`StoreError`] if the first reading fails.
     pub async fn start(self: &Arc<Self>, core: &Core, hub: &Hub) -> Result<(), StoreError> {
+        self.forget_what_has_a_row(core).await?;
         self.refresh(core).await?;
         core.tasks.spawn("kill set", self.clone().follow(core.clone(), hub.polls()));
         if let Some(link) = core.redis.clone() {
@@ -203,7 +204,7 @@ impl Kills {
             // What others stored is read also while something of this replica's cannot be.
             let turn = async {
                 let turned = self.save(&core).await.and(self.refresh(&core).await);
-                self.keep().await;
+                self.keep_in_time().await;
                 turned
             };
             let turned = tokio::select! {

@@ -53,7 +53,7 @@ impl Kills {
         let copy = found.as_deref().and_then(|bytes| self.verified(bytes));
         if let Some(copy) = &copy {
             self.borrow(copy, core.clock.now());
-            self.keep().await;
+            self.keep_in_time().await;
         } else if found.is_some() {
             tracing::error!("the shared kill set is not one of ours; it is written anew");
         }

@@ -201,8 +201,30 @@ impl Kills {
             }
             self.sign(&mut state);
         }
+        self.keep_in_time().await;
+        Ok(())
+    }
+
+    /// As [`Self::keep`], but a disk that hangs holds nothing else up.
+    pub(super) async fn keep_in_time(&self) {
         if tokio::time::timeout(DISK_PATIENCE, self.keep()).await.is_err() {
-            tracing::error!("a kill is in force and the disk does not take it; it is tried again");
+            tracing::error!(
+                "kills without rows are in force and the disk does not take them; it is tried again"
+            );
+        }
+    }
+
+    /// Before the first set is signed: what another replica has stored meanwhile may have been lifted since.
+    pub(super) async fn forget_what_has_a_row(&self, core: &Core) -> Result<(), StoreError> {
+        let waiting: Vec<_> = self.state.lock().unsaved.iter().map(|unsaved| unsaved.kill.id).collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let mut tx = core.store.operator().await?;
+        for id in waiting {
+            if queries::exists(&mut tx, id).await? {
+                self.state.lock().unsaved.retain(|unsaved| unsaved.kill.id != id);
+            }
         }
         Ok(())
     }

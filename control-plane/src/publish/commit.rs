@@ -140,9 +140,9 @@ pub async fn commit_operator(
 /// # Errors
 /// [`StoreError`].
 pub async fn commit_global(tx: OperatorTx, core: &Core, act: &Act) -> Result<(), StoreError> {
-    commit_operator(tx, core, act, None).await?;
-    wake(core).await;
-    Ok(())
+    let mut audit = tx.into_audit_writer(None).await?;
+    act::record(&mut audit, act, act::Place::NoRevision, &*core.clock, &*core.entropy).await?;
+    end(audit, core, act, After::Wake).await
 }
 
 /// Commits an act in a tenant that changes nothing of its configuration, such as asking for work.

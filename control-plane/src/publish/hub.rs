@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ids::{PoolId, ProxyId, TenantId};
 use parking_lot::Mutex;
+use seams::Monotonic;
 use tokio::sync::{Notify, broadcast, watch};
 use wire::{global::SCOPE, stream::Version};
 
@@ -16,6 +17,8 @@ use crate::{app::Core, db::StoreError, fleet, global::Aims};
 const POLL: Duration = Duration::from_secs(1);
 /// Between attempts to listen for notifications.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+/// A poll that takes longer has failed: a connection may hang for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// After a notification, so that those of one burst bring one poll.
 const SETTLE: Duration = Duration::from_millis(5);
 /// Changes a subscriber may lag behind before it is given the whole list again.
@@ -54,6 +57,8 @@ pub struct Hub {
     state: Mutex<State>,
     live: watch::Sender<HashMap<PoolId, u32>>,
     aims: watch::Sender<Aims>,
+    /// When what is current was last read.
+    read_at: Mutex<Monotonic>,
     woken: Notify,
 }
 
@@ -65,7 +70,8 @@ impl Hub {
     pub async fn start(core: Core) -> Result<Arc<Self>, StoreError> {
         let (state, live) = (Mutex::default(), watch::Sender::default());
         let aims = watch::Sender::default();
-        let hub = Arc::new(Self { core, state, live, aims, woken: Notify::new() });
+        let read_at = Mutex::new(core.clock.monotonic());
+        let hub = Arc::new(Self { core, state, live, aims, read_at, woken: Notify::new() });
         hub.poll().await?;
         if hub.core.config.notified {
             hub.core.tasks.spawn("revision listener", hub.clone().listen());
@@ -114,7 +120,9 @@ impl Hub {
                     () = tokio::time::sleep(self.pause()) => {}
                     () = self.woken.notified() => tokio::time::sleep(SETTLE).await,
                 }
-                self.poll().await
+                tokio::time::timeout(PATIENCE, self.poll())
+                    .await
+                    .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer to a poll".into())))
             };
             let polled = tokio::select! {
                 () = stopping.cancelled() => return,
@@ -161,7 +169,14 @@ impl Hub {
         POLL * 4 / 5 + Duration::from_millis(extra)
     }
 
+    /// How long ago that was. While the database does not answer, what this replica says of it grows old.
+    #[must_use]
+    pub fn unread(&self) -> Duration {
+        self.core.clock.monotonic().since(*self.read_at.lock())
+    }
+
     async fn poll(&self) -> Result<(), StoreError> {
+        let started = self.core.clock.monotonic();
         let read = fleet::survey(&self.core.store, self.core.clock.now()).await?;
         self.live.send_if_modified(|known| {
             let changed = *known != read.live;
@@ -174,6 +189,7 @@ impl Hub {
             changed
         });
         self.take(read.revisions);
+        *self.read_at.lock() = started;
         self.core.polls.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Kept {
     pub(super) fn read(
         config: &Config,
         kills: &Kills,
-        clock: &Arc<dyn Clock>,
+        (own_clock, clock): (&Arc<dyn Clock>, &Arc<dyn Clock>),
         entropy: &Arc<dyn Entropy>,
     ) -> Self {
         let proxy = control::enrolled_as(&config.state_dir).unwrap_or_else(|error| {
@@ -49,7 +49,7 @@ impl Kept {
         let bases: Arc<dyn Bases> =
             if archive.is_usable() { archive.clone() } else { Arc::<InMemory>::default() };
         let snapshots = Arc::new(Snapshots::with_bases(Arc::clone(clock), bases));
-        let ready = Arc::new(Readiness::new(Arc::clone(clock), config.max_stale));
+        let ready = Arc::new(Readiness::new(Arc::clone(own_clock), config.max_stale));
         let kept = Self { proxy, archive, snapshots, ready };
         if let Some(proxy) = proxy {
             kept.restore(proxy, kills, &**clock);

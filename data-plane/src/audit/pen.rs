@@ -199,7 +199,10 @@ impl IntentId {
 
     fn conclude(&mut self, code: Option<errors::ErrorCode>, status: u16, sent: Sent<'_>, cut: bool) {
         let Some(open) = self.open.take() else { return };
-        let draft = open.outcome(open.pen.recorder.clock().monotonic(), code, status, sent, cut);
+        let clock = open.pen.recorder.clock();
+        let end = Conclusion { decision: Decision::Allowed, code, status, sent, cut };
+        let now = (clock.now(), clock.monotonic());
+        let draft = open.facts.outcome_at(now, &end, open.pen.recorder.entropy());
         open.complain(open.pen.recorder.spool().append(&[draft]));
     }
 }

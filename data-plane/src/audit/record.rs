@@ -94,16 +94,31 @@ impl CallFacts {
 
     /// The record written before the MCP server is called.
     pub(super) fn intent(&self, now: Monotonic, entropy: &dyn Entropy) -> Draft {
-        self.record(now, None, entropy)
+        self.record((self.began.plus(self.elapsed(now)), now), None, entropy)
     }
 
     /// The record written when the call has ended.
     pub(super) fn outcome(&self, now: Monotonic, end: &Conclusion<'_>, entropy: &dyn Entropy) -> Draft {
-        self.record(now, Some(end), entropy)
+        self.record((self.began.plus(self.elapsed(now)), now), Some(end), entropy)
+    }
+
+    /// The same of a call that may have lasted for hours: the wall clock may have been set meanwhile.
+    pub(super) fn outcome_at(
+        &self,
+        (at, now): (Timestamp, Monotonic),
+        end: &Conclusion<'_>,
+        entropy: &dyn Entropy,
+    ) -> Draft {
+        self.record((at, now), Some(end), entropy)
     }
 
     /// Every field, in the order of its number (`audit.proto`).
-    fn record(&self, now: Monotonic, end: Option<&Conclusion<'_>>, entropy: &dyn Entropy) -> Draft {
+    fn record(
+        &self,
+        (at, now): (Timestamp, Monotonic),
+        end: Option<&Conclusion<'_>>,
+        entropy: &dyn Entropy,
+    ) -> Draft {
         let (phase, decision) = match end {
             None => (Phase::Intent, Decision::Allowed),
             Some(end) => (Phase::Outcome, end.decision),
@@ -119,7 +134,7 @@ impl CallFacts {
             *self.tenant.id.uuid().as_bytes(),
             ROOM + target.len() + kept + excerpt.len(),
         );
-        draft.number(6, self.began.plus(elapsed).micros());
+        draft.number(6, at.micros());
         draft.number(7, phase as u64);
         draft.field(8, self.call.uuid().as_bytes());
         let mut id = |field, id: Option<Uuid>| {

@@ -113,13 +113,19 @@ fn carries_credential(query: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct ReadBody {
     bytes: Bytes,
+    waited_for: bool,
     _held: Option<Lease>,
 }
 
 impl ReadBody {
     /// Of a request that carries none.
     pub(crate) fn empty() -> Self {
-        Self { bytes: Bytes::new(), _held: None }
+        Self { bytes: Bytes::new(), waited_for: false, _held: None }
+    }
+
+    /// Whether it came later than its head.
+    pub(crate) fn was_waited_for(&self) -> bool {
+        self.waited_for
     }
 
     pub(crate) fn bytes(&self) -> &Bytes {
@@ -151,7 +157,9 @@ where
     if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
         return read;
     }
-    tokio::time::timeout(bounds.body_timeout, reading).await.unwrap_or(Err(Refusal::RequestTimeout))
+    let read = tokio::time::timeout(bounds.body_timeout, reading).await;
+    let read = read.unwrap_or(Err(Refusal::RequestTimeout))?;
+    Ok(ReadBody { waited_for: true, ..read })
 }
 
 async fn collect<B>(body: B, limit: usize, mut held: Lease, max_held: u32) -> Result<ReadBody, Refusal>
@@ -190,7 +198,7 @@ where
             }
         }
     }
-    Ok(ReadBody { bytes: first.unwrap_or_else(|| rest.freeze()), _held: Some(held) })
+    Ok(ReadBody { bytes: first.unwrap_or_else(|| rest.freeze()), waited_for: false, _held: Some(held) })
 }
 
 async fn discard<B>(mut body: std::pin::Pin<&mut B>, refusal: Refusal) -> Result<ReadBody, Refusal>

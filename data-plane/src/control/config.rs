@@ -1,6 +1,6 @@
 //! The driver of the configuration stream: carries out what `wire::stream::client` says.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use errors::ErrorCode;
 use futures_util::future::BoxFuture;
@@ -270,8 +270,10 @@ impl Driver {
     fn message(&mut self, message: Result<Option<v1::ControlMessage>, Status>) -> Input {
         match message {
             Ok(Some(message)) => {
-                if self.machine.is_synced() {
-                    self.says.readiness.confirm();
+                if self.machine.is_synced()
+                    && let Some(v1::control_message::Body::Beat(beat)) = &message.body
+                {
+                    self.says.readiness.confirm_as_of(Duration::from_micros(beat.unread_micros));
                 }
                 Input::Received(message)
             }

@@ -31,7 +31,7 @@ pub(super) async fn stay_alive(limiter: Arc<Limiter>, told: Told, entropy: Arc<d
     let by_share = metrics::gauge!(metric::LIMITS_BY_SHARE);
     let mut up = together.counters().link().state();
     // Since when Redis counts without a break, and whether it ever did.
-    let (mut counts_since, mut counted) = (None, false);
+    let (mut counts_since, mut counted, mut told) = (None, false, false);
     loop {
         let is_up = *up.borrow_and_update();
         by_share.set(if is_up { 0.0 } else { 1.0 });
@@ -49,11 +49,11 @@ pub(super) async fn stay_alive(limiter: Arc<Limiter>, told: Told, entropy: Arc<d
         tokio::select! {
             () = tokio::time::sleep(pause), if is_up => {}
             changed = live_proxies.changed() => match changed {
-                // What the control plane says now is better than what was on disk.
-                Ok(()) if !counted => seen = 1,
-                Ok(()) => {}
+                Ok(()) => told = true,
                 Err(_) => return,
             },
+            // What the control plane says is better than what was on disk, once all proxies have had time to tell it.
+            () = tokio::time::sleep(ALL_TOLD), if told && !counted && seen > 1 => seen = 1,
             changed = up.changed() => {
                 if changed.is_err() {
                     return;

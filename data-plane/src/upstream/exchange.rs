@@ -101,9 +101,8 @@ pub(super) async fn exchange(
             Ok(Ok(response)) => return Ok((response, lease)),
             Ok(Err(failed)) => failed,
             Err(error) => {
-                if matches!(error, UpstreamError::Timeout(Waiting::FirstByte)) {
-                    lease.discard();
-                }
+                // Whichever time was over: no head came.
+                lease.discard();
                 return Err(error);
             }
         };

@@ -233,9 +233,13 @@ fn sentinels(parts: &Parts<'_>) -> Result<Kind, AddressError> {
             return Err(AddressError::NoHost);
         }
         let port = url.port().unwrap_or(26_379);
+        // The URL is decoded once more by whoever reads it, and its setters leave a percent sign as it is.
+        let escaped = |text: &str| text.replace('%', "%25");
+        let password =
+            password.as_ref().map(|password| SecretString::from(escaped(password.expose_secret())));
         let password = password.as_ref().map(|password| password.expose_secret());
         url.set_port(Some(port))
-            .and_then(|()| url.set_username(&user))
+            .and_then(|()| url.set_username(&escaped(&user)))
             .and_then(|()| url.set_password(password))
             .map_err(|()| AddressError::Unusable)?;
         Ok(String::from(url).into())

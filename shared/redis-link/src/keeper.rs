@@ -121,7 +121,7 @@ impl Keeper {
                     }
                 }
             }
-            let away = inner.slots.as_ref().is_some_and(|slots| !slots.away().is_empty());
+            let away = inner.slots.as_ref().is_some_and(|slots| !slots.away(1).is_empty());
             let pause = if silent == 0 && !away { LOOK } else { LOOK_AGAIN };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -148,7 +148,7 @@ impl Keeper {
     async fn look_at_slots(&self, connection: &Connection) {
         let Some(slots) = &self.link.inner.slots else { return };
         let mut looks = JoinSet::new();
-        for slot in slots.away().into_iter().take(SLOTS_AT_ONCE) {
+        for slot in slots.away(SLOTS_AT_ONCE) {
             let (mut connection, budget) = (connection.clone(), self.address.budget());
             looks.spawn(async move {
                 let look = tokio::time::timeout(budget, connection.ping(Some(slot))).await;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ pub(crate) struct Slots {
     away: Mutex<HashSet<Slot>>,
     /// Spares everybody the lock while all is well.
     any: AtomicBool,
+    turn: AtomicUsize,
 }
 
 impl Slots {
@@ -32,8 +33,16 @@ impl Slots {
         self.any.store(!away.is_empty(), Ordering::Release);
     }
 
-    pub(crate) fn away(&self) -> Vec<Slot> {
-        if self.any.load(Ordering::Acquire) { self.away.lock().iter().copied().collect() } else { Vec::new() }
+    /// Some of those that are away, other ones each time: as many of one dead node are not to hide another's.
+    pub(crate) fn away(&self, most: usize) -> Vec<Slot> {
+        if !self.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut away: Vec<_> = self.away.lock().iter().copied().collect();
+        let begin = self.turn.fetch_add(most, Ordering::Relaxed) % away.len().max(1);
+        away.rotate_left(begin);
+        away.truncate(most);
+        away
     }
 }
 
@@ -52,6 +61,10 @@ mod tests {
         slots.set_away(other);
         slots.is_back(slot);
         assert!(!slots.is_away(slot) && slots.is_away(other));
-        assert_eq!(slots.away(), [other]);
+        assert_eq!(slots.away(9), [other]);
+        // All have their turn.
+        slots.set_away(slot);
+        let looked_at: HashSet<_> = (0..2).flat_map(|_| slots.away(1)).collect();
+        assert_eq!(looked_at, HashSet::from([slot, other]));
     }
 }

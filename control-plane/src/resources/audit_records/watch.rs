@@ -66,6 +66,7 @@ impl Feed for Records {
         let found = queries::stored_after(&mut tx, self.tenant, &self.after, EVENTS).await?;
         drop(tx);
         let mut events = Vec::with_capacity(found.len());
+        let mut after = None;
         for Stored { xact, row } in found {
             let body =
                 v1::AuditRecord::decode(row.body.as_slice()).map_err(|_| Unreadable("audit record"))?;
@@ -73,8 +74,10 @@ impl Feed for Records {
                 Place { xact, at: row.at, proxy_id: row.proxy_id, boot: row.boot.clone(), seq: row.seq };
             let id = page::handle(core, CONTEXT, self.tenant, &place.to_bytes());
             events.push(Event::new("record", &id, &AuditRecord::of(row, body, None))?);
-            self.after = place;
+            after = Some(place);
         }
+        // What could not be made into events is looked at again, with all before it.
+        self.after = after.unwrap_or(self.after.clone());
         Ok(events)
     }
 }

@@ -41,7 +41,7 @@ pub struct ToolDecision {
     #[serde(default)]
     #[schema(value_type = Option<ClassDocument>)]
     pub class: Option<Class>,
-    /// With an approval: `seen_digest` of the definition that was reviewed.
+    /// `seen_digest` of the definition that was reviewed: an approval needs it, so that nothing is approved that came since.
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$")]
     pub digest: Option<DefinitionDigest>,
@@ -126,8 +126,14 @@ async fn acceptable(
     if tool.state == ToolState::Retired {
         return Ok(Err(("/tool_id", "the upstream no longer offers this tool")));
     }
-    if decision.digest.is_some_and(|reviewed| reviewed.to_string() != tool.seen_digest) {
-        return Ok(Err(("/digest", "another definition was seen since; review that one")));
+    match decision.digest {
+        None if decision.verdict == Verdict::Approve => {
+            return Ok(Err(("/digest", "must be the `seen_digest` of the definition that was reviewed")));
+        }
+        Some(reviewed) if reviewed.to_string() != tool.seen_digest => {
+            return Ok(Err(("/digest", "another definition was seen since; review that one")));
+        }
+        _ => {}
     }
     Ok(Ok(decision.class.unwrap_or(tool.settings.class)))
 }
