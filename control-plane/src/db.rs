@@ -10,7 +10,7 @@ mod error;
 mod transactions;
 mod turns;
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 pub use error::{Constraint, StoreError, Unreadable};
 use ids::TenantId;
@@ -20,6 +20,7 @@ use sqlx::{
     migrate::Migrator,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
+use tokio::sync::Semaphore;
 
 use transactions::Role;
 pub use transactions::{AuditReadTx, AuditTx, AuthTx, INSTALLATION, OperatorTx, TenantTx, Wakes};
@@ -46,6 +47,8 @@ pub struct Store {
     audit: PgPool,
     audit_read: PgPool,
     turns: Turns,
+    /// Connections of `ops` that proxies' streams may hold.
+    streams: Arc<Semaphore>,
 }
 
 /// How many connections each kind of work may hold.
@@ -84,7 +87,8 @@ impl Store {
         };
         let (app, ops, auth) = (pool(sizes.app), pool(sizes.ops), pool(sizes.auth));
         let (audit, audit_read) = (pool(sizes.audit), pool(sizes.audit));
-        Ok(Self { options, app, ops, auth, audit, audit_read, turns: Turns::default() })
+        let streams = Arc::new(Semaphore::new((sizes.ops as usize / 2).max(1)));
+        Ok(Self { options, app, ops, auth, audit, audit_read, turns: Turns::default(), streams })
     }
 
     /// A transaction in which one tenant's rows exist and no others.
@@ -116,7 +120,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn operator(&self) -> Result<OperatorTx, StoreError> {
-        Ok(OperatorTx { tx: begin(&self.ops, Role::Ops, None).await? })
+        Ok(OperatorTx { tx: begin(&self.ops, Role::Ops, None).await?, turn: None })
+    }
+
+    /// As [`Self::operator`], for what each proxy of a fleet does at the same moment: coming back, being given revisions,
+    /// acknowledging. These wait for each other and hold half of the connections at most, so that a thousand proxies do not
+    /// keep a replica from seeing new revisions and kills.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn stream(&self) -> Result<OperatorTx, StoreError> {
+        // It is never closed; if it were, there would be no turns to take.
+        let turn = Arc::clone(&self.streams).acquire_owned().await.ok();
+        Ok(OperatorTx { tx: begin(&self.ops, Role::Ops, None).await?, turn })
     }
 
     /// A transaction for finding out whose a credential is.

@@ -95,3 +95,21 @@ async fn a_database_that_takes_no_writes_counts_as_away() {
     let refused = store.tenant_for_write(ours).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
 }
+
+/// A thousand proxies that come back at once must not keep a replica from seeing new revisions and kills.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_proxies_leave_connections_for_polls() {
+    let (url, _) = new_database().await;
+    let sizes = PoolSizes { ops: 4, ..PoolSizes::default() };
+    let store = Store::open(&SecretString::from(url.as_str()), sizes).await.unwrap();
+    let held = (store.stream().await.unwrap(), store.stream().await.unwrap());
+    let mut coming_back = Box::pin(join_all((0..50).map(|_| store.stream().map_ok(drop))));
+    let waits = timeout(Duration::from_millis(300), &mut coming_back).await;
+    assert!(waits.is_err(), "a third one holds no connection while two are held");
+    let polls = (store.operator().await.expect("a poll"), store.operator().await.expect("another"));
+    drop((held, polls));
+    for one in coming_back.await {
+        one.expect("every stream gets its turn");
+    }
+    store.close().await;
+}

@@ -68,6 +68,8 @@ pub struct TenantTx {
 #[derive(Debug)]
 pub struct OperatorTx {
     pub(super) tx: Transaction<'static, Postgres>,
+    /// Of a proxy's stream; given up after the transaction has ended.
+    pub(super) turn: Option<Turn>,
 }
 
 /// Before a tenant is known: hashes and ids of credentials.
@@ -141,7 +143,7 @@ impl OperatorTx {
     /// The same transaction, from here on inside one tenant.
     pub(crate) async fn enter(mut self, tenant: TenantId) -> Result<TenantTx, StoreError> {
         become_role(&mut self.tx, Role::App, Some(tenant)).await?;
-        Ok(TenantTx { tx: self.tx, tenant, turn: None })
+        Ok(TenantTx { tx: self.tx, tenant, turn: self.turn })
     }
 
     /// The same transaction, from here on only able to insert audit records of the installation itself, or of a tenant
@@ -149,7 +151,7 @@ impl OperatorTx {
     pub(crate) async fn into_audit_writer(mut self, tenant: Option<TenantId>) -> Result<AuditTx, StoreError> {
         let tenant = tenant.unwrap_or(INSTALLATION);
         become_role(&mut self.tx, Role::AuditWrite, Some(tenant)).await?;
-        Ok(AuditTx { tx: self.tx, tenant, _turn: None })
+        Ok(AuditTx { tx: self.tx, tenant, _turn: self.turn })
     }
 
     /// Commits.

@@ -72,7 +72,7 @@ impl v1::config_server::Config for ConfigService {
         request: Request<Streaming<v1::ProxyMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let peer = self.peers.admit(&request).await?;
-        let mut tx = self.core.store.operator().await?;
+        let mut tx = self.core.store.stream().await?;
         let stream = begin_stream(&mut tx, peer.proxy).await?;
         tx.commit().await?;
         let (sender, receiver) = mpsc::channel(QUEUE);

@@ -111,7 +111,7 @@ impl Peers {
         if named.not_after <= self.core.clock.now() {
             return Err(not_enrolled());
         }
-        let mut tx = self.core.store.operator().await?;
+        let mut tx = self.core.store.stream().await?;
         match queries::standing(&mut tx, named.proxy).await? {
             Standing::Member(pool) => Ok(pool),
             Standing::Revoked => Err(revoked()),

@@ -136,7 +136,7 @@ impl Pending {
     /// Writes all of it, unless the stream is to be ended.
     pub(super) async fn write(&self, core: &Core, of: Of) -> Result<Written, StoreError> {
         let (now, proxy) = (core.clock.now(), of.proxy);
-        let mut tx = core.store.operator().await?;
+        let mut tx = core.store.stream().await?;
         let lease = queries::Lease { run: self.run.as_ref(), said: self.said, until: now.plus(LEASE_TTL) };
         if !queries::extend_lease(&mut tx, of, &lease).await? {
             return Ok(match queries::standing(&mut tx, proxy).await? {

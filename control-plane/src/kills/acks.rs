@@ -176,7 +176,7 @@ impl Kills {
         epoch: u64,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut tx = core.store.operator().await?;
+        let mut tx = core.store.stream().await?;
         queries::acknowledge(&mut tx, proxy, epoch, at.to_offset()).await?;
         tx.commit().await
     }

@@ -107,7 +107,7 @@ impl Loader {
 
     async fn read(&self, pool: PoolId, what: Load) -> Result<Found, LoadError> {
         let tenant = what.tenant;
-        let mut tx = self.core.store.operator().await?;
+        let mut tx = self.core.store.stream().await?;
         if tenant == SCOPE {
             // The revision that this proxy is to have, not the newest; small enough to go whole.
             let found = global::queries::body(&mut tx, what.target.rev).await?;
@@ -126,7 +126,9 @@ impl Loader {
                 // The whole tenant does not need them.
                 Err(error) => {
                     tracing::error!(portcullis.tenant.id = %tenant, error.cause = %error, "changes cannot be read");
-                    tx = self.core.store.operator().await?;
+                    // Two at once would wait for each other.
+                    drop(tx);
+                    tx = self.core.store.stream().await?;
                 }
             }
         }
