@@ -1,3 +1,6 @@
+use axum::{Router, middleware::from_fn, response::IntoResponse as _, routing::post};
+use tower::ServiceExt as _;
+
 use super::*;
 
 fn parts(headers: &[&str], uri: &str) -> Parts {
@@ -19,7 +22,27 @@ fn a_key_is_visible_text_quoted_or_bare() {
     for wrong in [&["a", "b"][..], &[""], &["\"\""], &["a b"], &["\"a"], &["\u{e4}"]] {
         assert!(key(wrong).is_err(), "{wrong:?}");
     }
-    assert!(Key::of(&parts(&["a"], "/v1/tenants/t/kills/k/lift")).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_kill_switch_takes_no_key_and_is_known_by_its_route_alone() {
+    let seen = from_fn(|request: Request, _: Next| async move {
+        let (parts, _) = request.into_parts();
+        Key::of(&parts).unwrap().is_some().to_string().into_response()
+    });
+    let routes = Router::new()
+        .route("/v1/tenants/{tenant}/kills", post(|| async {}))
+        .route("/v1/tenants/{tenant}/clients/{client}", post(|| async {}))
+        .layer(seen);
+    for (path, takes) in [
+        ("/v1/tenants/acme/kills", "false"),
+        ("/v1/tenants/kills/clients/cl_1", "true"),
+        ("/v1/tenants/acme/clients/kills", "true"),
+    ] {
+        let request = Request::from_parts(parts(&["a"], path), Body::empty());
+        let response = routes.clone().oneshot(request).await.unwrap();
+        assert_eq!(to_bytes(response.into_body(), 9).await.unwrap(), takes, "{path}");
+    }
 }
 
 #[test]
