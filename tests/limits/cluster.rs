@@ -26,20 +26,20 @@ const SLOTS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 impl Cluster {
     async fn start() -> Self {
         let lines = [
-            "cluster-enabled yes",
             "cluster-node-timeout 1000",
             // What is left goes on.
             "cluster-require-full-coverage no",
             "requirepass secret",
             "masterauth secret",
         ];
-        let nodes: Vec<_> = (0..3).map(|_| Server::start(&lines.map(str::to_owned), ":secret@")).collect();
+        let nodes: Vec<_> = (0..3).map(|_| Server::node(&lines.map(str::to_owned), ":secret@")).collect();
         let mut ids = Vec::new();
         for (node, (first, last)) in nodes.iter().zip(SLOTS) {
             eventually("the node is there", async || node.ask::<String>(&["PING"]).is_ok()).await;
             let (first, last) = (first.to_string(), last.to_string());
             node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]).unwrap();
-            node.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string()]).unwrap();
+            let (port, bus) = (nodes[0].port.to_string(), (nodes[0].port + 1).to_string());
+            node.ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).unwrap();
             ids.push(node.ask(&["CLUSTER", "MYID"]).unwrap());
         }
         let cluster = Self { nodes, ids };
@@ -157,11 +157,9 @@ async fn a_cluster_over_tls_with_users() {
     install_tls_provider();
     let certificates = Certificates::make();
     let mut lines = certificates.config();
-    lines.extend(
-        ["cluster-enabled yes", "tls-cluster yes", "requirepass none", "user proxy on >secret ~* +@all"]
-            .map(str::to_owned),
-    );
-    let node = Server::start(&lines, "");
+    lines
+        .extend(["tls-cluster yes", "requirepass none", "user proxy on >secret ~* +@all"].map(str::to_owned));
+    let node = Server::node(&lines, "");
     eventually("the node is there", async || answers(&node)).await;
     let start = |scheme: &str, user: &str, ca: Option<&Vec<u8>>| {
         let url = format!("{scheme}://{user}@127.0.0.1:{}/", node.port);

@@ -28,6 +28,13 @@ impl Server {
         Self::run("redis-server", free_ports(1), config, user, Vec::new())
     }
 
+    /// A node of a cluster, whose bus has the port after its own: by itself it would take one that may be somebody's.
+    pub(crate) fn node(config: &[String], user: &str) -> Self {
+        let port = free_ports(2);
+        let lines = ["cluster-enabled yes".to_owned(), format!("cluster-port {}", port + 1)];
+        Self::run("redis-server", port, &[config, &lines].concat(), user, Vec::new())
+    }
+
     /// A data server with these variables, without a password.
     pub(crate) fn with_environment(environment: Vec<(&'static str, String)>) -> Self {
         Self::run("redis-server", free_ports(1), &[], "", environment)
