@@ -137,7 +137,7 @@ pub struct GlobalRevision {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GlobalRollout {
     /// Whether it goes on by itself.
-    #[schema(inline)]
+    #[schema(value_type = String, example = "rolling")]
     pub state: State,
     /// The newest revision; 0: there was never any.
     pub target_rev: u64,
