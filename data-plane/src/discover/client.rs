@@ -19,7 +19,7 @@ use wire::v1::ToolDefinition;
 use super::{DiscoverError, Found, MAX_BYTES, MAX_PAGES, MAX_TOOLS};
 use crate::{
     snapshot::index::UpstreamIndex,
-    upstream::{self, Fault, Origin, Resolver, UpstreamError, Waiting},
+    upstream::{self, Break, Fault, Origin, Resolver, UpstreamError, Waiting},
 };
 
 const CLIENT_INFO: &str = concat!(r#"{"name":"portcullis","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -200,14 +200,13 @@ impl Client<'_> {
             upstream::connect(&self.origin, self.rules, self.resolver, self.address, within).await?;
         self.address = Some(connected.address);
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(connected.io)).await.map_err(UpstreamError::Broken)?;
+            http1::handshake(TokioIo::new(connected.io)).await.map_err(Break::from)?;
         let wanted = method.map(|_| self.next);
         let exchange = async {
             let sent =
                 tokio::time::timeout(self.upstream.first_byte_timeout, sender.send_request(request)).await;
-            let response = sent
-                .map_err(|_| UpstreamError::Timeout(Waiting::FirstByte))?
-                .map_err(UpstreamError::Broken)?;
+            let response =
+                sent.map_err(|_| UpstreamError::Timeout(Waiting::FirstByte))?.map_err(Break::from)?;
             let answer = read(response, wanted);
             tokio::time::timeout(self.upstream.total_timeout, answer)
                 .await
@@ -219,7 +218,7 @@ impl Client<'_> {
             answer = &mut exchange => answer,
             // The connection may be over before its last bytes are read here.
             ended = connection => match ended {
-                Err(error) => Err(UpstreamError::Broken(error)),
+                Err(error) => Err(Break::from(error).into()),
                 Ok(()) => exchange.await,
             },
         }
@@ -288,7 +287,7 @@ async fn read_stream(mut body: Incoming, wanted: u64) -> Result<Bytes, UpstreamE
     let wanted = wanted.to_string();
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
-        let Ok(data) = frame.map_err(UpstreamError::Broken)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(Break::from)?.into_data() else { continue };
         decoder.feed(&data);
         while let Some(event) = decoder.next_event() {
             let event = event.map_err(|_| UpstreamError::TooLarge)?;

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use super::{
     exchange::{self, Outgoing, Time},
     forward::Session,
-    headers,
+    headers::{Describing, Fields, Replaced},
     pool::Pool,
 };
 use crate::snapshot::index::{TenantIndex, UpstreamIndex};
@@ -62,15 +62,24 @@ impl Aside {
         let aside = self.clone();
         (self.pool.parts.spawn)(Box::pin(async move {
             let _running = running;
-            let Some(headers) = aside.headers() else { return };
+            let caller = aside.headers();
             let sticky = aside.session.as_ref().and_then(|session| session.address);
-            let outgoing = Outgoing { method: Method::POST, headers, body: Bytes::from(message), sticky };
+            let session = aside.session.as_ref().map(|session| &*session.upstream_session);
+            let fields = Fields {
+                caller: &caller,
+                describing: Describing { body: true, ..Describing::default() },
+                replaced: Replaced { session, ..Replaced::default() },
+                upstream: &aside.upstream,
+            };
+            let outgoing = Outgoing { method: Method::POST, fields, body: Bytes::from(message), sticky };
             let time = Time::of(&aside.upstream);
             let rules = &aside.tenant.egress;
             let sending = exchange::exchange(&aside.pool, &aside.upstream, rules, outgoing, time);
             let sent = match Box::pin(sending).await {
-                Ok((response, lease)) => {
-                    exchange::collect(response, lease, MAX_ANSWER, &aside.upstream, time).await.map(drop)
+                Ok((received, body, lease)) => {
+                    let idle_for = received.fields.keep_alive;
+                    let answer = exchange::collect(body, lease, idle_for, MAX_ANSWER, &aside.upstream, time);
+                    answer.await.map(drop)
                 }
                 Err(error) => Err(error),
             };
@@ -80,16 +89,10 @@ impl Aside {
         }));
     }
 
-    fn headers(&self) -> Option<HeaderMap> {
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(4);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.insert(::mcp::headers::PROTOCOL_VERSION, HeaderValue::from_static(self.revision.as_str()));
-        if let Some(session) = &self.session {
-            headers
-                .insert(::mcp::headers::SESSION_ID, HeaderValue::from_str(&session.upstream_session).ok()?);
-        }
-        headers::finish(&mut headers, &self.upstream).ok()?;
-        Some(headers)
+        headers
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::received::Inbound;
 use crate::mcp::Relay;
 
 /// A response's body: held whole, or a stream that goes on.
@@ -19,7 +19,7 @@ pub(crate) struct Body(Kind);
 #[derive(Debug)]
 enum Kind {
     Whole(Option<Bytes>),
-    Stream(Box<Relay<Incoming>>),
+    Stream(Box<Relay<Inbound>>),
 }
 
 impl Body {
@@ -34,7 +34,7 @@ impl Body {
         Self(Kind::Whole(None))
     }
 
-    pub(super) fn stream(relay: Relay<Incoming>) -> Self {
+    pub(super) fn stream(relay: Relay<Inbound>) -> Self {
         Self(Kind::Stream(Box::new(relay)))
     }
 }

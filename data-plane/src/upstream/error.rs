@@ -30,7 +30,7 @@ pub(crate) enum UpstreamError {
     TlsOptions(#[source] rustls::Error),
     /// The connection broke before the answer was whole.
     #[error("connection to the upstream broke")]
-    Broken(#[source] hyper::Error),
+    Broken(#[from] Break),
     /// A time-out of the upstream's configuration.
     #[error("upstream did not answer in time ({0})")]
     Timeout(Waiting),
@@ -58,6 +58,23 @@ pub(crate) enum UpstreamError {
     /// A handle could not be sealed.
     #[error("handle cannot be sealed")]
     Seal(#[from] SealError),
+}
+
+/// How a connection broke.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Break {
+    /// The server closed it.
+    #[error("closed before the end")]
+    Closed,
+    /// The body is not framed as HTTP/1.1 frames bodies.
+    #[error("body is not framed properly")]
+    Framing,
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(io::Error),
+    /// As the HTTP library says.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
 }
 
 /// What was waited for.

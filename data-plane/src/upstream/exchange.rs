@@ -1,6 +1,7 @@
 //! One request and its response on one connection, within the upstream's time-outs.
 
 use std::{
+    io::Write as _,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -9,26 +10,62 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    error::{Fault, UpstreamError, Waiting},
-    pool::{Lease, Pool},
+    error::{UpstreamError, Waiting},
+    headers::Fields,
+    origin::Origin,
+    pool::{Lease, Pool, Unanswered},
+    received::{Inbound, Received},
 };
 use crate::snapshot::index::UpstreamIndex;
 
-/// A request to an upstream, without target and `Host`.
+/// A request to an upstream, without what names the server.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     pub(super) method: Method,
-    pub(super) headers: HeaderMap,
+    pub(super) fields: Fields<'a>,
     pub(super) body: Bytes,
     /// The address to prefer.
     pub(super) sticky: Option<SocketAddr>,
+}
+
+impl Outgoing<'_> {
+    /// The head, as HTTP/1.1 writes it.
+    pub(super) fn write(&self, origin: &Origin, head: &mut Vec<u8>) -> Result<(), UpstreamError> {
+        head.extend_from_slice(self.method.as_str().as_bytes());
+        head.extend_from_slice(origin.opening.as_bytes());
+        self.fields.each(|name, value| {
+            for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
+                head.extend_from_slice(piece);
+            }
+        })?;
+        if self.method == Method::POST {
+            // Writing to memory does not fail.
+            let _ = write!(head, "content-length: {}\r\n", self.body.len());
+        }
+        head.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// The request as HTTP/2 wants it, whose target names the server.
+    pub(super) fn request(&self, origin: &Origin) -> Result<Request<Full<Bytes>>, UpstreamError> {
+        let mut headers = HeaderMap::with_capacity(12);
+        self.fields.each(|name, value| {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        })?;
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = origin.absolute.clone();
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
 }
 
 /// How long an exchange may take: until its answer is held whole, or known to be a stream.
@@ -78,13 +115,12 @@ pub(super) async fn exchange(
     pool: &Rc<Pool>,
     upstream: &UpstreamIndex,
     rules: &egress::Rules,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     time: Time,
-) -> Result<(Response<Incoming>, Lease), UpstreamError> {
-    let Outgoing { method, headers, body, sticky } = outgoing;
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.headers_mut() = headers;
+) -> Result<(Received, Inbound, Lease), UpstreamError> {
+    let sticky = outgoing.sticky;
+    // Nothing is dialled for a call that could not be sent.
+    upstream.headers.as_ref().map_err(|error| *error)?;
     let mut fresh = false;
     loop {
         let (mut lease, from) = match pool.idle(upstream, rules, sticky, fresh)? {
@@ -94,59 +130,54 @@ pub(super) async fn exchange(
                 (time.wait(None, upstream.total_timeout, Waiting::Total, connecting).await??, None)
             }
         };
-        lease.name(&mut request);
         let sent =
-            time.wait(from, upstream.first_byte_timeout, Waiting::FirstByte, lease.send(request)).await;
-        let failed = match sent {
-            Ok(Ok(response)) => return Ok((response, lease)),
-            Ok(Err(failed)) => failed,
+            time.wait(from, upstream.first_byte_timeout, Waiting::FirstByte, lease.send(&outgoing)).await;
+        match sent {
+            Ok(Ok((received, body))) => return Ok((received, body, lease)),
+            Ok(Err(Unanswered::Unsent(_))) if lease.reused => fresh = true,
+            Ok(Err(Unanswered::Unsent(broken))) => return Err(broken.into()),
+            Ok(Err(Unanswered::Failed(error))) => return Err(error),
             Err(error) => {
                 // Whichever time was over: no head came.
                 lease.discard();
                 return Err(error);
             }
-        };
-        match failed.request {
-            Some(unsent) if lease.reused => {
-                request = unsent;
-                fresh = true;
-            }
-            _ if failed.error.is_parse() => return Err(Fault::NotHttp.into()),
-            _ => return Err(UpstreamError::Broken(failed.error)),
         }
     }
 }
 
-/// Reads a body to its end, at most `cap` bytes, and gives the connection back.
+/// Reads a body to its end, at most `cap` bytes, and gives the connection back, for `idle_for` as the server says.
 pub(super) async fn collect(
-    response: Response<Incoming>,
+    mut body: Inbound,
     lease: Lease,
+    idle_for: Option<Duration>,
     cap: usize,
     upstream: &UpstreamIndex,
     time: Time,
 ) -> Result<Bytes, UpstreamError> {
-    let (head, mut body) = response.into_parts();
     if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > cap) {
         return Err(UpstreamError::TooLarge);
+    }
+    // An answer of known length is read into one piece, and not copied.
+    if let Inbound::One(body) = &mut body {
+        while !time.wait(None, upstream.idle_timeout, Waiting::Idle, body.gather()).await?? {}
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
         let frame = time.wait(None, upstream.idle_timeout, Waiting::Idle, body.frame()).await?;
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(UpstreamError::Broken)?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame?.into_data() else { continue };
         if first.len() + rest.len() + data.len() > cap {
             return Err(UpstreamError::TooLarge);
         }
-        // Most answers come in one piece, which is then not copied.
         if first.is_empty() {
             first = data;
         } else {
             rest.extend_from_slice(&data);
         }
     }
-    lease.give_back(keep_alive(&head.headers));
+    lease.give_back(idle_for);
     if rest.is_empty() {
         return Ok(first);
     }
@@ -154,14 +185,4 @@ pub(super) async fn collect(
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
     Ok(whole.freeze())
-}
-
-/// How long the server keeps an idle connection, less a second for the way: `Keep-Alive: timeout=5` (RFC 2068 section
-/// 19.7.1.1, still what servers send).
-pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("keep-alive").map(HeaderValue::to_str)?.ok()?;
-    let parameters = text.split(',').filter_map(|parameter| parameter.trim().split_once('='));
-    let mut timeouts = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"));
-    let seconds: u64 = timeouts.next()?.1.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.saturating_sub(1)))
 }

@@ -6,7 +6,6 @@ use ::mcp::{Method, Revision};
 use bytes::Bytes;
 use errors::ErrorCode;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use hyper::body::Incoming;
 use ids::ClientId;
 
 use super::{
@@ -14,8 +13,9 @@ use super::{
     body::Body,
     error::{UpstreamError, Waiting},
     exchange::{self, Outgoing as Sent, Time},
-    headers::{self, Describing, Replaced},
+    headers::{Describing, Fields, Replaced},
     pool::{Lease, Pool},
+    received::{Inbound, Received},
     reply::{self, Reply},
 };
 use crate::{
@@ -265,24 +265,25 @@ impl Call<'_> {
         };
         let outgoing = Sent {
             method,
-            headers: headers::outgoing(caller, describing, replaced, upstream)?,
+            fields: Fields { caller, describing, replaced, upstream },
             body,
             sticky: self.session.and_then(|session| session.address),
         };
         let rules = &self.speaker.tenant.egress;
-        let (response, lease) = exchange::exchange(self.pool, upstream, rules, outgoing, self.time).await?;
-        self.take(response, lease, request).await
+        let (received, body, lease) =
+            exchange::exchange(self.pool, upstream, rules, outgoing, self.time).await?;
+        self.take(received, body, lease, request).await
     }
 
     async fn take(
         &self,
-        response: Response<Incoming>,
+        received: Received,
+        body: Inbound,
         lease: Lease,
         request: Option<&Request>,
     ) -> Result<(Head, Reply), UpstreamError> {
-        let session = self.session_for_caller(&response, &lease)?;
-        let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
-        let (status, reply) = reply::read(self, response, lease, request).await?;
+        let session = self.session_for_caller(&received, &lease)?;
+        let (status, reply) = reply::read(self, &received, body, lease, request).await?;
         let mut headers = HeaderMap::with_capacity(6);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -302,7 +303,7 @@ impl Call<'_> {
         if let Some(session) = session {
             headers.insert(::mcp::headers::SESSION_ID, session);
         }
-        if let Some(after) = retry_after.filter(|_| !status.is_success()) {
+        if let Some(after) = received.fields.retry_after.filter(|_| !status.is_success()) {
             headers.insert(header::RETRY_AFTER, after);
         }
         Ok((Head { status, headers }, reply))
@@ -311,17 +312,17 @@ impl Call<'_> {
     /// `Mcp-Session-Id` for the caller: a new session sealed, a presented one as it was.
     fn session_for_caller(
         &self,
-        response: &Response<Incoming>,
+        received: &Received,
         lease: &Lease,
     ) -> Result<Option<HeaderValue>, UpstreamError> {
         if self.speaker.revision.is_modern() {
             return Ok(None);
         }
         let begins = matches!(self.outgoing, Outgoing::Request { method: Method::Initialize, .. });
-        if !begins || !response.status().is_success() {
+        if !begins || !received.status.is_success() {
             return Ok(self.session.and_then(|session| HeaderValue::from_str(&session.presented).ok()));
         }
-        let Some(id) = response.headers().get(::mcp::headers::SESSION_ID) else { return Ok(None) };
+        let Some(id) = &received.fields.session else { return Ok(None) };
         reply::seal_session(self, id, lease.address()).map(Some)
     }
 }

@@ -56,47 +56,71 @@ pub(super) struct Replaced<'a> {
     pub(super) last_event: Option<&'a str>,
 }
 
-/// The headers of a request to `upstream`, without `Host`.
-pub(super) fn outgoing(
-    caller: &HeaderMap,
-    describing: Describing,
-    replaced: Replaced<'_>,
-    upstream: &UpstreamIndex,
-) -> Result<HeaderMap, UpstreamError> {
-    let mut headers = HeaderMap::with_capacity(12);
-    for (name, value) in caller {
-        let text = name.as_str();
-        if FORWARDED.contains(&text) || describing.has(text) {
-            headers.append(name, value.clone());
-        }
-    }
-    if describing.body {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    if let Some(name) = replaced.name.filter(|_| describing.named) {
-        // Encoding leaves nothing that a header cannot carry.
-        if let Ok(value) = HeaderValue::from_str(&::mcp::headers::encode(name)) {
-            headers.insert(::mcp::headers::NAME, value);
-        }
-    }
-    for (name, value) in
-        [(::mcp::headers::SESSION_ID, replaced.session), (::mcp::headers::LAST_EVENT_ID, replaced.last_event)]
-    {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            headers.insert(name, value);
-        }
-    }
-    finish(&mut headers, upstream)?;
-    Ok(headers)
+/// The header fields of a request, without those that frame it or say whom it is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    /// Of which some travel.
+    pub(super) caller: &'a HeaderMap,
+    pub(super) describing: Describing,
+    pub(super) replaced: Replaced<'a>,
+    pub(super) upstream: &'a UpstreamIndex,
 }
+
+impl Fields<'_> {
+    /// Gives each field to `put`, and no name twice but what the caller repeated. What the credential names comes from the
+    /// credential alone.
+    pub(super) fn each<F: FnMut(&str, &[u8])>(&self, mut put: F) -> Result<(), UpstreamError> {
+        let Self { caller, describing, replaced, upstream } = *self;
+        let credential = upstream.headers.as_ref().map_err(|error| *error)?;
+        let is_own = |name: &str| credential.iter().any(|(own, _)| own.as_str() == name);
+        let put_unless_own = |put: &mut F, name: &str, value: &[u8]| {
+            if !is_own(name) && is_sendable(value) {
+                put(name, value);
+            }
+        };
+        let name = replaced.name.filter(|_| describing.named).map(::mcp::headers::encode);
+        for (field, value) in caller {
+            let text = field.as_str();
+            let travels = FORWARDED.contains(&text)
+                || (describing.has(text) && !(name.is_some() && text == ::mcp::headers::NAME));
+            if travels {
+                put_unless_own(&mut put, text, value.as_bytes());
+            }
+        }
+        if describing.body {
+            put_unless_own(&mut put, "content-type", b"application/json");
+        }
+        if let Some(name) = &name {
+            put_unless_own(&mut put, ::mcp::headers::NAME.as_str(), name.as_bytes());
+        }
+        if let Some(session) = replaced.session {
+            put_unless_own(&mut put, ::mcp::headers::SESSION_ID.as_str(), session.as_bytes());
+        }
+        if let Some(event) = replaced.last_event {
+            put_unless_own(&mut put, ::mcp::headers::LAST_EVENT_ID.as_str(), event.as_bytes());
+        }
+        put("accept-encoding", b"identity");
+        put_unless_own(&mut put, "user-agent", USER_AGENT.as_bytes());
+        for (name, value) in credential {
+            if !FRAMING.contains(name) {
+                put(name.as_str(), value.as_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a field may have this value (RFC 9110 section 5.5): nothing that ends a line.
+fn is_sendable(value: &[u8]) -> bool {
+    value.iter().all(|byte| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t')
+}
+
+const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 
 /// What every request to an upstream carries: no compression, who asks, the credential.
 pub(crate) fn finish(headers: &mut HeaderMap, upstream: &UpstreamIndex) -> Result<(), UpstreamError> {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(
-        header::USER_AGENT,
-        HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))),
-    );
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     for (name, value) in upstream.headers.as_ref().map_err(|error| *error)? {
         if !FRAMING.contains(name) {
             headers.insert(name.clone(), value.clone());

@@ -22,6 +22,8 @@ pub(crate) struct Origin {
     pub(super) absolute: Uri,
     /// `Host`: the upstream's, never the caller's.
     pub(super) authority: HeaderValue,
+    /// What follows the method in a request over HTTP/1.1: target, version and `Host`.
+    pub(super) opening: Box<str>,
 }
 
 impl Origin {
@@ -46,6 +48,7 @@ impl Origin {
             .path_and_query(path.clone())
             .build()
             .map_err(|_| UpstreamError::Url)?;
+        let opening = format!(" {path} HTTP/1.1\r\nhost: {authority}\r\n").into_boxed_str();
         Ok(Self {
             host,
             port,
@@ -53,6 +56,7 @@ impl Origin {
             path: Uri::from(path),
             absolute,
             authority: HeaderValue::from_str(&authority).map_err(|_| UpstreamError::Url)?,
+            opening,
         })
     }
 

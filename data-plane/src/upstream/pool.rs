@@ -9,15 +9,14 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::header;
 use http_body_util::Full;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ids::UpstreamId;
 use seams::{Clock, Entropy, Monotonic};
@@ -25,9 +24,12 @@ use tokio::sync::oneshot;
 
 use super::{
     connect::{self, Connected},
-    error::UpstreamError,
+    error::{Break, Fault, UpstreamError},
+    exchange::Outgoing,
+    http1,
     meters::Meters,
     origin::Origin,
+    received::{Inbound, Received},
     resolve::Resolver,
     watched::Watched,
 };
@@ -46,9 +48,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// A task that lives on the worker.
 pub(crate) type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
-
-/// The body of a request to an upstream: always held whole.
-pub(super) type Outbound = Full<Bytes>;
 
 /// What a pool is made of.
 pub(crate) struct Parts {
@@ -69,7 +68,8 @@ pub(crate) struct Pool {
     pub(super) parts: Parts,
     pub(super) meters: Rc<Meters>,
     places: RefCell<hashbrown::HashMap<UpstreamId, Place, ahash::RandomState>>,
-    swept: Cell<Monotonic>,
+    /// A task looks after what lies idle.
+    sweeping: Cell<bool>,
 }
 
 /// What is known of one upstream.
@@ -82,21 +82,14 @@ struct Place {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Rc<http1::Connection>,
     until: Monotonic,
-}
-
-/// A connection that carries one exchange at a time. Dropping it closes it.
-struct Connection {
-    sender: http1::SendRequest<Outbound>,
-    address: SocketAddr,
-    _driver: Driver,
 }
 
 /// A connection that carries many.
 #[derive(Clone)]
 struct Shared {
-    sender: http2::SendRequest<Outbound>,
+    sender: http2::SendRequest<Full<Bytes>>,
     address: SocketAddr,
     driver: Rc<Driver>,
 }
@@ -116,15 +109,16 @@ pub(super) struct Lease {
 }
 
 enum Kind {
-    One(Connection),
+    /// Carries one exchange at a time. Dropping it closes it.
+    One(Rc<http1::Connection>),
     Many(Shared),
 }
 
 impl Pool {
     /// No connections yet.
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let swept = Cell::new(parts.clock.monotonic());
-        Rc::new(Self { parts, meters: Rc::new(Meters::new()), places: RefCell::default(), swept })
+        let meters = Rc::new(Meters::new());
+        Rc::new(Self { parts, meters, places: RefCell::default(), sweeping: Cell::new(false) })
     }
 
     /// A connection that is there and idle, unless `fresh` is asked for; or else the upstream's place, from what is known or
@@ -173,7 +167,7 @@ impl Pool {
     ) -> Result<Lease, UpstreamError> {
         let resolver = &*self.parts.resolver;
         let connected = connect::connect(&origin, rules, resolver, sticky, upstream.connect_timeout).await?;
-        let kind = self.handshake(connected).await.map_err(UpstreamError::Broken)?;
+        let kind = self.handshake(connected).await.map_err(Break::from)?;
         if let Kind::Many(shared) = &kind
             && let Some(place) = self.places.borrow_mut().get_mut(&upstream.id)
             && place.fingerprint == upstream.fingerprint
@@ -196,33 +190,30 @@ impl Pool {
     }
 
     async fn handshake(&self, connected: Connected) -> hyper::Result<Kind> {
-        let io = TokioIo::new(connected.io);
-        let (driver, dropped) = oneshot::channel();
-        let driver = Driver(driver);
         let address = connected.address;
-        if connected.h2 {
-            let (sender, connection) = http2::Builder::new(LocalExecutor(self.parts.spawn.clone()))
-                .timer(TokioTimer::new())
-                .handshake(io)
-                .await?;
-            (self.parts.spawn)(Box::pin(drive(connection, dropped)));
-            return Ok(Kind::Many(Shared { sender, address, driver: Rc::new(driver) }));
+        if !connected.h2 {
+            return Ok(Kind::One(http1::Connection::new(connected.io, address)));
         }
-        let (sender, connection) = http1::Builder::new().handshake(io).await?;
+        let (driver, dropped) = oneshot::channel();
+        let (sender, connection) = http2::Builder::new(LocalExecutor(self.parts.spawn.clone()))
+            .timer(TokioTimer::new())
+            .handshake(TokioIo::new(connected.io))
+            .await?;
         (self.parts.spawn)(Box::pin(drive(connection, dropped)));
-        Ok(Kind::One(Connection { sender, address, _driver: driver }))
+        Ok(Kind::Many(Shared { sender, address, driver: Rc::new(Driver(driver)) }))
     }
 
-    fn give_back(&self, lease: Lease, idle_for: Option<Duration>) {
+    fn give_back(self: &Rc<Self>, lease: Lease, idle_for: Option<Duration>) {
         let Kind::One(connection) = lease.kind else { return };
         let now = self.parts.clock.monotonic();
         let keep = idle_for.unwrap_or(IDLE_FOR).min(IDLE_AT_MOST);
         let mut places = self.places.borrow_mut();
         if let Some(place) = places.get_mut(&lease.upstream)
             && place.fingerprint == lease.fingerprint
-            && !connection.sender.is_closed()
+            && connection.is_reusable()
             && !keep.is_zero()
         {
+            connection.rest();
             if place.idle.len() >= MAX_IDLE {
                 place.idle.remove(0);
             }
@@ -230,13 +221,9 @@ impl Pool {
             place.idle.push(Idle { connection, until });
             place.used = now;
         }
-        if now.since(self.swept.get()) >= SWEEP_EVERY {
-            self.swept.set(now);
-            places.retain(|_, place| {
-                place.idle.retain(|idle| now < idle.until && !idle.connection.sender.is_closed());
-                place.shared.retain(|shared| !shared.sender.is_closed());
-                now.since(place.used) < FORGET_AFTER
-            });
+        drop(places);
+        if !self.sweeping.replace(true) {
+            (self.parts.spawn)(Box::pin(sweep(Rc::downgrade(self))));
         }
     }
 
@@ -263,14 +250,33 @@ impl Place {
         }
         for at in (0..self.idle.len()).rev() {
             let Idle { connection, until } = self.idle.get(at)?;
-            let usable = now < *until && !connection.sender.is_closed() && permitted(connection.address);
+            let usable = now < *until && permitted(connection.address()) && connection.is_quiet();
             if !usable {
                 self.idle.remove(at);
-            } else if wanted(connection.address) && connection.sender.is_ready() {
+            } else if wanted(connection.address()) {
                 return Some(Kind::One(self.idle.remove(at).connection));
             }
         }
         None
+    }
+}
+
+/// Closes what lies idle too long and what servers have closed, until nothing is left to look after.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let now = pool.parts.clock.monotonic();
+        let mut places = pool.places.borrow_mut();
+        places.retain(|_, place| {
+            place.idle.retain(|idle| now < idle.until && idle.connection.is_quiet());
+            place.shared.retain(|shared| !shared.sender.is_closed());
+            now.since(place.used) < FORGET_AFTER
+        });
+        if places.is_empty() {
+            pool.sweeping.set(false);
+            return;
+        }
     }
 }
 
@@ -292,35 +298,31 @@ impl Lease {
     /// The address at the other end.
     pub(super) fn address(&self) -> SocketAddr {
         match &self.kind {
-            Kind::One(connection) => connection.address,
+            Kind::One(connection) => connection.address(),
             Kind::Many(shared) => shared.address,
         }
     }
 
-    /// Names the server in a request, in the form the connection's protocol wants.
-    pub(super) fn name(&self, request: &mut http::Request<Outbound>) {
-        match self.kind {
-            Kind::Many(_) => {
-                *request.uri_mut() = self.origin.absolute.clone();
-                request.headers_mut().remove(header::HOST);
+    /// Sends a request and waits for the response's head.
+    pub(super) async fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(Received, Inbound), Unanswered> {
+        let origin = &self.origin;
+        match &mut self.kind {
+            Kind::One(connection) => {
+                let exchange = connection.exchange(|head| outgoing.write(origin, head), &outgoing.body);
+                let (received, body) = exchange.await?;
+                Ok((received, Inbound::One(body)))
             }
-            Kind::One(_) => {
-                *request.uri_mut() = self.origin.path.clone();
-                request.headers_mut().insert(header::HOST, self.origin.authority.clone());
+            Kind::Many(shared) => {
+                let request = outgoing.request(origin).map_err(Unanswered::Failed)?;
+                match shared.sender.try_send_request(request).await {
+                    Ok(response) => Ok(Inbound::many(response)),
+                    Err(mut error) => match error.take_message() {
+                        Some(_) => Err(Unanswered::Unsent(error.into_error().into())),
+                        None => Err(error.into_error().into()),
+                    },
+                }
             }
         }
-    }
-
-    /// Sends a request. The request comes back when none of it was written.
-    pub(super) async fn send(
-        &mut self,
-        request: http::Request<Outbound>,
-    ) -> Result<http::Response<hyper::body::Incoming>, Unsent> {
-        let sent = match &mut self.kind {
-            Kind::One(connection) => connection.sender.try_send_request(request).await,
-            Kind::Many(shared) => shared.sender.try_send_request(request).await,
-        };
-        sent.map_err(|mut error| Unsent { request: error.take_message(), error: error.into_error() })
     }
 
     /// Nothing came back on it: no other call is to try the same.
@@ -339,10 +341,20 @@ impl Lease {
 }
 
 /// A request that got no response.
-pub(super) struct Unsent {
-    /// The request, if nothing of it was written.
-    pub(super) request: Option<http::Request<Outbound>>,
-    pub(super) error: hyper::Error,
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// Nothing of it was written.
+    #[error(transparent)]
+    Unsent(Break),
+    /// It is not to be repeated.
+    #[error(transparent)]
+    Failed(UpstreamError),
+}
+
+impl From<hyper::Error> for Unanswered {
+    fn from(error: hyper::Error) -> Self {
+        Self::Failed(if error.is_parse() { Fault::NotHttp.into() } else { Break::from(error).into() })
+    }
 }
 
 #[derive(Clone)]

@@ -9,14 +9,14 @@ use ::mcp::{
 use bytes::Bytes;
 use crypto::{SealError, SessionSeal, UpstreamSession};
 use errors::{ErrorCode, jsonrpc};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, StatusCode};
 
 use super::{
     error::{Fault, UpstreamError},
     exchange,
     forward::{Call, Outgoing},
     pool::Lease,
+    received::{Content, Fields, Inbound, Received},
 };
 use crate::mcp::{Request, Said};
 
@@ -28,43 +28,37 @@ pub(super) enum Reply {
     /// Looked at already.
     Whole(Bytes),
     /// Looked at while it comes.
-    Stream { body: Incoming, lease: Lease, idle_for: Option<Duration> },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
-    Json,
-    Events,
-    Other,
+    Stream { body: Inbound, lease: Lease, idle_for: Option<Duration> },
 }
 
 /// Reads a response as far as it must be held, and decides what of it goes on.
 pub(super) async fn read(
     call: &Call<'_>,
-    response: Response<Incoming>,
+    received: &Received,
+    body: Inbound,
     lease: Lease,
     request: Option<&Request>,
 ) -> Result<(StatusCode, Reply), UpstreamError> {
-    let status = response.status();
+    let Received { status, ref fields } = *received;
     if matches!(status.as_u16(), 401 | 403 | 407) {
         return Err(UpstreamError::Unauthorized(status.as_u16()));
     }
     if status == StatusCode::NOT_FOUND && call.session.is_some() {
         return Err(UpstreamError::SessionNotFound);
     }
-    if !is_identity(response.headers()) {
+    if !fields.is_identity() {
         return Err(Fault::Encoding.into());
     }
-    let content = content(response.headers());
+    let (content, idle_for) = (fields.content(), fields.keep_alive);
     let upstream = &*call.speaker.upstream;
     let cap = call.speaker.max_message;
     match (call.outgoing, status.is_success(), content) {
         (Outgoing::Request { .. } | Outgoing::Listen, true, Content::Events) => {
-            let idle_for = exchange::keep_alive(response.headers());
-            Ok((StatusCode::OK, Reply::Stream { body: response.into_body(), lease, idle_for }))
+            body.slow_down();
+            Ok((StatusCode::OK, Reply::Stream { body, lease, idle_for }))
         }
         (Outgoing::Request { .. }, true, Content::Json) => {
-            let body = exchange::collect(response, lease, cap, upstream, call.time).await?;
+            let body = exchange::collect(body, lease, idle_for, cap, upstream, call.time).await?;
             match call.speaker.hear(request, &body)? {
                 Said::Answer { rewritten, .. } => {
                     Ok((StatusCode::OK, Reply::Whole(rewritten.map_or(body, Bytes::from))))
@@ -74,19 +68,19 @@ pub(super) async fn read(
         }
         (Outgoing::Request { .. } | Outgoing::Listen, true, _) => Err(Fault::ContentType.into()),
         (Outgoing::Notification | Outgoing::Response, true, _) => {
-            ignore(response, lease, call).await;
+            ignore(fields, body, lease, call).await;
             Ok((StatusCode::ACCEPTED, Reply::Whole(Bytes::new())))
         }
         (Outgoing::End, true, _) => {
-            ignore(response, lease, call).await;
+            ignore(fields, body, lease, call).await;
             Ok((StatusCode::OK, Reply::Whole(Bytes::new())))
         }
         (Outgoing::Listen | Outgoing::End, false, _) if status == StatusCode::METHOD_NOT_ALLOWED => {
-            ignore(response, lease, call).await;
+            ignore(fields, body, lease, call).await;
             Ok((status, Reply::Whole(Bytes::new())))
         }
         (_, false, Content::Json) => {
-            let body = exchange::collect(response, lease, cap, upstream, call.time).await?;
+            let body = exchange::collect(body, lease, idle_for, cap, upstream, call.time).await?;
             if is_error_for(&body, request) {
                 Ok((passed(status), Reply::Whole(body)))
             } else {
@@ -94,7 +88,7 @@ pub(super) async fn read(
             }
         }
         (_, false, _) => {
-            ignore(response, lease, call).await;
+            ignore(fields, body, lease, call).await;
             unanswered(call.outgoing, status)
         }
     }
@@ -115,9 +109,10 @@ fn unanswered(outgoing: &Outgoing, status: StatusCode) -> Result<(StatusCode, Re
 }
 
 /// Takes a body that nobody reads off the connection, if that is quickly done.
-async fn ignore(response: Response<Incoming>, lease: Lease, call: &Call<'_>) {
-    if content(response.headers()) != Content::Events {
-        let _ = exchange::collect(response, lease, MAX_IGNORED, &call.speaker.upstream, call.time).await;
+async fn ignore(fields: &Fields, body: Inbound, lease: Lease, call: &Call<'_>) {
+    if fields.content() != Content::Events {
+        let upstream = &call.speaker.upstream;
+        let _ = exchange::collect(body, lease, fields.keep_alive, MAX_IGNORED, upstream, call.time).await;
     }
 }
 
@@ -138,25 +133,6 @@ fn failed(status: StatusCode) -> UpstreamError {
         status @ (502..=504) => UpstreamError::Unavailable(status),
         status => Fault::Status(status).into(),
     }
-}
-
-fn content(headers: &HeaderMap) -> Content {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Content::Json
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Content::Events
-    } else {
-        Content::Other
-    }
-}
-
-fn is_identity(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Seals a session that an upstream has begun, to the endpoint and the client.

@@ -93,6 +93,23 @@ async fn a_connection_the_server_closed_meanwhile_is_replaced() {
     LocalSet::new().run_until(case).await;
 }
 
+/// Nobody calls any more; what the server has closed is let go all the same.
+#[tokio::test]
+async fn what_a_server_closed_is_let_go_without_another_call() {
+    let case = async {
+        let (server, pool, world) = answering(|| result("{}")).await;
+        got(&pool, &world, dispatch(&world, MODERN, Method::ToolsCall)).await;
+        let upstream = world.tenant().upstreams.values().next().unwrap().id;
+        assert_eq!(pool.idle_count(upstream), 1);
+        server.close_connections();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(pool.idle_count(upstream), 0);
+    };
+    LocalSet::new().run_until(case).await;
+}
+
 #[tokio::test]
 async fn a_call_that_a_server_read_and_dropped_is_not_repeated() {
     let case = async {
