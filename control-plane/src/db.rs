@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use transactions::Role;
 pub use transactions::{AuditReadTx, AuditTx, AuthTx, INSTALLATION, OperatorTx, TenantTx, Wakes};
-use turns::Turns;
+use turns::{Admissions, Turns};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -49,6 +49,10 @@ pub struct Store {
     turns: Turns,
     /// Connections of `ops` that proxies' streams may hold.
     streams: Arc<Semaphore>,
+    /// Connections of `app` that tenants' stored answers may hold.
+    answers: Arc<Semaphore>,
+    /// Connections of `auth` that proxies may hold which come.
+    admissions: Admissions,
 }
 
 /// How many connections each kind of work may hold.
@@ -58,7 +62,7 @@ pub struct PoolSizes {
     pub app: u32,
     /// Operators' requests and serving configuration.
     pub ops: u32,
-    /// Looking up credentials.
+    /// Looking up credentials, of which proxies that come hold half.
     pub auth: u32,
     /// Audit records: as many for storing them as for searching them, so that no search holds up a record.
     pub audit: u32,
@@ -88,7 +92,9 @@ impl Store {
         let (app, ops, auth) = (pool(sizes.app), pool(sizes.ops), pool(sizes.auth));
         let (audit, audit_read) = (pool(sizes.audit), pool(sizes.audit));
         let streams = Arc::new(Semaphore::new((sizes.ops as usize / 2).max(1)));
-        Ok(Self { options, app, ops, auth, audit, audit_read, turns: Turns::default(), streams })
+        let admissions = Admissions::new((sizes.auth as usize / 2).max(1));
+        let (turns, answers) = (Turns::default(), Arc::new(Semaphore::new((sizes.app as usize / 4).max(1))));
+        Ok(Self { options, app, ops, auth, audit, audit_read, turns, streams, answers, admissions })
     }
 
     /// A transaction in which one tenant's rows exist and no others.
@@ -133,6 +139,30 @@ impl Store {
         // It is never closed; if it were, there would be no turns to take.
         let turn = Arc::clone(&self.streams).acquire_owned().await.ok();
         Ok(OperatorTx { tx: begin(&self.ops, Role::Ops, None).await?, turn })
+    }
+
+    /// As [`Self::operator`], for answers to keyed writes: of tenants', on some of the connections that are for tenants, so that
+    /// those who repeat their writes hold up no operator.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn answers(&self, of_tenant: bool) -> Result<OperatorTx, StoreError> {
+        if !of_tenant {
+            return self.operator().await;
+        }
+        // It is never closed; if it were, there would be no turns to take.
+        let turn = Arc::clone(&self.answers).acquire_owned().await.ok();
+        Ok(OperatorTx { tx: begin(&self.app, Role::Ops, None).await?, turn })
+    }
+
+    /// As [`Self::operator`], for finding out who a proxy is that comes. These wait for each other alone, not long, and not too
+    /// many of them: a fleet that comes back at once does not hold up what its streams read. `None`: it is to come again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn admission(&self) -> Result<Option<OperatorTx>, StoreError> {
+        let Some(turn) = self.admissions.enter().await else { return Ok(None) };
+        Ok(Some(OperatorTx { tx: begin(&self.auth, Role::Ops, None).await?, turn: Some(turn) }))
     }
 
     /// A transaction for finding out whose a credential is.

@@ -13,7 +13,9 @@ use wire::{
     global::SCOPE,
     stream::{
         Version,
-        server::{CloseReason, Delta, Input, Load, LoadFailure, Output, QUEUE, Server, Snapshot, WINDOW},
+        server::{
+            CloseReason, Delta, Input, Load, LoadFailure, Output, Place, QUEUE, Server, Snapshot, WINDOW,
+        },
     },
     v1,
 };
@@ -81,6 +83,7 @@ struct Session {
     told: Known,
     places: std::sync::Arc<Semaphore>,
     place: Option<OwnedSemaphorePermit>,
+    turn: Option<LocalBoxFuture<'static, OwnedSemaphorePermit>>,
     loading: FuturesUnordered<LocalBoxFuture<'static, Input>>,
     outbox: Vec<v1::ControlMessage>,
     closed: bool,
@@ -101,8 +104,18 @@ impl Session {
         let sources = told.iter().map(|(tenant, version)| (*tenant, *version)).collect();
         let live = world.proxies.len() as u32;
         let (loading, outbox) = (FuturesUnordered::new(), Vec::new());
-        let mut session =
-            Self { world, machine, clock_ahead, told, places, place: None, loading, outbox, closed: false };
+        let mut session = Self {
+            world,
+            machine,
+            clock_ahead,
+            told,
+            places,
+            place: None,
+            turn: None,
+            loading,
+            outbox,
+            closed: false,
+        };
         session.step(Input::Live(live));
         session.step(Input::Sources(sources));
         loop {
@@ -127,6 +140,10 @@ impl Session {
                 Some(known) = news.recv() => {
                     session.news(known);
                     continue;
+                }
+                place = turn(&mut session.turn) => {
+                    (session.turn, session.place) = (None, Some(place));
+                    Input::FullSync(Place::Now)
                 }
                 () = sleep(tick) => Input::Tick,
             };
@@ -158,9 +175,22 @@ impl Session {
                 Output::Load(what) => self.loading.push(Box::pin(load(self.world.clone(), what))),
                 Output::FullSync => {
                     self.place = self.places.clone().try_acquire_owned().ok();
-                    self.step(Input::FullSync(self.place.is_some()));
+                    let place = match self.place {
+                        Some(_) => Place::Now,
+                        None if self.world.dice.percent(50) => {
+                            Place::Nowhere(self.world.dice.millis(500..2_000))
+                        }
+                        None => {
+                            let places = self.places.clone();
+                            let taken = async move { places.acquire_owned().await.expect("never closed") };
+                            self.turn = Some(Box::pin(taken));
+                            self.world.count(|outcome| outcome.waited += 1);
+                            Place::Later
+                        }
+                    };
+                    self.step(Input::FullSync(place));
                 }
-                Output::Synced => self.place = None,
+                Output::Synced => (self.place, self.turn) = (None, None),
                 Output::Misfit { .. } => self.world.count(|outcome| outcome.misfits += 1),
                 Output::Rejected { tenant, version, .. } => {
                     self.world.count(|outcome| {
@@ -189,6 +219,13 @@ impl Session {
                 Output::Heard | Output::Claimed(..) | Output::Applied(..) => {}
             }
         }
+    }
+}
+
+async fn turn(waiting: &mut Option<LocalBoxFuture<'static, OwnedSemaphorePermit>>) -> OwnedSemaphorePermit {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Outcome {
     pub boots: u64,
     /// Times a proxy was told to come back later.
     pub busy: u64,
+    /// Times one waited for its turn to be given everything.
+    pub waited: u64,
     /// Streams refused for want of a common schema.
     pub incompatible: u64,
     /// What the dice would have shown next: two runs with the same have thrown them equally often.

@@ -18,6 +18,7 @@ fn all(seeds: Range<u64>) {
         sum.global_refusals += outcome.global_refusals;
         sum.boots += outcome.boots;
         sum.busy += outcome.busy;
+        sum.waited += outcome.waited;
         sum.incompatible += outcome.incompatible;
     }
     println!("seeds {seeds:?}: {sum:?}");
@@ -27,6 +28,7 @@ fn all(seeds: Range<u64>) {
         sum.misfits,
         sum.refusals,
         sum.busy,
+        sum.waited,
         sum.incompatible,
         sum.globals,
         sum.global_refusals,

@@ -113,3 +113,23 @@ async fn streams_of_proxies_leave_connections_for_polls() {
     }
     store.close().await;
 }
+
+#[tokio::test]
+async fn stored_answers_of_tenants_and_proxies_that_come_hold_up_no_operator() {
+    let (url, _conn) = new_database().await;
+    let sizes = PoolSizes { app: 8, ops: 1, auth: 4, ..PoolSizes::default() };
+    let store = Store::open(&SecretString::from(url.as_str()), sizes).await.unwrap();
+    let _answers = (store.answers(true).await.unwrap(), store.answers(true).await.unwrap());
+    let _admissions = (store.admission().await.unwrap().unwrap(), store.admission().await.unwrap().unwrap());
+    assert!(
+        timeout(Duration::from_millis(100), store.answers(true)).await.is_err(),
+        "more wait for their turn"
+    );
+    assert!(timeout(Duration::from_millis(100), store.admission()).await.is_err(), "as do more proxies");
+    timeout(SOON, store.operator()).await.expect("an operator waits").unwrap();
+    timeout(SOON, store.stream()).await.expect("a stream waits").unwrap();
+    timeout(SOON, store.auth()).await.expect("a log-in waits").unwrap();
+    let tenant = TenantId::from_parts(1, [0; 10]);
+    timeout(SOON, store.tenant(tenant)).await.expect("a tenant waits").unwrap();
+    store.close().await;
+}

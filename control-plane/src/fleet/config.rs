@@ -1,6 +1,7 @@
 //! The driver of a proxy's configuration stream: carries out what `wire::stream::server` says.
 
 mod load;
+mod places;
 mod queries;
 
 use std::{sync::Arc, time::Duration};
@@ -9,13 +10,13 @@ use errors::ErrorCode;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use ids::TenantId;
 use telemetry::metric;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::{
     stream::{
         Context,
-        server::{CloseReason, Input, Output, QUEUE, Server},
+        server::{CloseReason, Input, Output, Place as Turn, QUEUE, Server},
     },
     v1,
 };
@@ -24,7 +25,6 @@ use super::{
     Peer, Peers,
     peer::{not_enrolled, revoked},
     progress::{Of, Pending, Progress, Run, Said, Written},
-    queries::begin_stream,
 };
 use crate::{
     app::Core,
@@ -32,9 +32,8 @@ use crate::{
     publish::hub::{Change, Hub, News, Subscription},
 };
 use load::Loader;
+use places::{Answer, Place, Places};
 
-/// Proxies of a replica that are being given everything at once; another is told when to come back.
-const FULL_SYNCS: usize = 16;
 /// Characters kept of why a proxy refused a snapshot.
 const MAX_DETAIL: usize = 1_000;
 /// Between attempts to write what a proxy said.
@@ -45,7 +44,7 @@ pub(super) struct ConfigService {
     hub: Arc<Hub>,
     peers: Peers,
     loader: Arc<Loader>,
-    full_syncs: Arc<Semaphore>,
+    places: Arc<Places>,
     control_id: String,
 }
 
@@ -55,9 +54,9 @@ impl ConfigService {
         Self {
             peers: Peers::new(core.clone()),
             loader: Loader::new(core.clone()),
+            places: Places::new(core.clock.clone()),
             core,
             hub,
-            full_syncs: Arc::new(Semaphore::new(FULL_SYNCS)),
             control_id,
         }
     }
@@ -71,18 +70,16 @@ impl v1::config_server::Config for ConfigService {
         &self,
         request: Request<Streaming<v1::ProxyMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let peer = self.peers.admit(&request).await?;
-        let mut tx = self.core.store.stream().await?;
-        let stream = begin_stream(&mut tx, peer.proxy).await?;
-        tx.commit().await?;
+        let (peer, stream) = self.peers.begin_stream(&request).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let session = Session {
             news: self.hub.subscribe(peer.pool, peer.proxy),
             core: self.core.clone(),
             hub: self.hub.clone(),
             loader: self.loader.clone(),
-            full_syncs: self.full_syncs.clone(),
-            full_sync: None,
+            places: self.places.clone(),
+            place: None,
+            turn: None,
             machine: Server::new(self.control_id.clone(), context(&self.core)),
             of: Of { proxy: peer.proxy, stream },
             peer,
@@ -117,9 +114,11 @@ struct Session {
     of: Of,
     news: Subscription,
     loader: Arc<Loader>,
-    full_syncs: Arc<Semaphore>,
-    /// This proxy's place among those that are given everything.
-    full_sync: Option<OwnedSemaphorePermit>,
+    places: Arc<Places>,
+    /// This proxy's place among those that are given everything,
+    place: Option<Place>,
+    /// or its turn to have one.
+    turn: Option<BoxFuture<'static, Place>>,
     machine: Server,
     sender: mpsc::Sender<Result<v1::ControlMessage, Status>>,
     loading: FuturesUnordered<Loading>,
@@ -149,6 +148,7 @@ impl Session {
         let mut out = std::pin::pin!(peers.until_out(self.peer.named()));
         loop {
             self.begin_writing();
+            self.place.take_if(|place| place.is_over());
             let tick = self.machine.wake_at().since(self.core.clock.monotonic());
             let input = tokio::select! {
                 () = stopping.cancelled() => return End::Quiet,
@@ -170,7 +170,11 @@ impl Session {
                     News::Live(count) => Input::Live(count),
                 },
                 Some(loaded) = self.loading.next() => loaded,
-                written = written(&mut self.writing) => match self.written(written) {
+                place = some(&mut self.turn) => {
+                    (self.turn, self.place) = (None, Some(place));
+                    Input::FullSync(Turn::Now)
+                }
+                written = some(&mut self.writing) => match self.written(written) {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
@@ -202,10 +206,20 @@ impl Session {
                     self.loading.push(Box::pin(loading));
                 }
                 Output::FullSync => {
-                    self.full_sync = self.full_syncs.clone().try_acquire_owned().ok();
-                    self.step(Input::FullSync(self.full_sync.is_some()))?;
+                    let turn = match self.places.ask(self.of.proxy, &*self.core.entropy) {
+                        Answer::Now(place) => {
+                            self.place = Some(place);
+                            Turn::Now
+                        }
+                        Answer::Wait(turn) => {
+                            self.turn = Some(Box::pin(turn));
+                            Turn::Later
+                        }
+                        Answer::ComeBack(after) => Turn::Nowhere(after),
+                    };
+                    self.step(Input::FullSync(turn))?;
                 }
-                Output::Synced => self.full_sync = None,
+                Output::Synced => (self.place, self.turn) = (None, None),
                 Output::Heard => self.pending.heard = true,
                 Output::Claimed(tenant, version) => {
                     self.pending.note(tenant, Progress::Claimed(version));
@@ -305,9 +319,9 @@ fn count(message: &v1::ControlMessage) {
     metrics::counter!(metric::CONFIG_SENT, "kind" => kind).increment(1);
 }
 
-async fn written(writing: &mut Option<Writing>) -> (Pending, Result<Written, StoreError>) {
-    match writing {
-        Some(writing) => writing.await,
+async fn some<T>(waiting: &mut Option<BoxFuture<'static, T>>) -> T {
+    match waiting {
+        Some(waiting) => waiting.await,
         None => std::future::pending().await,
     }
 }
@@ -325,7 +339,7 @@ fn closing(reason: CloseReason) -> Status {
             let code = ErrorCode::SchemaUnsupported;
             Status::failed_precondition(format!("{}: no snapshot schema in common", code.slug()))
         }
-        CloseReason::Busy => Status::unavailable("too many proxies are being given everything; come back"),
+        CloseReason::Busy => Status::unavailable("too many proxies wait to be given everything; come back"),
         CloseReason::ProtocolViolation => Status::invalid_argument("message out of place"),
     }
 }

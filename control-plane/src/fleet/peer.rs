@@ -6,6 +6,7 @@ use errors::ErrorCode;
 use ids::{PoolId, ProxyId};
 use rustls::pki_types::CertificateDer;
 use seams::Timestamp;
+use telemetry::metric;
 use tonic::{
     Request, Status,
     transport::server::{TcpConnectInfo, TlsConnectInfo},
@@ -13,7 +14,7 @@ use tonic::{
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::queries::{self, Standing};
-use crate::app::Core;
+use crate::{app::Core, db::OperatorTx};
 
 /// The wall clock may be set: how often those that wait for a moment on it look again.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
@@ -91,6 +92,21 @@ impl Peers {
         Ok(Peer { proxy: named.proxy, pool, not_after: named.not_after, address })
     }
 
+    /// As [`Self::admit`], and numbers the configuration stream that begins.
+    pub(crate) async fn begin_stream<T>(&self, request: &Request<T>) -> Result<(Peer, i64), Status> {
+        let named = certified(request)?;
+        let mut tx = self.transaction(named).await?;
+        let Some((pool, stream)) = queries::begin_stream(&mut tx, named.proxy).await? else {
+            return Err(match queries::standing(&mut tx, named.proxy).await? {
+                Standing::Revoked => revoked(),
+                Standing::Member(_) | Standing::Unknown => not_enrolled(),
+            });
+        };
+        tx.commit().await?;
+        let address = request.remote_addr().map(|address| address.ip());
+        Ok((Peer { proxy: named.proxy, pool, not_after: named.not_after, address }, stream))
+    }
+
     /// As [`Self::admit`], but while Postgres is away by the certificate alone: for what only ever stops calls.
     pub(crate) async fn admit_to_kills<T>(&self, request: &Request<T>) -> Result<Named, Status> {
         let named = certified(request)?;
@@ -108,15 +124,23 @@ impl Peers {
     }
 
     async fn pool(&self, named: Named) -> Result<PoolId, Status> {
-        if named.not_after <= self.core.clock.now() {
-            return Err(not_enrolled());
-        }
-        let mut tx = self.core.store.stream().await?;
+        let mut tx = self.transaction(named).await?;
         match queries::standing(&mut tx, named.proxy).await? {
             Standing::Member(pool) => Ok(pool),
             Standing::Revoked => Err(revoked()),
             Standing::Unknown => Err(not_enrolled()),
         }
+    }
+
+    /// In which the proxy is looked up, if it may be at all.
+    async fn transaction(&self, named: Named) -> Result<OperatorTx, Status> {
+        if named.not_after <= self.core.clock.now() {
+            return Err(not_enrolled());
+        }
+        self.core.store.admission().await?.ok_or_else(|| {
+            metrics::counter!(metric::ADMISSIONS_CROWDED).increment(1);
+            Status::unavailable("too many proxies come at once; come back")
+        })
     }
 
     /// Resolves when the proxy has been revoked or the certificate it showed has ended, with what it is told: for streams that

@@ -171,15 +171,18 @@ pub(super) async fn pool_of_tenant(
     Ok(pool.map(Id::from_uuid))
 }
 
-/// Numbers a configuration stream of the proxy's that begins: above all before it.
-pub(super) async fn begin_stream(tx: &mut OperatorTx, proxy: ProxyId) -> Result<i64, StoreError> {
-    let number = sqlx::query_scalar!(
-        "UPDATE proxies SET stream = stream + 1 WHERE id = $1 RETURNING stream",
+/// Numbers a configuration stream of a member's that begins: above all before it. `None` for one that is none.
+pub(super) async fn begin_stream(
+    tx: &mut OperatorTx,
+    proxy: ProxyId,
+) -> Result<Option<(PoolId, i64)>, StoreError> {
+    let row = sqlx::query!(
+        "UPDATE proxies SET stream = stream + 1 WHERE id = $1 AND revoked_at IS NULL RETURNING pool_id, stream",
         proxy.uuid()
     )
-    .fetch_one(tx.conn())
+    .fetch_optional(tx.conn())
     .await?;
-    Ok(number)
+    Ok(row.map(|row| (Id::from_uuid(row.pool_id), row.stream)))
 }
 
 /// What a proxy's sign of life is stored as.

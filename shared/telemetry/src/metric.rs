@@ -130,6 +130,8 @@ metrics! {
         "Revisions sent to proxies: `whole`, or `delta`, as what changed since the one they held.";
     CONFIG_RESYNCS "portcullis_config_resyncs_total" Counter Count ["reason"]
         "Tenants sent whole again: `misfit`, changes did not fit what a proxy held; `apart`, it held something else than was known.";
+    ADMISSIONS_CROWDED "portcullis_admissions_crowded_total" Counter Count []
+        "Streams of proxies that were to come again because too many came at once.";
     AUDIT_INGESTED "portcullis_audit_ingested_total" Counter Count []
         "Audit records stored.";
     AUDIT_GAPS "portcullis_audit_gaps_total" Counter Count []

@@ -15,7 +15,7 @@ use std::{
 use ids::TenantId;
 use seams::Monotonic;
 
-pub use events::{CloseReason, Delta, Input, Load, LoadFailure, Output, Snapshot};
+pub use events::{CloseReason, Delta, Input, Load, LoadFailure, Output, Place, Snapshot};
 use scope::{Flight, Scope, Want};
 use window::Window;
 
@@ -42,9 +42,6 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 /// Bytes of the id of a proxy's run.
 const BOOT: usize = 16;
 
-/// What a proxy is told for which there is no place: it comes back after one to two times this long.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
-
 /// How long until a snapshot that could not be loaded, or that arrived damaged, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -54,7 +51,7 @@ enum Phase {
     Greeting,
     /// Until it is known what is stored.
     Greeted,
-    /// Until there is a place for everything at once, or none.
+    /// Until it is known whether there is a place for everything at once.
     Asking,
     Open,
     Closed,
@@ -68,6 +65,8 @@ pub struct Server {
     control_id: String,
     phase: Phase,
     sources_known: bool,
+    /// What the proxy lacks has to wait for its turn.
+    waits: bool,
     /// Schemas that are stored, and the one of them for this proxy.
     schemas: RangeInclusive<u32>,
     schema: u32,
@@ -94,6 +93,7 @@ impl Server {
             control_id,
             phase: Phase::Greeting,
             sources_known: false,
+            waits: false,
             schemas: SCHEMAS,
             schema: 0,
             protocol: 0,
@@ -138,7 +138,7 @@ impl Server {
             Input::Loaded(tenant, snapshot) => self.loaded(context, tenant, snapshot, out),
             Input::LoadedDelta(tenant, delta) => self.loaded_delta(context, tenant, delta, out),
             Input::NotLoaded(tenant, failure) => self.not_loaded(context, tenant, failure),
-            Input::FullSync(granted) => self.place(context, granted, out),
+            Input::FullSync(place) => self.place(context, place, out),
             Input::Live(count) => {
                 self.live = count;
                 Ok(())
@@ -215,18 +215,23 @@ impl Server {
         }
     }
 
-    fn place(&mut self, context: Context<'_>, granted: bool, out: &mut Vec<Output>) -> Step {
-        if self.phase != Phase::Asking {
-            return Ok(());
+    fn place(&mut self, context: Context<'_>, place: Place, out: &mut Vec<Output>) -> Step {
+        match (self.phase, place) {
+            (Phase::Asking, Place::Now | Place::Later) => {
+                self.waits = place == Place::Later;
+                self.welcome(context, out);
+            }
+            (Phase::Asking, Place::Nowhere(retry_after)) => {
+                // 0 would say that it may stay.
+                let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(1);
+                let welcome = v1::Welcome { retry_after_ms, ..self.greeting(context) };
+                send(out, control_message::Body::Welcome(welcome));
+                return Err(CloseReason::Busy);
+            }
+            (_, Place::Now) => self.waits = false,
+            _ => {}
         }
-        if granted {
-            self.welcome(context, out);
-            return Ok(());
-        }
-        let welcome =
-            v1::Welcome { retry_after_ms: RETRY_AFTER.as_millis() as u32, ..self.greeting(context) };
-        send(out, control_message::Body::Welcome(welcome));
-        Err(CloseReason::Busy)
+        Ok(())
     }
 
     fn welcome(&mut self, context: Context<'_>, out: &mut Vec<Output>) {
@@ -334,7 +339,7 @@ impl Server {
                 }
             }
         }
-        while let Some(tenant) = self.window.start_next() {
+        while let Some(tenant) = self.window.start_next(!self.waits) {
             // Looked at again: it may have changed while it waited for its turn.
             let want = self.scopes.get(&tenant).map_or(Want::Nothing, |scope| scope.want(context.now));
             match (want, self.scopes.get_mut(&tenant)) {
@@ -362,6 +367,7 @@ impl Server {
         if self.window.take_synced() {
             self.nonce += 1;
             send(out, control_message::Body::Synced(v1::Synced { nonce: self.nonce }));
+            self.waits = false;
             out.push(Output::Synced);
         }
     }

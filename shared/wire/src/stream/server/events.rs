@@ -1,5 +1,7 @@
 //! What goes into the control plane's end and what comes out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use errors::ErrorCode;
 use ids::TenantId;
@@ -23,12 +25,23 @@ pub enum Input {
     LoadedDelta(TenantId, Delta),
     /// Answer to [`Output::Load`].
     NotLoaded(TenantId, LoadFailure),
-    /// Answer to [`Output::FullSync`]: whether there is a place for one more.
-    FullSync(bool),
+    /// Answer to [`Output::FullSync`]; after [`Place::Later`] there comes another.
+    FullSync(Place),
     /// Live proxies of the pool, this one included.
     Live(u32),
     /// Time has passed.
     Tick,
+}
+
+/// Whether a proxy that lacks more than a few tenants is given them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Now.
+    Now,
+    /// When its turn comes: it is welcome, and waits without asking again.
+    Later,
+    /// Not here: too many wait already. It may come back after one to two times this long.
+    Nowhere(Duration),
 }
 
 /// A stored snapshot with the keys that open it.
@@ -82,7 +95,7 @@ pub enum Output {
     Send(v1::ControlMessage),
     /// Read what is stored and answer with `Loaded`, `LoadedDelta` or `NotLoaded`.
     Load(Load),
-    /// The proxy lacks more than a few tenants: answer with `FullSync`, at once.
+    /// The proxy lacks more than a few tenants: answer with `FullSync`, at once, and with another one when its turn comes.
     FullSync,
     /// Everything that existed when the stream opened has been sent: a place taken for [`Output::FullSync`] is free.
     Synced,

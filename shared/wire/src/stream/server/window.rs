@@ -62,12 +62,15 @@ impl Window {
     }
 
     /// The next tenant that may start, which then counts as in flight. Removals come first, so that a name they free
-    /// can be taken by the tenant that follows.
-    pub(super) fn start_next(&mut self) -> Option<TenantId> {
+    /// can be taken by the tenant that follows; without `loads` there is nothing else.
+    pub(super) fn start_next(&mut self, loads: bool) -> Option<TenantId> {
         if self.in_flight >= WINDOW {
             return None;
         }
-        let next = self.removals.pop_first().or_else(|| self.loads.pop_first())?;
+        let next = match self.removals.pop_first() {
+            None if loads => self.loads.pop_first()?,
+            removal => removal?,
+        };
         self.in_flight += 1;
         Some(next)
     }

@@ -138,7 +138,9 @@ impl Line {
             match output {
                 server::Output::Send(message) => self.to_proxy.push_back(message),
                 server::Output::Load(load) => self.loading.push_back(load),
-                server::Output::FullSync => self.tell_server(stage, server::Input::FullSync(true)),
+                server::Output::FullSync => {
+                    self.tell_server(stage, server::Input::FullSync(server::Place::Now))
+                }
                 server::Output::Close(reason) => {
                     assert!(
                         matches!(reason, server::CloseReason::Silent | server::CloseReason::Aged),
