@@ -2,6 +2,7 @@
 
 mod changelog;
 mod operations;
+mod slugs;
 
 use serde_json::Value;
 

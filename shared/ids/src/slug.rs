@@ -7,21 +7,29 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 #[serde(transparent)]
 pub struct Slug(Box<str>);
 
-/// Words a slug may not be: they are, or may become, path segments and host names of our own.
+/// Words a slug may not be: they are, or may become, path segments and host names of our own. A test derives from the routes what
+/// has to be here; resources of a tenant, such as `tools`, need not, as no slug stands where they do.
 const RESERVED: &[&str] = &[
     "admin",
     "api",
+    "audit-records",
     "auth",
     "authorize",
     "callback",
+    "certificate-authorities",
     "console",
     "discovery",
     "docs",
+    "errors",
     "fleet",
     "gateway",
+    "global",
     "health",
     "healthz",
+    "join-tokens",
     "jwks",
+    "kill-orders",
+    "kills",
     "livez",
     "login",
     "logout",
@@ -30,15 +38,22 @@ const RESERVED: &[&str] = &[
     "oauth",
     "openapi",
     "operator",
+    "pools",
     "portcullis",
+    "proxies",
+    "ready",
     "readyz",
+    "reference",
     "register",
+    "review",
     "root",
     "server-card",
     "startupz",
     "static",
     "system",
+    "tenants",
     "token",
+    "watch",
     "well-known",
     "www",
 ];
