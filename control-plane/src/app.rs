@@ -8,7 +8,7 @@ use std::{
 
 use crypto::{ExposeSecret, KekError, KeyFormatError, KeyKind, key};
 use ids::PoolId;
-use limits::{AddressTable, Decision, Rate};
+use limits::{AddressTable, Decision};
 use redis_link::Link;
 use seams::{Clock, Entropy};
 use tokio::sync::{Semaphore, watch};
@@ -19,7 +19,9 @@ use crate::{
     fleet::{self, FleetError},
     global,
     http::{
-        admin, idempotency, middleware,
+        admin, idempotency,
+        known::Known,
+        middleware,
         quota::Quotas,
         router,
         serve::{self, ListenError},
@@ -58,6 +60,8 @@ pub struct Core {
     /// Failed authentications by address.
     failures: Arc<AddressTable>,
     /// The way to Redis; `None` where none is configured.
+    /// Tokens that exist.
+    pub known: Arc<Known>,
     pub redis: Option<Link>,
     /// Open watches at this replica.
     pub watches: Arc<Watches>,
@@ -67,17 +71,15 @@ pub struct Core {
     pub looks: Arc<Semaphore>,
 }
 
-/// Failed authentications that one address may have. Guessing is hopeless anyway; this bounds what it costs us.
-const FAILURES: Rate = Rate { per_minute: 600, burst: 600 };
-
 impl Core {
-    /// Whether this address may present a credential now.
+    /// Whether this address may present a credential now of which nothing is known.
     ///
     /// # Errors
     /// How long it has to wait.
     pub fn may_authenticate(&self, address: Option<IpAddr>) -> Result<(), Duration> {
         let Some(address) = address else { return Ok(()) };
-        match self.failures.peek(address, self.clock.monotonic().nanos(), FAILURES, 1) {
+        match self.failures.peek(address, self.clock.monotonic().nanos(), self.config.api_limits.failures, 1)
+        {
             Decision::Refuse { retry_after, .. } => Err(retry_after),
             Decision::Admit { .. } => Ok(()),
         }
@@ -86,7 +88,8 @@ impl Core {
     /// This address presented a credential that is none.
     pub fn authentication_failed(&self, address: Option<IpAddr>) {
         if let Some(address) = address {
-            self.failures.try_take(address, self.clock.monotonic().nanos(), FAILURES, 1);
+            let rate = self.config.api_limits.failures;
+            self.failures.try_take(address, self.clock.monotonic().nanos(), rate, 1);
         }
     }
 }
@@ -186,6 +189,7 @@ impl ControlPlane {
             quotas: Arc::new(Quotas::new(config.api_limits)),
             config: Arc::new(config),
             failures,
+            known: Arc::default(),
             looks: Arc::new(Semaphore::new(convergence::LOOKS)),
         };
         bootstrap(&core).await?;

@@ -1,6 +1,6 @@
 //! What the control plane is told when it starts.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crypto::Zeroizing;
 use limits::Rate;
@@ -52,6 +52,12 @@ pub struct ApiLimits {
     pub token: Rate,
     /// All admin tokens of a tenant together.
     pub tenant: Rate,
+    /// Kills and lifts of one token, an operator's or not: what would be no use to anybody, and every proxy has to be told.
+    pub kills: Rate,
+    /// Failed authentications of one address. Guessing is hopeless anyway; this bounds what it costs us.
+    pub failures: Rate,
+    /// How long the body of a request may take to arrive.
+    pub body_time: Duration,
 }
 
 impl Default for ApiLimits {
@@ -60,6 +66,9 @@ impl Default for ApiLimits {
             operator: Rate { per_minute: 12_000, burst: 6_000 },
             token: Rate { per_minute: 3_000, burst: 1_500 },
             tenant: Rate { per_minute: 6_000, burst: 3_000 },
+            kills: Rate { per_minute: 600, burst: 1_200 },
+            failures: Rate { per_minute: 600, burst: 600 },
+            body_time: Duration::from_secs(20),
         }
     }
 }

@@ -1,11 +1,17 @@
 //! Problem documents, request ids, and who may do what.
 
-use harness::text;
+use std::time::Duration;
+
+use control_plane::{app::Running, config::ApiLimits};
+use crypto::key;
+use harness::{eventually, text};
+use limits::Rate;
 use reqwest::{Method, StatusCode};
+use seams::SystemEntropy;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use crate::{JSON, MERGE, api, get, post, send};
+use crate::{JSON, MERGE, api, get, listeners, post, send};
 
 #[tokio::test]
 async fn what_is_wrong_with_a_body_is_named() {
@@ -107,15 +113,15 @@ async fn a_tenants_own_token_changes_how_old_its_configuration_may_be_and_nothin
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let (gateway, tenant) = api().await;
-    let address = gateway.control_url.strip_prefix("http://").unwrap();
-    let token = tenant.admin_token.expose_secret();
+    // So short that the test need not wait; nothing of it depends on how fast the rest is.
+    let (running, token) = with_limits(|limits| limits.body_time = Duration::from_millis(50)).await;
+    let address = running.api_addr.to_string();
     for more in ["", "Idempotency-Key: slow\r\n"] {
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
         let request = format!(
-            "POST {}/clients HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\
+            "POST /v1/pools HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{more}\
              Content-Type: application/json\r\nContent-Length: 20\r\nConnection: close\r\n\r\n{{",
-            tenant.base
+            token.expose_secret()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -126,6 +132,21 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
         let body: Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["code"], "request_timeout");
     }
+    running.shutdown().await;
+}
+
+/// A control plane with limits of its own, and its operator token.
+async fn with_limits(adjust: impl FnOnce(&mut ApiLimits)) -> (Running, SecretString) {
+    let token = key::mint(key::KeyKind::OperatorToken, &SystemEntropy).text;
+    let mut limits = ApiLimits::default();
+    adjust(&mut limits);
+    let running = listeners::start(|config| {
+        config.operator_token = Some(token.clone());
+        config.api_limits = limits;
+    })
+    .await
+    .unwrap();
+    (running, token)
 }
 
 #[tokio::test]
@@ -244,20 +265,49 @@ async fn a_token_does_what_its_scopes_say_and_gives_no_more() {
     assert!(get(&gateway, &tenant, &path).await.body["revoked_at"].is_string());
 }
 
+/// Each address has five attempts, and no more while the test runs.
 #[tokio::test]
-async fn guessing_is_slowed_down() {
-    let (gateway, tenant) = api().await;
-    let wrong = SecretString::from("pat_000000000000_00000000000000000000000000000000000000");
-    let mut refused = None;
-    for _ in 0..700 {
-        let answer = send(&gateway, Some(&wrong), Method::GET, &tenant.base, &[], "").await;
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            refused = Some(answer);
-            break;
-        }
-        assert_eq!(answer.code(), "unauthenticated");
+async fn guessing_is_slowed_down_and_locks_out_nobody() {
+    let (running, operator) = with_limits(|limits| limits.failures = Rate { per_minute: 1, burst: 5 }).await;
+    let origin = format!("http://{}", running.api_addr);
+    let ask = async |method: Method, path: &str, token: &str, body: Value| {
+        let request = reqwest::Client::new().request(method, format!("{origin}{path}")).bearer_auth(token);
+        let response = request.json(&body).send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, response.json::<Value>().await.unwrap_or_default())
+    };
+    let operator = operator.expose_secret();
+    let acme = json!({"slug": "acme", "name": "acme"});
+    assert_eq!(ask(Method::POST, "/v1/tenants", operator, acme).await.0, StatusCode::CREATED);
+    let admin_token = async || {
+        let new = json!({"name": "one", "scopes": ["*"]});
+        let made = ask(Method::POST, "/v1/tenants/acme/admin-tokens", operator, new).await;
+        text(&made.2, "token")
+    };
+    let before = admin_token().await;
+    // As well formed as any.
+    let guess = || key::mint(key::KeyKind::AdminToken, &SystemEntropy).text;
+    let guessed = async |token: &str| ask(Method::GET, "/v1/tenants/acme", token, Value::Null).await;
+    for _ in 0..5 {
+        assert_eq!(guessed(guess().expose_secret()).await.2["code"], "unauthenticated");
     }
-    let refused = refused.expect("700 wrong tokens in a row are not all looked at");
-    assert_eq!(refused.code(), "address_limited");
-    assert!(refused.header("retry-after").is_some());
+    for wrong in [guess().expose_secret(), "pat_000000000000_00000000000000000000000000000000000000", "x"] {
+        let (status, headers, body) = guessed(wrong).await;
+        assert_eq!((status, &body["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("address_limited")));
+        assert!(headers.contains_key("retry-after"));
+    }
+    // The right id and a wrong secret is a guess too.
+    let other = guess();
+    let (id, secret) = (before.split('_').nth(1).unwrap(), other.expose_secret().split('_').nth(2).unwrap());
+    assert_eq!(guessed(&format!("pat_{id}_{secret}")).await.2["code"], "address_limited");
+
+    // Tokens that there are go on, from the same address, also one that was never seen here.
+    assert_eq!(guessed(&before).await.0, StatusCode::OK);
+    assert_eq!(guessed(operator).await.0, StatusCode::OK);
+    let after = admin_token().await;
+    let kill = json!({"level": "tenant", "reason": "exercise", "drill": true});
+    eventually("a new token is known", async || guessed(&after).await.0 == StatusCode::OK).await;
+    assert_eq!(ask(Method::POST, "/v1/tenants/acme/kills", &after, kill).await.0, StatusCode::CREATED);
+    assert_eq!(guessed(guess().expose_secret()).await.2["code"], "address_limited", "and guesses do not");
+    running.shutdown().await;
 }

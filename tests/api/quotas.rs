@@ -8,6 +8,7 @@ use reqwest::{Method, StatusCode, header::HeaderMap};
 use seams::SystemEntropy;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::listeners;
 
@@ -24,12 +25,20 @@ async fn ask(url: &str, token: &SecretString, method: Method, body: Value) -> (S
 }
 
 #[tokio::test]
-async fn a_token_and_its_tenant_have_limits_and_kills_have_none() {
+async fn a_token_and_its_tenant_have_limits_and_kills_their_own() {
     let operator = key::mint(key::KeyKind::OperatorToken, &SystemEntropy).text;
-    let limits = ApiLimits { operator: rate(100), token: rate(3), tenant: rate(5) };
+    let limits = ApiLimits {
+        operator: rate(100),
+        token: rate(3),
+        tenant: rate(5),
+        kills: rate(2),
+        ..ApiLimits::default()
+    };
+    let mut database_url = SecretString::default();
     let running = listeners::start(|config| {
         config.operator_token = Some(operator.clone());
         config.api_limits = limits;
+        database_url = config.database_url.clone();
     })
     .await
     .unwrap();
@@ -70,8 +79,22 @@ async fn a_token_and_its_tenant_have_limits_and_kills_have_none() {
     assert_eq!((get(&tokens[1]).await.0, get(&tokens[1]).await.0), (StatusCode::OK, StatusCode::OK));
     assert_eq!(get(&tokens[1]).await.2["code"], "api_rate_limited");
     let kill = json!({"level": "tenant", "reason": "exercise", "drill": true});
-    let (status, ..) = ask(&format!("{acme}/kills"), &tokens[0], Method::POST, kill).await;
-    assert_eq!(status, StatusCode::CREATED, "a kill never waits");
+    let order = async || ask(&format!("{acme}/kills"), &tokens[0], Method::POST, kill.clone()).await;
+    for left in [1, 0] {
+        let (status, headers, _) = order().await;
+        assert_eq!(status, StatusCode::CREATED, "a kill does not wait for what else the token has done");
+        assert!(headers["ratelimit"].to_str().unwrap().starts_with(&format!("\"kills\";r={left};t=")));
+    }
+    // Refused before the database is asked: what would be counted there is not.
+    let mut conn = PgConnection::connect(database_url.expose_secret()).await.unwrap();
+    sqlx::query("ALTER TABLE admin_tokens RENAME TO hidden").execute(&mut conn).await.unwrap();
+    for refused in [order().await, get(&tokens[0]).await] {
+        assert_eq!(
+            (refused.0, &refused.2["code"]),
+            (StatusCode::TOO_MANY_REQUESTS, &json!("api_rate_limited"))
+        );
+    }
+    sqlx::query("ALTER TABLE hidden RENAME TO admin_tokens").execute(&mut conn).await.unwrap();
     let (other, others) = &tenants[1];
     assert_eq!(ask(other, &others[0], Method::GET, Value::Null).await.0, StatusCode::OK);
     assert!(rest.get("/v1/tenants/acme").await.is_ok(), "operators have their own");

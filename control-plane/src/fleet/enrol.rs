@@ -155,7 +155,7 @@ fn bad_request() -> Status {
 }
 
 /// Guessing costs look-ups, and the connections for these are few: as at the admin API, an address that failed too often
-/// is not listened to for a while.
+/// is heard no longer, but for tokens that there are.
 fn slow_down() -> Status {
     Status::resource_exhausted(ErrorCode::AddressLimited.slug())
 }
@@ -164,10 +164,15 @@ fn slow_down() -> Status {
 impl v1::enrol_server::Enrol for EnrolService {
     async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
         let address = request.remote_addr().map(|address| address.ip());
-        self.core.may_authenticate(address).map_err(|_| slow_down())?;
         let request = request.into_inner();
         let presented =
             key::parse(KeyKind::JoinToken, &request.join_token).map_err(|_| refused("not a join token"))?;
+        // Only what is no token of ours: as at the admin API, who guesses behind the same address locks out nobody.
+        if self.core.may_authenticate(address).is_err()
+            && !self.core.known.has(&self.core, &presented).await?
+        {
+            return Err(slow_down());
+        }
         let token = self.known_token(&presented).await.map_err(FleetError::into_status)?;
         let token = token.ok_or_else(|| {
             self.core.authentication_failed(address);

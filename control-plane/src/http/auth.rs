@@ -7,11 +7,16 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use crypto::{ExposeSecret as _, KeyKind, key};
+use crypto::{ExposeSecret as _, KeyKind, Presented, key};
 use ids::{AdminTokenId, TenantId};
 use time::OffsetDateTime;
 
-use super::{middleware::RequestId, problem::ApiError, queries, quota};
+use super::{
+    known::{self, Whose},
+    middleware::RequestId,
+    problem::ApiError,
+    queries, quota,
+};
 use crate::{
     app::Core,
     audit::{Act, Actor, ending::Ending},
@@ -279,7 +284,16 @@ pub(super) async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authe
 async fn present(parts: &Parts, core: &Core) -> Result<Authenticated, ApiError> {
     let presented = bearer(parts)?;
     let address = address(parts);
-    core.may_authenticate(address).map_err(|retry_after| ApiError::AddressLimited { retry_after })?;
+    let token = known::token(&presented);
+    if let Some(whose) = token.and_then(|token| core.known.whose(&core.secrets, &token)) {
+        quota::look(core, parts, whose)?;
+    }
+    // Only what is no token of ours: who guesses behind the same address locks out nobody.
+    if let Err(retry_after) = core.may_authenticate(address)
+        && !known::is_ours(core, token).await?
+    {
+        return Err(ApiError::AddressLimited { retry_after });
+    }
     let identified = identify(parts, core, &presented, address).await;
     if matches!(identified, Err(ApiError::Unauthenticated)) {
         core.authentication_failed(address);
@@ -300,7 +314,8 @@ async fn identify(
         let mut tx = core.store.auth().await?;
         let found = queries::operator_token(&mut tx, token.lookup).await?;
         drop(tx);
-        let id = verified(core, &token, found.map(|found| (found.hash, found.id)))?;
+        let found = found.map(|found| (found.hash, Whose::Operator(found.id), found.id));
+        let id = verified(core, &token, found)?;
         let mut tx = core.store.operator().await?;
         if !queries::operator_token_is_live(&mut tx, id, now).await? {
             return Err(ApiError::Unauthenticated);
@@ -320,7 +335,11 @@ async fn identify(
     let mut tx = core.store.auth().await?;
     let found = queries::admin_token(&mut tx, token.lookup).await?;
     drop(tx);
-    let (tenant, id) = verified(core, &token, found.map(|found| (found.hash, (found.tenant_id, found.id))))?;
+    let found = found.map(|found| {
+        let whose = Whose::Admin(TenantId::from_uuid(found.tenant_id), found.id);
+        (found.hash, whose, (found.tenant_id, found.id))
+    });
+    let (tenant, id) = verified(core, &token, found)?;
     let mut tx = core.store.tenant(TenantId::from_uuid(tenant)).await?;
     let live = queries::live_admin_token(&mut tx, id, now).await?.ok_or(ApiError::Unauthenticated)?;
     let actor = Actor::AdminToken(AdminTokenId::from_uuid(id));
@@ -350,16 +369,20 @@ pub(super) async fn is_live(core: &Core, tenant: TenantId, actor: Actor) -> Resu
 /// What `found` carries, if its hash is this token's. Takes as long when nothing was found.
 fn verified<T>(
     core: &Core,
-    token: &crypto::Presented<'_>,
-    found: Option<(Vec<u8>, T)>,
+    token: &Presented<'_>,
+    found: Option<(Vec<u8>, Whose, T)>,
 ) -> Result<T, ApiError> {
-    let Some((hash, carried)) = found else {
+    let Some((hash, whose, carried)) = found else {
         core.secrets.dummy_token(token);
         return Err(ApiError::Unauthenticated);
     };
     let hash: [u8; 32] =
         hash.try_into().map_err(|_| ApiError::internal("a stored token hash is not 32 bytes"))?;
-    if core.secrets.verify_token(token, &hash) { Ok(carried) } else { Err(ApiError::Unauthenticated) }
+    if !core.secrets.verify_token(token, &hash) {
+        return Err(ApiError::Unauthenticated);
+    }
+    core.known.note(token, hash, whose);
+    Ok(carried)
 }
 
 /// The token of exactly one `Authorization: Bearer …`.

@@ -16,16 +16,14 @@ use crate::app::Core;
 
 /// Largest body of a request, bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
-/// How long a body may take to arrive.
-pub(super) const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The same request with all of its body here.
 ///
 /// # Errors
 /// As for every body.
-pub async fn whole(request: Request) -> Result<Request, ApiError> {
+pub async fn whole(core: &Core, request: Request) -> Result<Request, ApiError> {
     let (parts, body) = request.into_parts();
-    match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY)).await {
+    match tokio::time::timeout(core.config.api_limits.body_time, axum::body::to_bytes(body, MAX_BODY)).await {
         Ok(Ok(body)) => Ok(Request::from_parts(parts, body.into())),
         Ok(Err(error)) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
             Err(ApiError::TooLarge)
@@ -129,7 +127,7 @@ async fn read(request: Request, core: &Core, media_type: &'static str) -> Result
     if !is(request.headers(), media_type) {
         return Err(ApiError::ContentType(media_type));
     }
-    match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, core)).await {
+    match tokio::time::timeout(core.config.api_limits.body_time, Bytes::from_request(request, core)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(rejection)) if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
             Err(ApiError::TooLarge)

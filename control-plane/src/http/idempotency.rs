@@ -22,12 +22,7 @@ use tracing::Instrument as _;
 
 use answer::{Answer, Slot};
 
-use super::{
-    auth,
-    body::{BODY_TIME, MAX_BODY},
-    problem::ApiError,
-    write::Awaited,
-};
+use super::{auth, body::MAX_BODY, problem::ApiError, write::Awaited};
 use crate::{
     app::Core,
     audit::ending::{Ending, Kept, Open},
@@ -108,7 +103,7 @@ pub(super) async fn once(
     parts.extensions.insert(Ending::Keep(kept.clone()));
     // Before anything is read or stored for them.
     let caller = auth::authenticate(&mut parts, &core).await?;
-    let body = read(body).await?;
+    let body = read(&core, body).await?;
     let actor = caller.caller().actor.to_string();
     let slot = Slot::new(&core, caller.tenant(), &actor, &key.0, fingerprint(&parts, &body));
     let mut response = match claim(&core, &slot).await? {
@@ -128,8 +123,8 @@ pub(super) async fn once(
     Ok(response)
 }
 
-async fn read(body: Body) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await {
+async fn read(core: &Core, body: Body) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(core.config.api_limits.body_time, to_bytes(body, MAX_BODY)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => {
             let cause = std::error::Error::source(&error);

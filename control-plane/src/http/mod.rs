@@ -7,6 +7,7 @@ pub mod deprecation;
 pub mod ending;
 pub mod etag;
 pub mod idempotency;
+pub mod known;
 pub mod middleware;
 pub mod openapi;
 pub mod page;

@@ -3,7 +3,8 @@
 use ids::{TenantId, Uuid};
 use time::OffsetDateTime;
 
-use crate::db::{AuditReadTx, AuthTx, OperatorTx, StoreError, TenantTx};
+use super::known::{Entry, Whose};
+use crate::db::{AuditReadTx, AuthTx, OperatorTx, StoreError, TenantTx, Unreadable};
 
 pub(super) struct FoundOperatorToken {
     pub(super) id: Uuid,
@@ -29,6 +30,30 @@ pub(super) async fn operator_token(
     Ok(sqlx::query_as!(FoundOperatorToken, "SELECT id, hash FROM operator_tokens WHERE lookup = $1", lookup)
         .fetch_optional(tx.conn())
         .await?)
+}
+
+/// Every token that is stored, also what has ended.
+pub(super) async fn tokens(tx: &mut AuthTx) -> Result<Vec<(Box<str>, Entry)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT lookup AS "lookup!", hash AS "hash!", id AS "id!", tenant_id AS "tenant_id?", joins AS "joins!" FROM (
+             SELECT lookup, hash, id, tenant_id, false AS joins FROM admin_tokens
+             UNION ALL SELECT lookup, hash, id, NULL, false FROM operator_tokens
+             UNION ALL SELECT lookup, hash, id, NULL, true FROM join_tokens
+           ) AS tokens"#
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let whose = match row.tenant_id {
+                Some(tenant) => Whose::Admin(TenantId::from_uuid(tenant), row.id),
+                None if row.joins => Whose::Joining,
+                None => Whose::Operator(row.id),
+            };
+            let hash = row.hash.try_into().map_err(|_| Unreadable("token hash"))?;
+            Ok((row.lookup.into(), Entry { hash, whose }))
+        })
+        .collect()
 }
 
 pub(super) async fn admin_token(

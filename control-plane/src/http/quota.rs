@@ -1,6 +1,6 @@
 //! How much of the admin API a token, and all tokens of a tenant together, may use; and the headers that say so
 //! (draft-ietf-httpapi-ratelimit-headers). Each replica counts for itself. Failed log-ins are counted by address, in
-//! [`Core::may_authenticate`]. The kill switch is never limited.
+//! [`Core::may_authenticate`]. The kill switch has a bucket of its own for each token, so large that only a fault empties it.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use ids::{TenantId, Uuid};
 use limits::{Decision, Rate, gcra};
 use parking_lot::Mutex;
 
-use super::{ending::is_write, idempotency::is_of_kills, problem::ApiError};
+use super::{ending::is_write, idempotency::is_of_kills, known::Whose, problem::ApiError};
 use crate::{app::Core, audit::Actor, config::ApiLimits};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -26,7 +26,29 @@ const FORGET_ABOVE: usize = 10_000;
 enum Holder {
     Operator(Uuid),
     Token(Uuid),
+    /// A token's, of whomever, for kills.
+    Kills(Uuid),
     Tenant(TenantId),
+}
+
+/// What a request is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Any,
+    /// A kill or a lift.
+    Kill,
+}
+
+impl Work {
+    fn of(parts: &Parts) -> Self {
+        if is_write(&parts.method) && is_of_kills(parts) { Self::Kill } else { Self::Any }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Take,
+    Look,
 }
 
 /// The buckets: theoretical arrival times by holder.
@@ -56,7 +78,15 @@ impl Quotas {
         Self { limits, buckets: Mutex::default() }
     }
 
-    fn of(&self, actor: Actor, tenant: Option<TenantId>) -> Vec<(&'static str, Holder, Rate)> {
+    fn of(&self, (actor, tenant): (Actor, Option<TenantId>), of: Work) -> Vec<(&'static str, Holder, Rate)> {
+        if of == Work::Kill {
+            let id = match actor {
+                Actor::Operator(id) => id,
+                Actor::AdminToken(id) => id.uuid(),
+                Actor::Proxy(_) | Actor::System => return Vec::new(),
+            };
+            return vec![("kills", Holder::Kills(id), self.limits.kills)];
+        }
         let token = match actor {
             Actor::Operator(id) => ("operator", Holder::Operator(id), self.limits.operator),
             Actor::AdminToken(id) => ("token", Holder::Token(id.uuid()), self.limits.token),
@@ -66,9 +96,15 @@ impl Quotas {
         std::iter::once(token).chain(tenant).collect()
     }
 
-    /// Takes one request from every bucket, or from none and says how long to wait.
-    fn take(&self, actor: Actor, tenant: Option<TenantId>, now: u64) -> (Vec<Level>, Option<Duration>) {
-        let wanted = self.of(actor, tenant);
+    /// Takes one request from every bucket, or from none and says how long to wait. Where it only looks, it never takes.
+    fn take(
+        &self,
+        who: (Actor, Option<TenantId>),
+        of: Work,
+        mode: Mode,
+        now: u64,
+    ) -> (Vec<Level>, Option<Duration>) {
+        let wanted = self.of(who, of);
         let mut buckets = self.buckets.lock();
         if buckets.len() > FORGET_ABOVE {
             buckets.retain(|_, tat| *tat > now);
@@ -84,7 +120,7 @@ impl Quotas {
         let wait = wait.max();
         let levels = wanted.into_iter().zip(decisions).map(|((name, holder, rate), decision)| {
             let at = match decision {
-                Decision::Admit { new_tat, .. } if wait.is_none() => {
+                Decision::Admit { new_tat, .. } if wait.is_none() && mode == Mode::Take => {
                     buckets.insert(holder, new_tat);
                     new_tat
                 }
@@ -113,10 +149,25 @@ pub(super) fn count(
     actor: Actor,
     tenant: Option<TenantId>,
 ) -> Result<(), ApiError> {
-    if is_write(&parts.method) && is_of_kills(parts) {
-        return Ok(());
+    let now = core.clock.monotonic().nanos();
+    let (levels, wait) = core.quotas.take((actor, tenant), Work::of(parts), Mode::Take, now);
+    said(parts, levels, wait)
+}
+
+/// Refuses at once, before the database is asked anything, whose token has nothing left.
+///
+/// # Errors
+/// [`ApiError::RateLimited`].
+pub(super) fn look(core: &Core, parts: &Parts, whose: Whose) -> Result<(), ApiError> {
+    let Some(who) = whose.counted() else { return Ok(()) };
+    let now = core.clock.monotonic().nanos();
+    match core.quotas.take(who, Work::of(parts), Mode::Look, now) {
+        (_, None) => Ok(()),
+        (levels, wait) => said(parts, levels, wait),
     }
-    let (levels, wait) = core.quotas.take(actor, tenant, core.clock.monotonic().nanos());
+}
+
+fn said(parts: &Parts, levels: Vec<Level>, wait: Option<Duration>) -> Result<(), ApiError> {
     if let Some(Standing(place)) = parts.extensions.get() {
         // Each request is counted once.
         let _counted = place.set(levels);
@@ -168,6 +219,8 @@ mod tests {
             operator: Rate { per_minute: 60, burst: 4 },
             token: Rate { per_minute: 60, burst: 2 },
             tenant: Rate { per_minute: 60, burst: 3 },
+            kills: Rate { per_minute: 60, burst: 1 },
+            ..ApiLimits::default()
         })
     }
 
@@ -175,21 +228,36 @@ mod tests {
     fn a_token_and_its_tenant_are_counted_and_a_refusal_takes_nothing() {
         let (quotas, tenant) = (quotas(), Some(TenantId::from_parts(1, [0; 10])));
         let token = |n: u64| Actor::AdminToken(AdminTokenId::from_parts(n, [0; 10]));
-        let take = |actor, at: u64| quotas.take(actor, tenant, at * SECOND);
+        let take = |actor, at: u64| quotas.take((actor, tenant), Work::Any, Mode::Take, at * SECOND);
         assert_eq!((take(token(1), 10).1, take(token(1), 10).1), (None, None));
         assert_eq!(take(token(1), 10).1, Some(Duration::from_secs(1)), "the token's");
         assert_eq!(take(token(2), 10).1, None, "another token of the tenant");
         assert_eq!(take(token(3), 10).1, Some(Duration::from_secs(1)), "the tenant's");
         assert_eq!(take(token(3), 11).1, None);
         let operator = Actor::Operator(Uuid::from_u128(1));
-        assert_eq!(quotas.take(operator, None, 10 * SECOND).1, None, "operators have their own");
+        let as_operator = |of, mode| quotas.take((operator, None), of, mode, 10 * SECOND).1;
+        assert_eq!(as_operator(Work::Any, Mode::Take), None, "operators have their own");
+        // Kills are counted apart, an operator's too.
+        let kill = |actor, mode| quotas.take((actor, tenant), Work::Kill, mode, 10 * SECOND).1;
+        assert_eq!(
+            (kill(token(1), Mode::Look), kill(token(1), Mode::Look)),
+            (None, None),
+            "looking takes nothing"
+        );
+        assert_eq!(kill(token(1), Mode::Take), None, "whatever else the token has used");
+        for mode in [Mode::Look, Mode::Take] {
+            assert_eq!(kill(token(1), mode), Some(Duration::from_secs(1)));
+        }
+        assert_eq!((kill(token(2), Mode::Take), as_operator(Work::Kill, Mode::Take)), (None, None));
+        assert_eq!(as_operator(Work::Kill, Mode::Take), Some(Duration::from_secs(1)));
     }
 
     #[test]
     fn the_headers_are_structured_fields() {
         let quotas = quotas();
         let token = Actor::AdminToken(AdminTokenId::from_parts(1, [0; 10]));
-        let (levels, _) = quotas.take(token, Some(TenantId::from_parts(1, [0; 10])), SECOND);
+        let (levels, _) =
+            quotas.take((token, Some(TenantId::from_parts(1, [0; 10]))), Work::Any, Mode::Take, SECOND);
         let standing = Standing::default();
         standing.0.set(levels).unwrap();
         let mut headers = HeaderMap::new();
