@@ -11,7 +11,7 @@ use ids::PoolId;
 use limits::{AddressTable, Decision};
 use redis_link::Link;
 use seams::{Clock, Entropy};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::{
     config::Config,
@@ -28,7 +28,8 @@ use crate::{
         watch::Watches,
     },
     kills::{self, Kills},
-    publish::{convergence, hub::Hub, trim},
+    looks::Looks,
+    publish::{hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
     tasks::Tasks,
@@ -59,16 +60,16 @@ pub struct Core {
     pub quotas: Arc<Quotas>,
     /// Failed authentications by address.
     failures: Arc<AddressTable>,
-    /// The way to Redis; `None` where none is configured.
     /// Tokens that exist.
     pub known: Arc<Known>,
+    /// The way to Redis; `None` where none is configured.
     pub redis: Option<Link>,
     /// Open watches at this replica.
     pub watches: Arc<Watches>,
     /// Counts this replica's polls of the database: whoever waits for news looks again when it does.
     pub polls: watch::Sender<u64>,
-    /// Looks at proxies' progress that may run at once; see [`crate::publish::convergence`].
-    pub looks: Arc<Semaphore>,
+    /// Looks of those who wait for news.
+    pub looks: Arc<Looks>,
 }
 
 impl Core {
@@ -190,7 +191,7 @@ impl ControlPlane {
             config: Arc::new(config),
             failures,
             known: Arc::default(),
-            looks: Arc::new(Semaphore::new(convergence::LOOKS)),
+            looks: Arc::default(),
         };
         bootstrap(&core).await?;
 

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod global;
 pub mod http;
 pub mod kills;
+pub mod looks;
 pub mod publish;
 pub mod resources;
 pub mod secrets;

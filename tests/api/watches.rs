@@ -7,6 +7,7 @@ use reqwest::{Method, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{api, post, send};
 
@@ -212,4 +213,102 @@ async fn watches_are_bounded_and_hold_no_connection() {
             == StatusCode::OK
     })
     .await;
+}
+
+/// A client that opens a watch and then reads nothing, with little room for what it does not read.
+async fn deaf(gateway: &Gateway, tenant: &Tenant, token: &str) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let address = gateway.control_url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let request = format!(
+        "GET {}/audit-records/watch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n",
+        tenant.base
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn a_watch_that_is_not_read_ends_with_its_token() {
+    let (gateway, tenant) = api().await;
+    client(&gateway, &tenant, "one").await;
+    let made = json!({"name": "watcher", "scopes": ["audit:read"]});
+    let made = post(&gateway, &tenant, "/admin-tokens", made).await.body;
+    let stream = deaf(&gateway, &tenant, &text(&made, "token")).await;
+    // More than any buffer on the way holds.
+    let mut conn = PgConnection::connect(&gateway.database_url).await.unwrap();
+    sqlx::query(
+        "INSERT INTO audit_records (tenant_id, at, proxy_id, boot, seq, phase, decision, actor, method, target, code, body,
+           leaf_hash, stored_at)
+         SELECT tenant_id, at, gen_random_uuid(), boot, seq, phase, decision, actor, method, target, code, body, leaf_hash,
+           stored_at FROM audit_records, generate_series(1, 30000) WHERE method = 'create_client'",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    // Which it has not read: other watches of the tenant have come to all of them by then.
+    let mut others = Vec::new();
+    for _ in 1..16 {
+        let mut events = records(&gateway, &tenant, None).await;
+        client(&gateway, &tenant, "another").await;
+        events.acts(1).await;
+        others.push(events);
+    }
+    let path = format!("{}/audit-records/watch", tenant.base);
+    let open = async || {
+        let request = reqwest::Client::new().get(format!("{}{path}", gateway.control_url));
+        request.bearer_auth(tenant.admin_token.expose_secret()).send().await.unwrap().status()
+    };
+    assert_eq!(open().await, StatusCode::TOO_MANY_REQUESTS, "it has its place");
+    let token = format!("{}/admin-tokens/{}", tenant.base, text(&made, "id"));
+    let revoked = send(&gateway, Some(&tenant.admin_token), Method::DELETE, &token, &[], "").await;
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    eventually("its place is free", async || open().await == StatusCode::OK).await;
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_watch_of_a_quiet_tenant_does_not_go_through_what_others_store() {
+    let (gateway, quiet) = api().await;
+    let busy = gateway.tenant("busy").await;
+    client(&gateway, &busy, "one").await;
+    let mut conn = PgConnection::connect(&gateway.database_url).await.unwrap();
+    // Before what they store, so that all of it could be of its tenant.
+    let mut events = records(&gateway, &quiet, None).await;
+    for sql in [
+        "INSERT INTO audit_records (tenant_id, at, proxy_id, boot, seq, phase, decision, actor, method, target, code, body,
+           leaf_hash, stored_at)
+         SELECT tenant_id, at, gen_random_uuid(), boot, seq, phase, decision, actor, method, target, code, body, leaf_hash,
+           stored_at FROM audit_records, generate_series(1, 20000) WHERE method = 'create_client'",
+        "ANALYZE audit_records",
+    ] {
+        sqlx::query(sql).execute(&mut conn).await.unwrap();
+    }
+    // Rows and entries of indexes that have been gone through.
+    let read = async |conn: &mut PgConnection| -> i64 {
+        sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *conn).await.unwrap();
+        sqlx::query_scalar(
+            "SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname LIKE 'audit_records%')::bigint
+               + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname LIKE 'audit_records%')::bigint",
+        )
+        .fetch_one(conn)
+        .await
+        .unwrap()
+    };
+    // One look at least is over that has seen all of it.
+    client(&gateway, &quiet, "mine").await;
+    events.acts(1).await;
+    let before = read(&mut conn).await;
+    for _ in 0..5 {
+        client(&gateway, &quiet, "mine").await;
+        events.acts(1).await;
+    }
+    // What is counted is told within a second after a connection has nothing to do; another look tells it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let gone_through = read(&mut conn).await - before;
+    assert!(gone_through < 20_000, "{gone_through} for five records");
 }

@@ -1,7 +1,7 @@
 //! Watches: server-sent events (WHATWG HTML, section 9.2) of what is new in a tenant. The database is the truth: a watch looks
 //! there again whenever this replica has polled, and holds no connection meanwhile, so it does not matter which replica
 //! made the news. It resumes after the event whose id comes back as `Last-Event-ID`, at any replica. It ends with its
-//! token, and with the control plane.
+//! token, with the control plane, and when nobody reads it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,12 +17,12 @@ use axum::{
     http::{HeaderName, HeaderValue, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use ids::TenantId;
 use parking_lot::Mutex;
 use seams::Monotonic;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::{
     ObjectBuilder, Required,
@@ -41,6 +41,10 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Looks are at least this often, should nothing be polled.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(2);
+/// How long an event waits to be read. Then the watch is over, and its caller begins again where it was.
+const UNREAD: Duration = Duration::from_secs(30);
+/// How often a watch that is not being read looks whether its token is good.
+const CHECK: Duration = Duration::from_secs(2);
 /// Watches of one tenant at this replica.
 pub const PER_TENANT: usize = 16;
 /// Watches at this replica. Fewer than connections, so that they leave room for other requests.
@@ -170,23 +174,85 @@ pub fn answer<F: Feed>(core: &Core, tenant: TenantId, caller: Caller, feed: F) -
         behind: true,
         _place: place,
     };
-    let frames = stream::unfold(watch, |mut watch| async move {
-        let frame = watch.next().await?;
-        watch.spoke_at = watch.core.clock.monotonic();
-        Some((Ok::<_, Infallible>(frame), watch))
-    });
-    let mut response = Body::from_stream(frames).into_response();
+    let (sender, frames) = mpsc::channel(1);
+    let over = CancellationToken::new();
+    // A task, because a body that nobody reads is not asked for anything.
+    let running = pump(watch, sender, over.clone(), (UNREAD, CHECK));
+    core.tasks.spawn("watch", running);
+    let mut response = Body::from_stream(body(frames, over)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     Ok(response)
 }
 
-impl<F: Feed> Watch<F> {
+/// Where frames come from.
+trait Source: Send {
+    /// The next thing to send; `None`: there is no more.
+    fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
+    /// Whether its reader may still have it.
+    fn is_live(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+/// Gives out what `source` has, until that ends, the reader goes or reads nothing for `unread`. A reader that takes its time is
+/// looked at every `check`. When this ends, `over` says so: also what was not read yet is not given out any more.
+async fn pump(
+    mut source: impl Source,
+    sender: mpsc::Sender<Bytes>,
+    over: CancellationToken,
+    (unread, check): (Duration, Duration),
+) {
+    let _over = over.drop_guard();
+    loop {
+        let frame = tokio::select! {
+            () = sender.closed() => return,
+            frame = source.next() => frame,
+        };
+        let Some(frame) = frame else {
+            return;
+        };
+        let room = async {
+            loop {
+                match tokio::time::timeout(check, sender.reserve()).await {
+                    Ok(room) => return room.ok(),
+                    Err(_) if source.is_live().await => {}
+                    Err(_) => return None,
+                }
+            }
+        };
+        match tokio::time::timeout(unread, room).await {
+            Ok(Some(room)) => room.send(frame),
+            Ok(None) => return,
+            Err(_) => {
+                tracing::debug!("a watch that is not read was ended");
+                return;
+            }
+        }
+    }
+}
+
+/// What the reader gets.
+fn body(
+    frames: mpsc::Receiver<Bytes>,
+    over: CancellationToken,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    stream::unfold((frames, over), |(mut frames, over)| async move {
+        let frame = tokio::select! {
+            biased;
+            () = over.cancelled() => None,
+            frame = frames.recv() => frame,
+        };
+        frame.map(|frame| (frame, (frames, over)))
+    })
+    .map(Ok)
+}
+
+impl<F: Feed> Source for Watch<F> {
     /// The next thing to send; `None`: the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
+                self.spoke_at = self.core.clock.monotonic();
                 return Some(frame);
             }
             if !self.behind {
@@ -210,20 +276,33 @@ impl<F: Feed> Watch<F> {
                 }
             }
             if self.ready.is_empty() && self.core.clock.monotonic().since(self.spoke_at) >= HEARTBEAT {
+                self.spoke_at = self.core.clock.monotonic();
                 return Some(Bytes::from_static(b": nothing new\n\n"));
             }
         }
     }
 
+    async fn is_live(&mut self) -> bool {
+        let live = auth::is_live(&self.core, self.tenant, self.caller.actor);
+        !self.stopping.is_cancelled() && self.core.looks.watches.take(live).await.unwrap_or(true)
+    }
+}
+
+impl<F: Feed> Watch<F> {
     /// `None`: the token has ended, or its tenant.
     async fn look(&mut self) -> Result<Option<Vec<Event>>, StoreError> {
         self.polls.mark_unchanged();
-        // However many watch, they do not take all connections.
-        let _turn = self.core.looks.acquire().await;
-        if !auth::is_live(&self.core, self.tenant, self.caller.actor).await? {
-            return Ok(None);
-        }
-        self.feed.look(&self.core).await.map(Some)
+        let (core, feed) = (&self.core, &mut self.feed);
+        let (tenant, actor) = (self.tenant, self.caller.actor);
+        core.looks
+            .watches
+            .take(async {
+                if !auth::is_live(core, tenant, actor).await? {
+                    return Ok(None);
+                }
+                feed.look(core).await.map(Some)
+            })
+            .await
     }
 }
 
@@ -240,6 +319,50 @@ mod tests {
         drop(held);
         assert!(watches.enter(a).is_some());
         assert!(watches.0.lock().is_empty());
+    }
+
+    /// Has always more; good for so many questions.
+    struct Endless {
+        live_for: usize,
+    }
+
+    impl Source for Endless {
+        async fn next(&mut self) -> Option<Bytes> {
+            Some(Bytes::from_static(b"news"))
+        }
+
+        async fn is_live(&mut self) -> bool {
+            self.live_for = self.live_for.saturating_sub(1);
+            self.live_for > 0
+        }
+    }
+
+    const SHORT: Duration = Duration::from_millis(2);
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    #[tokio::test]
+    async fn a_watch_that_nobody_reads_ends_with_its_token_and_at_last_by_itself() {
+        for (live_for, unread) in [(3, LONG), (usize::MAX, 10 * SHORT)] {
+            let (sender, frames) = mpsc::channel(1);
+            let over = CancellationToken::new();
+            let frames = body(frames, over.clone());
+            // It ends though its frames are not taken.
+            pump(Endless { live_for }, sender, over, (unread, SHORT)).await;
+            assert_eq!(frames.collect::<Vec<_>>().await, [], "nor is what was left lying given out");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_with_its_reader() {
+        let (sender, mut frames) = mpsc::channel(1);
+        let over = CancellationToken::new();
+        let reading = async move {
+            for _ in 0..100 {
+                assert!(frames.recv().await.is_some());
+            }
+        };
+        tokio::join!(reading, pump(Endless { live_for: usize::MAX }, sender, over.clone(), (LONG, LONG)));
+        assert!(over.is_cancelled());
     }
 
     #[test]

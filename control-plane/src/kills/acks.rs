@@ -126,9 +126,7 @@ pub async fn wait(
     let mut time_is_up = pin!(tokio::time::sleep(within));
     let mut pause = LOOK_AGAIN;
     loop {
-        let turn = core.looks.acquire().await;
-        let found = acknowledgement(core, tenant, epoch, since).await?;
-        drop(turn);
+        let found = core.looks.kills.take(acknowledgement(core, tenant, epoch, since)).await?;
         if found.unreachable == 0 {
             return Ok(found);
         }

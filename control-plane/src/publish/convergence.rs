@@ -11,9 +11,6 @@ use crate::{app::Core, db::StoreError};
 /// Before the second look of a waiting write; each later pause is half as long again, up to [`LOOK_AT_LEAST_EVERY`].
 const LOOK_AGAIN: Duration = Duration::from_millis(40);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
-/// Looks of waiting requests that run at once on this replica: however many wait, the connections that serve proxies and
-/// operators are not all theirs.
-pub const LOOKS: usize = 2;
 
 /// Where one live proxy of the tenant's pool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +116,7 @@ pub async fn wait(
 
 /// [`count`], in turn.
 async fn look(core: &Core, tenant: TenantId, rev: u64) -> Result<Convergence, StoreError> {
-    let turn = core.looks.acquire().await;
-    debug_assert!(turn.is_ok(), "it is never closed");
-    count(core, tenant, rev).await
+    core.looks.writes.take(count(core, tenant, rev)).await
 }
 
 #[cfg(test)]

@@ -63,8 +63,11 @@ pub async fn watch(
 impl Feed for Records {
     async fn look(&mut self, core: &Core) -> Result<Vec<Event>, StoreError> {
         let mut tx = core.store.audit_reader(self.tenant).await?;
+        // Before the records: whatever was settled then is among them.
+        let settled = queries::settled(&mut tx).await?;
         let found = queries::stored_after(&mut tx, self.tenant, &self.after, EVENTS).await?;
         drop(tx);
+        let is_all = found.len() < EVENTS.unsigned_abs() as usize;
         let mut events = Vec::with_capacity(found.len());
         let mut after = None;
         for Stored { xact, row } in found {
@@ -78,6 +81,9 @@ impl Feed for Records {
         }
         // What could not be made into events is looked at again, with all before it.
         self.after = after.unwrap_or(self.after.clone());
+        if is_all {
+            self.after = self.after.clone().past(settled);
+        }
         Ok(events)
     }
 }
@@ -86,6 +92,11 @@ impl Place {
     /// Before everything that transactions from `xact` on store.
     fn before(xact: i64) -> Self {
         Self { xact, at: OffsetDateTime::UNIX_EPOCH, proxy_id: Uuid::nil(), boot: Vec::new(), seq: -1 }
+    }
+
+    /// After all that was settled, too: the next look does not go through what was seen to be nothing.
+    fn past(self, settled: i64) -> Self {
+        if settled > self.xact { Self::before(settled) } else { self }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -112,6 +123,14 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_moves_on_with_what_is_settled_and_never_back() {
+        let seen = Place { xact: 10, seq: 3, ..Place::before(0) };
+        assert_eq!(seen.clone().past(11), Place::before(11));
+        assert_eq!(seen.clone().past(10), seen, "more of this transaction was seen than nothing");
+        assert_eq!(seen.clone().past(9), seen);
+    }
 
     #[test]
     fn a_place_survives_its_id() {
