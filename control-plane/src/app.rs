@@ -68,6 +68,8 @@ pub struct Core {
     pub watches: Arc<Watches>,
     /// Counts this replica's polls of the database: whoever waits for news looks again when it does.
     pub polls: watch::Sender<u64>,
+    /// Answers to keyed writes that were stored here.
+    pub answers: Arc<idempotency::Written>,
     /// Looks of those who wait for news.
     pub looks: Arc<Looks>,
 }
@@ -192,6 +194,7 @@ impl ControlPlane {
             failures,
             known: Arc::default(),
             looks: Arc::default(),
+            answers: Arc::default(),
         };
         bootstrap(&core).await?;
 

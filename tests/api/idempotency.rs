@@ -240,3 +240,36 @@ async fn answers_are_forgotten_after_a_day() {
     }
     tokio::time::timeout(Duration::from_secs(30), conn.close()).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_tenant_keeps_its_newest_answers_and_no_more_than_so_many() {
+    let (gateway, tenant) = api().await;
+    let other = gateway.tenant("other").await;
+    let mut conn = database(&gateway).await;
+    // As if they had been written before this replica started; the last one is another tenant's.
+    let fill = format!(
+        "INSERT INTO stored_answers (lookup, tenant_id, ticket, claimed_until, answered, sealed, expires_at)
+         SELECT sha256(n::text::bytea), (SELECT id FROM tenants WHERE slug = CASE n WHEN 0 THEN '{}' ELSE '{}' END),
+           substr(sha256(n::text::bytea), 1, 16), now(), true, '\\x00', now() + n * interval '1 second'
+         FROM generate_series(0, 23000) n",
+        other.slug, tenant.slug
+    );
+    assert_eq!(run(&mut conn, &fill).await, 23_001);
+    let body = json!({"name": "one"});
+    assert_eq!(keyed(&gateway, &tenant, "/clients", "k", &body).await.status, StatusCode::CREATED);
+    let mut watching = database(&gateway).await;
+    eventually("the oldest are forgotten, in batches", async || {
+        let of_tenant =
+            "SELECT count(*) FROM stored_answers WHERE tenant_id = (SELECT id FROM tenants WHERE slug = $1)";
+        let kept: i64 =
+            sqlx::query_scalar(of_tenant).bind(&tenant.slug).fetch_one(&mut watching).await.unwrap();
+        kept <= 20_000
+    })
+    .await;
+    let lookup = |n: u32| format!("SELECT FROM stored_answers WHERE lookup = sha256('{n}'::bytea)");
+    for (n, kept) in [(1, 0), (2_000, 0), (4_000, 1), (23_000, 1), (0, 1)] {
+        assert_eq!(run(&mut conn, &lookup(n)).await, kept, "{n}");
+    }
+    let again = keyed(&gateway, &tenant, "/clients", "k", &body).await;
+    assert_eq!(again.header("portcullis-replayed"), Some("true"), "the newest is there");
+}

@@ -1,11 +1,12 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a repeated write is answered as the first was, and not
-//! done again, by whichever replica, for a day.
+//! done again, by whichever replica, for a day, as long as the caller's tenant does not store more than is kept ([`bounds`]).
 //!
 //! First the key is claimed, in a transaction of its own, so that of twins one works and the other is told so. The write's
 //! own transaction, which [`Ending::Keep`] leaves open, then stores the answer: both are there or neither is. Who dies in
 //! between has written nothing, and the claim can be taken over when it has run out. What is refused is not kept.
 
 mod answer;
+mod bounds;
 mod queries;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crypto::digest;
 use tracing::Instrument as _;
 
 use answer::{Answer, Slot};
+pub use bounds::{Written, forget};
 
 use super::{auth, body::MAX_BODY, problem::ApiError, write::Awaited};
 use crate::{
@@ -74,18 +76,6 @@ impl Key {
 pub(super) fn is_of_kills(parts: &Parts) -> bool {
     let route = parts.extensions.get::<MatchedPath>();
     route.is_some_and(|route| route.as_str().split('/').any(|part| part == "kills"))
-}
-
-/// Deletes answers that are kept no longer.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn forget(core: &Core) -> Result<(), StoreError> {
-    let mut tx = core.store.operator().await?;
-    let forgotten = queries::forget(&mut tx, core.clock.now().to_offset()).await?;
-    tx.commit().await?;
-    tracing::debug!(forgotten, "stored answers of the past deleted");
-    Ok(())
 }
 
 /// Does the write unless it was done, and answers as it was answered.
@@ -153,11 +143,12 @@ fn fingerprint(parts: &Parts, body: &[u8]) -> [u8; 32] {
 /// `None`: the key is this request's now. Else the answer that there is.
 async fn claim(core: &Core, slot: &Slot) -> Result<Option<Answer>, ApiError> {
     let now = core.clock.now();
-    let mut tx = core.store.operator().await?;
     let claim = slot.seal(core, None)?;
+    let mut tx = core.store.answers(slot.tenant.is_some()).await?;
     let until = now.plus(CLAIMED_FOR).to_offset();
     if queries::claim(&mut tx, slot, &claim, now.to_offset(), until, now.plus(KEPT_FOR).to_offset()).await? {
         tx.commit().await?;
+        bounds::written(core, slot.tenant);
         return Ok(None);
     }
     let in_progress = || ApiError::InProgress { retry_after: ASK_AGAIN };
@@ -219,7 +210,7 @@ async fn stored(core: &Core, slot: &Slot, kept: &Kept, response: Response) -> Re
         }
         // There was nothing to change.
         None => {
-            let mut tx = core.store.operator().await?;
+            let mut tx = core.store.answers(slot.tenant.is_some()).await?;
             queries::answer(&mut tx, slot, &sealed).await?;
             tx.commit().await?;
         }
@@ -228,7 +219,7 @@ async fn stored(core: &Core, slot: &Slot, kept: &Kept, response: Response) -> Re
 }
 
 async fn release(core: &Core, slot: &Slot) -> Result<(), StoreError> {
-    let mut tx = core.store.operator().await?;
+    let mut tx = core.store.answers(slot.tenant.is_some()).await?;
     queries::release(&mut tx, slot).await?;
     tx.commit().await
 }

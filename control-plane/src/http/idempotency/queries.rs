@@ -76,8 +76,47 @@ pub(super) async fn release(tx: &mut OperatorTx, slot: &Slot) -> Result<(), Stor
     Ok(())
 }
 
-pub(super) async fn forget(tx: &mut OperatorTx, now: OffsetDateTime) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query!("DELETE FROM stored_answers WHERE expires_at <= $1", now).execute(tx.conn()).await?;
+/// Deletes some of those that are kept no longer.
+pub(super) async fn forget(
+    tx: &mut OperatorTx,
+    now: OffsetDateTime,
+    at_once: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "DELETE FROM stored_answers WHERE lookup IN (
+           SELECT lookup FROM stored_answers WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+         AND expires_at <= $1",
+        now,
+        at_once
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Deletes some of a tenant's answers, or the operators', beyond the newest `most` and the newest of `bytes` together. What is
+/// under way stays.
+pub(super) async fn trim(
+    tx: &mut OperatorTx,
+    tenant: Option<TenantId>,
+    (most, bytes): (i64, i64),
+    at_once: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "DELETE FROM stored_answers WHERE answered AND lookup IN (
+           SELECT lookup FROM (
+             SELECT lookup, expires_at, row_number() OVER newest AS place, sum(octet_length(sealed)) OVER newest AS bytes
+             FROM stored_answers
+             WHERE coalesce(tenant_id, '00000000-0000-0000-0000-000000000000')
+               = coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
+             WINDOW newest AS (ORDER BY expires_at DESC, lookup)
+           ) AS held WHERE place > $2 OR bytes > $3 ORDER BY expires_at LIMIT $4)",
+        tenant.map(TenantId::uuid),
+        most,
+        bytes,
+        at_once
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(done.rows_affected())
 }

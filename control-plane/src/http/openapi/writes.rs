@@ -87,7 +87,8 @@ fn idempotency_key(operation: &mut Operation) {
     let text = r#"^([!#-~]{1,255}|"[!#-~]{1,255}")$"#;
     let schema: Object = ObjectBuilder::new().schema_type(Type::String).pattern(Some(text)).into();
     let description = "For 24 hours the same request of the same token with this key is answered as the first was, and \
-                       not done again. Visible ASCII, bare or as a quoted string";
+                       not done again; of one tenant, or of all operators, the newest 20,000 answers are kept, \
+                       64 MiB of them at most. Visible ASCII, bare or as a quoted string";
     let parameter = ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
