@@ -12,7 +12,7 @@ mod shared;
 mod unsaved;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{
         Arc,
@@ -22,7 +22,7 @@ use std::{
 };
 
 use crypto::SigningKey;
-use ids::ProxyId;
+use ids::{KillId, ProxyId};
 use parking_lot::Mutex;
 use prost::Message as _;
 use seams::Timestamp;
@@ -87,6 +87,8 @@ struct State {
     /// As Postgres has it; `None` before it was first read.
     read: Option<v1::KillBody>,
     unsaved: Vec<Unsaved>,
+    /// Of these, which had no row either, the tenant does not exist: they have ended. The newest of them.
+    dropped: BTreeSet<KillId>,
     /// What the copy in Redis says of kills that Postgres does not know: other replicas' unsaved ones.
     borrowed: Vec<v1::KillEntry>,
     serial: u64,

@@ -58,7 +58,12 @@ impl Kills {
             tracing::error!("the shared kill set is not one of ours; it is written anew");
         }
         let Some(ours) = self.subscribe().borrow().clone() else { return };
-        if copy.is_some_and(|copy| !says_more(&ours, &copy.body) && self.knows_no_more_than(&copy)) {
+        let is_right = |copy: Found| {
+            !says_more(&ours, &copy.body)
+                && self.knows_no_more_than(&copy)
+                && !self.has_what_was_dropped(&copy)
+        };
+        if copy.is_some_and(is_right) {
             return;
         }
         let Some(value) = self.copy() else { return };
@@ -106,6 +111,13 @@ impl Kills {
         }
     }
 
+    /// Whether the copy has what has ended here.
+    pub(super) fn has_what_was_dropped(&self, copy: &Found) -> bool {
+        let state = self.state.lock();
+        copy.body.entries.iter().any(|kill| state.has_dropped(kill))
+            || copy.unsaved.iter().any(|unsaved| state.dropped.contains(&unsaved.kill.id))
+    }
+
     /// Whether the copy has everything that has no row and that this replica knows of.
     pub(super) fn knows_no_more_than(&self, copy: &Found) -> bool {
         let known = |unsaved: &Unsaved| copy.unsaved.iter().any(|copied| copied.kill.id == unsaved.kill.id);
@@ -127,6 +139,12 @@ impl State {
         read.is_some_and(|read| {
             read.lifted.contains(&kill.id) || read.entries.iter().any(|entry| entry.id == kill.id)
         }) || self.unsaved.iter().any(|unsaved| unsaved.kill.id.uuid().as_bytes()[..] == kill.id)
+            || self.has_dropped(kill)
+    }
+
+    /// Whether it has ended without ever having had a row.
+    fn has_dropped(&self, kill: &v1::KillEntry) -> bool {
+        self.dropped.iter().any(|id| id.uuid().as_bytes()[..] == kill.id)
     }
 }
 

@@ -36,6 +36,8 @@ pub const ORDERED_BY: &str = "create_any_kill";
 const MOST: usize = 512;
 /// More of them, at level fleet: what stops everything always finds room.
 const MOST_OF_FLEET: usize = 16;
+/// Kills remembered that were dropped.
+const MOST_DROPPED: usize = 4_096;
 /// How long an answer waits for the disk. What it says is in force before.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -52,6 +54,14 @@ pub struct Unsaved {
     pub(super) serial: u64,
     /// When each proxy connected here had it in force.
     pub(super) acked: BTreeMap<ProxyId, Timestamp>,
+}
+
+/// What became of one.
+enum Saved {
+    /// It has its row.
+    Row,
+    /// It names a tenant that does not exist.
+    NoTenant,
 }
 
 /// Too many kills wait for their rows.
@@ -277,10 +287,11 @@ impl Kills {
         let mut result = Ok(());
         for unsaved in waiting {
             match self.save_one(core, &unsaved).await {
-                Ok(()) => {
+                Ok(Saved::Row) => {
                     self.refresh(core).await?;
                     self.state.lock().unsaved.retain(|kept| kept.kill.id != unsaved.kill.id);
                 }
+                Ok(Saved::NoTenant) => self.drop_unsaved(&unsaved),
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -292,20 +303,18 @@ impl Kills {
         result
     }
 
-    async fn save_one(&self, core: &Core, unsaved: &Unsaved) -> Result<(), StoreError> {
+    async fn save_one(&self, core: &Core, unsaved: &Unsaved) -> Result<Saved, StoreError> {
         let mut tx = core.store.operator().await?;
         // Before the answer to an earlier attempt was lost, or by another replica.
         if queries::exists(&mut tx, unsaved.kill.id).await? {
-            return Ok(());
+            return Ok(Saved::Row);
         }
         let epoch = queries::raise_as_operator(&mut tx, self.epoch()).await?;
         let by = (unsaved.reason.as_str(), unsaved.act.actor.to_string());
         if !queries::insert_late(&mut tx, &unsaved.kill, (by.0, &by.1), epoch).await? {
             // Another replica was faster while this one waited for the epoch.
-            if !queries::exists(&mut tx, unsaved.kill.id).await? {
-                tracing::warn!(kill = %unsaved.kill.id, "the tenant of a kill ordered without Postgres does not exist");
-            }
-            return Ok(());
+            let exists = queries::exists(&mut tx, unsaved.kill.id).await?;
+            return Ok(if exists { Saved::Row } else { Saved::NoTenant });
         }
         let acked = self.unsaved(unsaved.kill.id).map(|unsaved| unsaved.acked).unwrap_or_default();
         for (proxy, at) in acked {
@@ -313,7 +322,28 @@ impl Kills {
         }
         commit_operator(tx, core, &unsaved.act, None).await?;
         tracing::info!(kill = %unsaved.kill.id, epoch, "a kill ordered without Postgres has its row");
-        Ok(())
+        Ok(Saved::Row)
+    }
+
+    /// Ends a kill that names no tenant there is: nothing to stop, nowhere to write it. It is not taken from other replicas, or
+    /// from the copy in Redis, again.
+    pub(super) fn drop_unsaved(&self, unsaved: &Unsaved) {
+        let id = unsaved.kill.id;
+        let mut state = self.state.lock();
+        state.unsaved.retain(|kept| kept.kill.id != id);
+        state.borrowed.retain(|entry| entry.id != id.uuid().as_bytes()[..]);
+        state.dropped.insert(id);
+        while state.dropped.len() > MOST_DROPPED {
+            state.dropped.pop_first();
+        }
+        self.sign(&mut state);
+        drop(state);
+        tracing::error!(
+            kill = %id,
+            tenant.id = unsaved.kill.target.tenant().map(tracing::field::display),
+            operator = %unsaved.act.actor,
+            "a kill ordered without Postgres was dropped: its tenant does not exist"
+        );
     }
 }
 

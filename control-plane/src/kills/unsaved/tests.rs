@@ -153,3 +153,27 @@ async fn a_replica_takes_over_what_another_has_no_row_for() {
     forged.unsaved_signature[0] ^= 1;
     assert!(third.verified(&forged.encode_to_vec()).unwrap().unsaved.is_empty());
 }
+
+#[tokio::test]
+async fn what_was_dropped_does_not_come_back_from_another_replica() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (replica(1, here.path()), replica(1, there.path()));
+    for kills in [&first, &second] {
+        kills.state.lock().read = Some(v1::KillBody { epoch: 5, ..v1::KillBody::default() });
+    }
+    order(&first, 1, tenant()).await.unwrap();
+    let copy = second.verified(&first.copy().unwrap()).unwrap();
+    second.borrow(&copy, NOW);
+    first.drop_unsaved(&first.unsaved(id(1)).unwrap());
+    assert!(first.unsaved(id(1)).is_none());
+    let signed = first.subscribe().borrow().clone().unwrap();
+    assert!(v1::KillBody::decode(signed.set.body.as_slice()).unwrap().entries.is_empty());
+    // From the second, which has not noticed yet, and from the copy, it is not taken again; the copy is written without it.
+    let copy = first.verified(&second.copy().unwrap()).unwrap();
+    first.borrow(&copy, NOW);
+    assert!(first.unsaved(id(1)).is_none() && first.state.lock().borrowed.is_empty());
+    assert!(first.has_what_was_dropped(&copy) && !second.has_what_was_dropped(&copy));
+    assert!(!first.has_what_was_dropped(&first.verified(&first.copy().unwrap()).unwrap()));
+    first.keep().await;
+    assert!(replica(1, here.path()).unsaved(id(1)).is_none(), "nor after a restart");
+}
