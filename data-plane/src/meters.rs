@@ -29,6 +29,11 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
+    /// A connection had to go because its address has as many as it may.
+    pub(crate) fn turned_away(&self) {
+        self.tally.turn_away();
+    }
+
     pub(crate) fn new(tally: Arc<Tally>) -> Self {
         Self {
             tally,

@@ -15,6 +15,7 @@ pub(crate) struct Tally {
     answers: AtomicU64,
     refusals: AtomicU64,
     failures: AtomicU64,
+    turned_away: AtomicU64,
 }
 
 /// Of all workers.
@@ -27,6 +28,7 @@ pub(crate) struct Counts {
     pub(crate) answers: u64,
     pub(crate) refusals: u64,
     pub(crate) failures: u64,
+    pub(crate) turned_away: u64,
 }
 
 impl Tally {
@@ -46,6 +48,13 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// A connection was one too many of its address. Apart from the rest, for it may be a stranger's.
+    pub(crate) fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Tallies {
     /// For one more worker.
     pub(crate) fn seat(&self) -> Arc<Tally> {
@@ -60,6 +69,7 @@ impl Tallies {
             sum.answers += tally.answers.load(Ordering::Relaxed);
             sum.refusals += tally.refusals.load(Ordering::Relaxed);
             sum.failures += tally.failures.load(Ordering::Relaxed);
+            sum.turned_away += tally.turned_away.load(Ordering::Relaxed);
         }
         sum
     }
@@ -78,6 +88,7 @@ mod tests {
         other.count(Some(ErrorCode::ConfigStale));
         other.count(Some(ErrorCode::Killed));
         other.count(Some(ErrorCode::Draining));
-        assert_eq!(tallies.sum(), Counts { answers: 3, refusals: 1, failures: 1 });
+        other.turn_away();
+        assert_eq!(tallies.sum(), Counts { answers: 3, refusals: 1, failures: 1, turned_away: 1 });
     }
 }

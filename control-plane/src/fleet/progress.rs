@@ -38,14 +38,18 @@ pub(super) enum Progress {
 pub(super) struct Run {
     pub(super) boot: Vec<u8>,
     pub(super) build: String,
+    /// What it reads.
+    pub(super) protocol: u32,
 }
 
 impl Run {
     pub(super) fn of(message: &v1::ProxyMessage) -> Option<Self> {
         match &message.body {
-            Some(v1::proxy_message::Body::Hello(hello)) => {
-                Some(Self { boot: hello.boot.clone(), build: super::build_name(&hello.build) })
-            }
+            Some(v1::proxy_message::Body::Hello(hello)) => Some(Self {
+                boot: hello.boot.clone(),
+                build: super::build_name(&hello.build),
+                protocol: hello.protocol,
+            }),
             _ => None,
         }
     }
@@ -64,7 +68,12 @@ impl Said {
     pub(super) fn of(message: &v1::ProxyMessage, now: Timestamp) -> Option<Self> {
         let Some(v1::proxy_message::Body::Beat(beat)) = &message.body else { return None };
         let clocks = i64::try_from(beat.time_micros).ok().zip(i64::try_from(now.micros()).ok());
-        let counts = Counts { answers: beat.answers, refusals: beat.refusals, failures: beat.failures };
+        let counts = Counts {
+            answers: beat.answers,
+            refusals: beat.refusals,
+            failures: beat.failures,
+            turned_away: beat.turned_away,
+        };
         let clock_skew_ms = clocks.map(|(theirs, ours)| theirs.saturating_sub(ours) / 1_000);
         Some(Self { clock_skew_ms, counts })
     }

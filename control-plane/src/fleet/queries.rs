@@ -204,7 +204,9 @@ pub(super) async fn extend_lease(tx: &mut OperatorTx, of: Of, lease: &Lease<'_>)
            clock_skew_ms = COALESCE($5, clock_skew_ms),
            answers = COALESCE($6, CASE WHEN boot <> $3 THEN 0 ELSE answers END),
            refusals = COALESCE($7, CASE WHEN boot <> $3 THEN 0 ELSE refusals END),
-           failures = COALESCE($8, CASE WHEN boot <> $3 THEN 0 ELSE failures END)
+           failures = COALESCE($8, CASE WHEN boot <> $3 THEN 0 ELSE failures END),
+           turned_away = COALESCE($10, CASE WHEN boot <> $3 THEN 0 ELSE turned_away END),
+           protocol = COALESCE($11, protocol)
          WHERE id = $1 AND revoked_at IS NULL AND stream = $9",
         of.proxy.uuid(),
         lease.until.to_offset(),
@@ -215,6 +217,8 @@ pub(super) async fn extend_lease(tx: &mut OperatorTx, of: Of, lease: &Lease<'_>)
         column(|counts| counts.refusals),
         column(|counts| counts.failures),
         of.stream,
+        column(|counts| counts.turned_away),
+        run.map(|run| i32::try_from(run.protocol).unwrap_or(i32::MAX)),
     )
     .execute(tx.conn())
     .await?;

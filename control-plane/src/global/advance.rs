@@ -4,7 +4,8 @@ use ids::ProxyId;
 use seams::Timestamp;
 
 use super::{
-    gate::{self, Member, Verdict},
+    gate::{self, Look, Member, Verdict},
+    patience::Patience,
     queries,
     rollout::{self, Rollout},
 };
@@ -21,6 +22,7 @@ pub fn start(core: &Core, hub: &Hub) {
     let tasks = core.tasks.clone();
     tasks.spawn("global rollout", async move {
         let stopping = core.tasks.stopping();
+        let mut patience = Patience::default();
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -31,7 +33,7 @@ pub fn start(core: &Core, hub: &Hub) {
             if !aims.borrow().is_rolling {
                 continue;
             }
-            if let Err(error) = step(&core).await {
+            if let Err(error) = step(&core, &mut patience).await {
                 tracing::warn!(error.cause = %error, "rollout of the fleet's configuration cannot be looked at");
             }
         }
@@ -39,10 +41,7 @@ pub fn start(core: &Core, hub: &Hub) {
 }
 
 /// One look.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn step(core: &Core) -> Result<(), StoreError> {
+async fn step(core: &Core, patience: &mut Patience) -> Result<(), StoreError> {
     let now = core.clock.now();
     let mut tx = core.store.operator().await?;
     let mut rollout = queries::lock(&mut tx).await?;
@@ -51,7 +50,17 @@ pub async fn step(core: &Core) -> Result<(), StoreError> {
     }
     let fleet = queries::fleet(&mut tx, now).await?;
     let (stage, target) = (rollout.stage, rollout.target_rev);
-    match gate::judge(&stage, target, rollout.soak, &fleet, now) {
+    patience.look(&stage, target, &fleet, core.clock.monotonic());
+    let look = Look {
+        stage: &stage,
+        target,
+        bounds_connections: rollout::bounds_connections(&mut tx, &rollout).await?,
+        soak: rollout.soak,
+        fleet: &fleet,
+        patience,
+        now,
+    };
+    match gate::judge(look) {
         Verdict::Wait => {
             if let Some(first) = wants_first(&rollout, &fleet) {
                 rollout.stage.first = Some(first);
@@ -94,13 +103,15 @@ async fn back(
     rollout::commit(tx, core, &act("roll_back_global", format!("{failed} {reason}"))).await
 }
 
-/// Another first proxy, where nobody who lives is in the stage, and nobody of it has the revision: one that applied it and is
-/// away may have died of it.
+/// Another first proxy, where nobody who lives is in the stage, and nobody of it has the revision. One that went away before it
+/// answered may have died of it: it is waited for, and no other one is tried.
 fn wants_first(rollout: &Rollout, fleet: &[Member]) -> Option<ProxyId> {
-    let is_tried = fleet
-        .iter()
-        .any(|member| rollout.stage.has(member.proxy) && (member.live || member.rev == rollout.target_rev));
-    if is_tried { None } else { rollout::first_of(fleet) }
+    let tries = |member: &Member| {
+        let is_first = rollout.stage.first == Some(member.proxy);
+        let in_stage = rollout.stage.has(member.proxy) && member.takes_global;
+        in_stage && (is_first || member.live || member.rev == rollout.target_rev)
+    };
+    if fleet.iter().any(tries) { None } else { rollout::first_of(fleet) }
 }
 
 fn act(operation: &'static str, target: String) -> Act {

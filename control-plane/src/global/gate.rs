@@ -5,10 +5,14 @@ use std::time::Duration;
 use ids::ProxyId;
 use seams::Timestamp;
 
-use super::Stage;
+use super::{Stage, patience::Patience};
 
 /// Answers before shares of them are compared.
 const ENOUGH: u64 = 50;
+/// How long a proxy is waited for that has not answered, or is away since it applied the revision.
+pub const OVERDUE: Duration = Duration::from_secs(600);
+/// Of the proxies that a stage waits for, the part that may be overdue: they are no longer waited for. With more, it has failed.
+const MAY_BE_OVERDUE: f64 = 0.1;
 
 /// What a proxy has answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub struct Counts {
     pub refusals: u64,
     /// How many failed by no fault of the caller's.
     pub failures: u64,
+    /// Connections, not requests, that it turned away because their address had as many as it may. They may be strangers'.
+    pub turned_away: u64,
 }
 
 /// A proxy that was not revoked.
@@ -28,6 +34,8 @@ pub struct Member {
     pub proxy: ProxyId,
     /// Its lease has not run out.
     pub live: bool,
+    /// Its build takes the fleet's configuration at all. What does not is neither sent it nor waited for.
+    pub takes_global: bool,
     /// The revision it enforces; 0: none.
     pub rev: u64,
     /// The last it refused; 0: none.
@@ -55,12 +63,54 @@ pub enum Verdict {
     Failed(String),
 }
 
-/// Looks at the proxies of `stage`, which are to enforce `target`, and at the others for comparison.
+impl Member {
+    /// Whether there is something to wait for: it has not answered, or it is away since it applied the revision, and may have
+    /// died of it; the first proxy also when it is away without an answer.
+    #[must_use]
+    pub fn is_unsettled(&self, stage: &Stage, target: u64) -> bool {
+        let has_it = self.rev == target;
+        self.takes_global
+            && (stage.has(self.proxy) || has_it)
+            && (self.live != has_it || (!self.live && stage.first == Some(self.proxy)))
+    }
+
+    /// Why it is.
+    fn unsettled(&self, target: u64) -> &'static str {
+        match (self.live, self.rev == target) {
+            (true, _) => "has not answered",
+            (false, true) => "has been away since it applied it",
+            (false, false) => "went away before it answered",
+        }
+    }
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Whom the revision is to have reached.
+    pub stage: &'a Stage,
+    /// Which.
+    pub target: u64,
+    /// It changes how many connections an address may have.
+    pub bounds_connections: bool,
+    /// How long the stage has to hold.
+    pub soak: Duration,
+    /// Every proxy that was not revoked.
+    pub fleet: &'a [Member],
+    /// For how long those have been unsettled that are.
+    pub patience: &'a Patience,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Looks at the proxies of the stage, which are to enforce the target, and at the others for comparison.
 #[must_use]
-pub fn judge(stage: &Stage, target: u64, soak: Duration, fleet: &[Member], now: Timestamp) -> Verdict {
+pub fn judge(look: Look<'_>) -> Verdict {
+    let Look { stage, target, soak, fleet, now, .. } = look;
     // Whoever enforces it, also where the stage has moved on from it.
-    let (members, others): (Vec<_>, Vec<_>) =
-        fleet.iter().partition(|member| stage.has(member.proxy) || member.rev == target);
+    let (members, others): (Vec<_>, Vec<_>) = fleet
+        .iter()
+        .partition(|member| member.takes_global && (stage.has(member.proxy) || member.rev == target));
     if let Some(refused) = members.iter().find(|member| member.rejected_rev == target) {
         return Verdict::Failed(format!("{} refused it: {}", refused.proxy, refused.rejected));
     }
@@ -71,21 +121,24 @@ pub fn judge(stage: &Stage, target: u64, soak: Duration, fleet: &[Member], now: 
     let before = sum(applied.iter().map(|member| member.before));
     let since = sum(applied.iter().map(|member| member.now.since(member.before)));
     let elsewhere = sum(others.iter().map(|member| member.now));
-    let usual = [before, elsewhere].into_iter().find(|counts| counts.answers >= ENOUGH);
-    if let Some(usual) = usual.filter(|_| since.answers >= ENOUGH) {
-        for (what, part) in
-            [("failures", Counts::failures as fn(&Counts) -> f64), ("refusals", Counts::refusals)]
-        {
-            if part(&since) > 2.0 * part(&usual) + 0.05 {
-                let (since, usual) = (part(&since) * 100.0, part(&usual) * 100.0);
-                return Verdict::Failed(format!(
-                    "{what} rose to {since:.0} % of answers where it was applied, from {usual:.0} %"
-                ));
-            }
-        }
+    if let Some(worse) = worse(before, since, elsewhere, look.bounds_connections) {
+        return Verdict::Failed(worse);
     }
-    // One that applied it and is away may have died of it: it comes back, or is revoked, or an operator goes on.
-    let is_settled = members.iter().all(|member| member.live == (member.rev == target));
+    let unsettled: Vec<_> = members.iter().filter(|member| member.is_unsettled(stage, target)).collect();
+    let overdue = unsettled.iter().filter(|member| look.patience.waited(member.proxy) >= OVERDUE);
+    let overdue: Vec<_> = overdue.collect();
+    let counted = members.iter().filter(|member| member.live || member.rev == target).count();
+    if let Some(one) = overdue.first()
+        && overdue.len() as f64 > counted as f64 * MAY_BE_OVERDUE
+    {
+        let (late, why) = (overdue.len(), one.unsettled(target));
+        return Verdict::Failed(format!(
+            "{late} of its proxies were waited for too long: {} {why}",
+            one.proxy
+        ));
+    }
+    // The others come back, or are revoked, or answer, or an operator goes on.
+    let is_settled = unsettled.len() == overdue.len();
     let last = applied.iter().filter(|member| member.live).map(|member| member.at.unwrap_or(now)).max();
     match last {
         Some(last) if is_settled && now.since(last) >= soak => Verdict::Held,
@@ -93,11 +146,39 @@ pub fn judge(stage: &Stage, target: u64, soak: Duration, fleet: &[Member], now: 
     }
 }
 
+type Part = fn(&Counts) -> (u64, u64);
+
+/// What has become worse where it was applied, against before, or against the others.
+fn worse(before: Counts, since: Counts, elsewhere: Counts, bounds_connections: bool) -> Option<String> {
+    let parts: [(&str, Part, bool); 3] = [
+        ("failures", |counts| (counts.failures, counts.answers), true),
+        ("refusals", |counts| (counts.refusals, counts.answers), true),
+        // By themselves these say nothing of the revision: whoever opens connections without end could hold up any.
+        (
+            "connections turned away",
+            |counts| (counts.turned_away, counts.turned_away + counts.answers),
+            bounds_connections,
+        ),
+    ];
+    parts.into_iter().filter(|(.., counts)| *counts).find_map(|(what, part, _)| {
+        let share = |counts: &Counts| {
+            let (some, all) = part(counts);
+            (all >= ENOUGH).then(|| some as f64 / all as f64)
+        };
+        let (usual, since) = ([before, elsewhere].iter().find_map(share)?, share(&since)?);
+        (since > 2.0 * usual + 0.05).then(|| {
+            let (since, usual) = (since * 100.0, usual * 100.0);
+            format!("{what} rose to {since:.0} % of answers where it was applied, from {usual:.0} %")
+        })
+    })
+}
+
 fn sum(counts: impl Iterator<Item = Counts>) -> Counts {
     counts.fold(Counts::default(), |sum, each| Counts {
         answers: sum.answers + each.answers,
         refusals: sum.refusals + each.refusals,
         failures: sum.failures + each.failures,
+        turned_away: sum.turned_away + each.turned_away,
     })
 }
 
@@ -107,105 +188,10 @@ impl Counts {
             answers: self.answers.saturating_sub(before.answers),
             refusals: self.refusals.saturating_sub(before.refusals),
             failures: self.failures.saturating_sub(before.failures),
+            turned_away: self.turned_away.saturating_sub(before.turned_away),
         }
-    }
-
-    fn refusals(&self) -> f64 {
-        self.refusals as f64 / self.answers.max(1) as f64
-    }
-
-    fn failures(&self) -> f64 {
-        self.failures as f64 / self.answers.max(1) as f64
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_secs(1_000);
-    const SOAK: Duration = Duration::from_secs(60);
-    const STAGE: Stage = Stage { percent: 1, first: Some(FIRST) };
-    const FIRST: ProxyId = ProxyId::from_uuid(ids::Uuid::nil());
-    const TARGET: u64 = 7;
-
-    fn counts(answers: u64, refusals: u64, failures: u64) -> Counts {
-        Counts { answers, refusals, failures }
-    }
-
-    /// Has applied it, long ago.
-    fn first() -> Member {
-        Member {
-            proxy: FIRST,
-            live: true,
-            rev: TARGET,
-            rejected_rev: 0,
-            rejected: String::new(),
-            at: Some(Timestamp::from_secs(900)),
-            ran_again: false,
-            before: counts(1_000, 20, 10),
-            now: counts(2_000, 40, 20),
-        }
-    }
-
-    fn other() -> Member {
-        let proxy = (0..).map(|n| ProxyId::from_parts(n, [7; 10])).find(|proxy| !STAGE.has(*proxy));
-        Member { proxy: proxy.unwrap(), rev: TARGET - 1, ..first() }
-    }
-
-    fn verdict(change: impl FnOnce(&mut Vec<Member>)) -> Verdict {
-        let mut fleet = vec![first(), other()];
-        change(&mut fleet);
-        judge(&STAGE, TARGET, SOAK, &fleet, NOW)
-    }
-
-    fn why(change: impl FnOnce(&mut Vec<Member>)) -> String {
-        match verdict(change) {
-            Verdict::Failed(why) => why,
-            verdict => panic!("{verdict:?}"),
-        }
-    }
-
-    #[test]
-    fn a_stage_holds_when_all_have_applied_it_for_long_enough() {
-        assert_eq!(verdict(|_| {}), Verdict::Held);
-        assert_eq!(verdict(|fleet| fleet[0].at = Some(Timestamp::from_secs(941))), Verdict::Wait);
-        assert_eq!(verdict(|fleet| fleet[0].rev = TARGET - 1), Verdict::Wait);
-        assert_eq!(verdict(|fleet| fleet[0].live = false), Verdict::Wait, "it may have died of it");
-        assert_eq!(verdict(Vec::clear), Verdict::Wait, "nobody has tried it");
-        let away = |fleet: &mut Vec<Member>| {
-            (fleet[1].proxy, fleet[1].live, fleet[1].rev) = (FIRST, false, TARGET - 1);
-        };
-        assert_eq!(verdict(away), Verdict::Held, "one that was away all the time says nothing");
-    }
-
-    #[test]
-    fn a_refusal_or_another_start_fails_it() {
-        let why_refused = why(|fleet| {
-            (fleet[0].rev, fleet[0].rejected_rev) = (TARGET - 1, TARGET);
-            fleet[0].rejected = "snapshot_invalid: global: x".to_owned();
-        });
-        assert!(why_refused.ends_with("refused it: snapshot_invalid: global: x"), "{why_refused}");
-        assert!(why(|fleet| fleet[0].ran_again = true).contains("started again"));
-        assert_eq!(verdict(|fleet| fleet[0].rejected_rev = TARGET - 2), Verdict::Held, "an earlier one");
-        assert_eq!(verdict(|fleet| fleet[1].rejected_rev = TARGET), Verdict::Held, "not of this stage");
-    }
-
-    #[test]
-    fn a_rise_of_refusals_or_failures_fails_it() {
-        assert!(why(|fleet| fleet[0].now = counts(2_000, 120, 20)).starts_with("refusals rose to 10 %"));
-        assert!(why(|fleet| fleet[0].now = counts(2_000, 40, 90)).starts_with("failures rose to 8 %"));
-        assert_eq!(verdict(|fleet| fleet[0].now = counts(2_000, 100, 20)), Verdict::Held, "little more");
-        assert_eq!(verdict(|fleet| fleet[0].now = counts(1_040, 60, 50)), Verdict::Held, "too few to tell");
-        // A proxy that had answered nothing before is compared with the others; where there is nothing, with nobody.
-        let fresh = |fleet: &mut Vec<Member>| {
-            (fleet[0].before, fleet[0].now) = (counts(0, 0, 0), counts(100, 30, 0));
-        };
-        assert!(why(fresh).starts_with("refusals rose to 30 %"));
-        let alone = |fleet: &mut Vec<Member>| {
-            fresh(fleet);
-            fleet.truncate(1);
-        };
-        assert_eq!(verdict(alone), Verdict::Held);
-    }
-}
+mod tests;

@@ -3,10 +3,12 @@
 //! One row says who is to enforce what ([`Rollout`]). Every replica reads it with each poll and gives its proxies what it says
 //! ([`Aims`]); whichever of them finds that a stage has held moves the row on, under its lock ([`advance`]). What a stage has to
 //! hold is decided by [`gate`], from what proxies say: their acknowledgements and refusals, their runs, and what they answered.
-//! A stage that fails takes its proxies back at once, to a new revision with the content that all others have.
+//! For how long a proxy is waited for that does not answer, or went away, is remembered by [`patience`]. A stage that fails takes
+//! its proxies back at once, to a new revision with the content that all others have.
 
 pub mod advance;
 pub mod gate;
+pub mod patience;
 pub(crate) mod queries;
 pub mod rollout;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ids::{Id, Uuid};
 use seams::Timestamp;
-use wire::stream::Version;
+use wire::stream::{TAKES_GLOBAL, Version};
 
 use super::{
     Aims, Stage, State,
@@ -159,15 +159,18 @@ pub(crate) async fn fleet(tx: &mut OperatorTx, now: Timestamp) -> Result<Vec<Mem
     let rows = sqlx::query!(
         r#"SELECT id, coalesce(lease_until > $1, false) AS "live!", global_rev, global_rejected_rev,
              global_rejected_code, global_rejected_detail, global_at, global_boot IS DISTINCT FROM boot AS "ran_again!",
-             answers, refusals, failures, global_answers, global_refusals, global_failures
+             answers, refusals, failures, global_answers, global_refusals, global_failures, turned_away, global_turned_away,
+             coalesce(protocol >= $2, true) AS "takes_global!"
            FROM proxies WHERE revoked_at IS NULL"#,
-        now.to_offset()
+        now.to_offset(),
+        TAKES_GLOBAL.cast_signed()
     )
     .fetch_all(tx.conn())
     .await?;
     let members = rows.into_iter().map(|row| Member {
         proxy: Id::from_uuid(row.id),
         live: row.live,
+        takes_global: row.takes_global,
         rev: row.global_rev.unsigned_abs(),
         rejected_rev: row.global_rejected_rev.unsigned_abs(),
         rejected: [row.global_rejected_code, row.global_rejected_detail]
@@ -179,11 +182,13 @@ pub(crate) async fn fleet(tx: &mut OperatorTx, now: Timestamp) -> Result<Vec<Mem
             answers: row.global_answers.unsigned_abs(),
             refusals: row.global_refusals.unsigned_abs(),
             failures: row.global_failures.unsigned_abs(),
+            turned_away: row.global_turned_away.unsigned_abs(),
         },
         now: Counts {
             answers: row.answers.unsigned_abs(),
             refusals: row.refusals.unsigned_abs(),
             failures: row.failures.unsigned_abs(),
+            turned_away: row.turned_away.unsigned_abs(),
         },
     });
     Ok(members.collect())

@@ -58,19 +58,36 @@ impl Revision {
     }
 }
 
-/// The live proxy that tries a revision first: the one with the least share.
+/// The live proxy that tries a revision first: of those that take it, the one with the least share.
 pub(super) fn first_of(fleet: &[Member]) -> Option<ProxyId> {
-    let live = fleet.iter().filter(|member| member.live).map(|member| member.proxy);
+    let live = fleet.iter().filter(|member| member.live && member.takes_global).map(|member| member.proxy);
     live.min_by_key(|proxy| (share(*proxy), *proxy))
 }
 
 /// The next stage that reaches a live proxy more than `stage` does; the last one where none does. `None` after the last.
 pub(super) fn next(stage: Stage, fleet: &[Member]) -> Option<Stage> {
-    let reached = |stage: &Stage| fleet.iter().filter(|each| each.live && stage.has(each.proxy)).count();
+    let reached = |stage: &Stage| {
+        let tries = |each: &&Member| each.live && each.takes_global && stage.has(each.proxy);
+        fleet.iter().filter(tries).count()
+    };
     let later = STAGES.into_iter().filter(|percent| *percent > stage.percent);
     later
         .map(|percent| Stage { percent, ..stage })
         .find(|next| next.percent == WHOLE || reached(next) > reached(&stage))
+}
+
+/// Whether the revision changes how many connections an address may have.
+pub(super) async fn bounds_connections(tx: &mut OperatorTx, rollout: &Rollout) -> Result<bool, StoreError> {
+    let stable = match rollout.stable_rev {
+        0 => Revision::none(),
+        rev => queries::revision(tx, rev).await?,
+    };
+    // One that a newer build made, and that this one cannot read, may change anything.
+    Ok(match queries::revision(tx, rollout.target_rev).await {
+        Ok(target) => target.snapshot.connections_per_address != stable.snapshot.connections_per_address,
+        Err(StoreError::Bug(_)) => true,
+        Err(error) => return Err(error),
+    })
 }
 
 /// Makes the next revision and begins to roll it out. What every proxy outside the stage has already goes to all at once: there

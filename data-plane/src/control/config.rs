@@ -181,6 +181,7 @@ impl Driver {
                         let sum = self.says.tallies.sum();
                         (beat.answers, beat.refusals, beat.failures) =
                             (sum.answers, sum.refusals, sum.failures);
+                        beat.turned_away = sum.turned_away;
                     }
                     overrun |=
                         self.outbound.as_ref().is_some_and(|outbound| outbound.try_send(message).is_err());

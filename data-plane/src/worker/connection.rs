@@ -218,6 +218,7 @@ impl Registered {
         let of_source = sources.get(&from).copied().unwrap_or_default();
         let most = worker.with_fleet(|fleet| fleet.global().connections_per_address);
         if of_source >= most.unwrap_or(worker.shared.bounds.connections_per_address) {
+            worker.meters.turned_away();
             return None;
         }
         sources.insert(from, of_source + 1);

@@ -156,6 +156,8 @@ async fn one_address_keeps_so_many_connections_open_and_no_more() {
             }
         }
         assert!((two..=2 * two).contains(&kept.len()), "{} of two workers", kept.len());
+        let turned_away = workers.shared.tallies.sum().turned_away;
+        assert_eq!(turned_away as usize, many - kept.len(), "and each of the others is counted");
         drop(kept);
         tokio::time::sleep(Duration::from_millis(100)).await;
         let mut caller = workers.connect().await;

@@ -17,7 +17,7 @@ pub(super) async fn applied(
     sqlx::query!(
         "UPDATE proxies SET global_rev = $2, global_digest = $3, global_rejected_rev = 0, global_rejected_code = NULL,
            global_rejected_detail = NULL, global_at = $4, global_boot = boot, global_answers = answers,
-           global_refusals = refusals, global_failures = failures
+           global_refusals = refusals, global_failures = failures, global_turned_away = turned_away
          WHERE id = $1",
         proxy.uuid(),
         stored_rev(version.rev),

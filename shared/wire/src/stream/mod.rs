@@ -59,7 +59,7 @@ pub const SCHEMAS: RangeInclusive<u32> = 1..=crate::snapshot::SCHEMA;
 const PROTOCOL: u32 = 2;
 
 /// From which protocol on a proxy takes the global scope.
-const TAKES_GLOBAL: u32 = 2;
+pub const TAKES_GLOBAL: u32 = 2;
 
 /// A snapshot larger than this goes in parts, bytes.
 pub const CHUNK: usize = 1 << 20;
