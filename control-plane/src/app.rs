@@ -9,6 +9,7 @@ use std::{
 use crypto::{ExposeSecret, KekError, KeyFormatError, KeyKind, key};
 use ids::PoolId;
 use limits::{AddressTable, Decision};
+use listen::files::Followed;
 use redis_link::Link;
 use seams::{Clock, Entropy};
 use tokio::sync::watch;
@@ -164,7 +165,9 @@ impl ControlPlane {
         telemetry::metrics_handle();
         let secrets = Arc::new(Secrets::from_master_key(&config.master_key.0)?);
         let kills = Arc::new(Kills::new(&secrets, config.state_dir.clone())?);
-        let api_tls = config.api_tls.as_ref().map(serve::tls).transpose()?;
+        let own = Arc::clone(&clock);
+        let api_tls = config.api_tls.as_ref().map(|tls| Followed::open(tls, own)).transpose();
+        let api_tls = api_tls.map_err(ListenError::Tls)?;
         let api = serve::bind(config.api_listen, api_tls.is_some()).await?;
         let admin = serve::bind(config.admin_listen, true).await?;
         let enrol = serve::bind(config.enrol_listen, true).await?;
@@ -207,7 +210,11 @@ impl ControlPlane {
             "admin listener",
         );
         let (routes, _) = router::routes().split_for_parts();
-        serve::serve(api, api_tls, middleware::stack(routes, &core), &core.tasks, "api listener");
+        let speaks = api_tls.as_ref().map(|tls| tls.config());
+        serve::serve(api, speaks, middleware::stack(routes, &core), &core.tasks, "api listener");
+        if let Some(tls) = api_tls {
+            core.tasks.spawn("certificates", tls.follow(core.tasks.stopping()));
+        }
         let hub = Hub::start(core.clone()).await?;
         core.kills.start(&core, &hub).await?;
         global::advance::start(&core, &hub);

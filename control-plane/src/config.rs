@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crypto::Zeroizing;
 use limits::Rate;
+use listen::files::Tls;
 use secrecy::SecretString;
 use url::Url;
 
@@ -29,8 +30,8 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// Health and metrics.
     pub admin_listen: SocketAddr,
-    /// Certificate of the REST API. Without one it listens on loopback only.
-    pub api_tls: Option<TlsFiles>,
+    /// Certificates of the REST API, followed while it runs. Without one it listens on loopback only.
+    pub api_tls: Option<Tls>,
     /// Contents of the master key file.
     pub master_key: MasterKeyFile,
     /// An operator token that is to exist; its hash is stored at start.
@@ -71,15 +72,6 @@ impl Default for ApiLimits {
             body_time: Duration::from_secs(20),
         }
     }
-}
-
-/// PEM files: certificate chain, leaf first, and PKCS #8 key.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// Certificate chain.
-    pub certificate: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
 }
 
 /// The three origins.

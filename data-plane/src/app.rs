@@ -9,6 +9,7 @@ mod start_error;
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use ids::ProxyId;
+use listen::files::Followed;
 use redis_link::Link;
 use seams::{Clock, Entropy};
 use tokio::{runtime::Runtime, sync::watch};
@@ -126,8 +127,10 @@ impl Proxy {
         let own_clock = Arc::clone(&clock);
         let server_clock = Arc::new(ServerClock::new(clock));
         let clock: Arc<dyn Clock> = server_clock.clone();
-        let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
+        let own = Arc::clone(&own_clock);
+        let tls = config.tls.as_ref().map(|tls| Followed::open(tls, own)).transpose()?;
         let sockets = listener::bind(config.listen, config.workers)
+            .and_then(|sockets| sockets.give_up_unread(config.bounds.unread_timeout).map(|()| sockets))
             .map_err(|error| StartError::Bind(config.listen, error))?;
         let admin = listener::bind_alone(config.admin_listen)
             .map_err(|error| StartError::Bind(config.admin_listen, error))?;
@@ -216,7 +219,7 @@ impl Proxy {
             watched,
             recorder,
             bounds: config.bounds,
-            tls,
+            tls: tls.as_ref().map(|tls| TlsAcceptor::from(tls.config())),
             drain: Arc::new(Drain::new()),
             ready,
             trace_calls: config.trace_calls,
@@ -225,6 +228,9 @@ impl Proxy {
             limiter,
             tallies,
         });
+        if let Some(tls) = tls {
+            tasks.spawn("certificates", tls.follow(tasks.token()));
+        }
         tasks.spawn("identify records", kept::identify(control.clone(), spool));
         let becoming = kept::become_ready(Arc::clone(&shared.ready), control.clone(), archive, &shared.kills);
         tasks.spawn("become ready", becoming);

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use limits::Rate;
-use secrecy::SecretString;
+use listen::files::Tls;
 
 /// Configuration of one proxy process.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Threads that serve calls, at least 1; one for each core is right.
     pub workers: usize,
-    /// Certificate of the gateway listener.
+    /// Certificates of the gateway listener, followed while it runs.
     pub tls: Option<Tls>,
     /// Where identity, audit spool and the last configuration are kept; survives restarts.
     pub state_dir: PathBuf,
@@ -41,15 +41,6 @@ pub struct Config {
 /// [`Config::max_stale`] where nothing else is wanted.
 pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// A server certificate.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// Leaf first, PEM.
-    pub certificate_chain_pem: Vec<u8>,
-    /// Private key of the leaf, PEM.
-    pub private_key_pem: SecretString,
-}
-
 /// Bounds on what a caller may make the proxy hold or wait for.
 #[derive(Debug, Clone)]
 pub struct Bounds {
@@ -65,6 +56,10 @@ pub struct Bounds {
     pub client_body_bytes: u32,
     /// For a TLS handshake.
     pub handshake_timeout: Duration,
+    /// TLS handshakes of one worker at once; for one more, the oldest is given up.
+    pub handshakes: usize,
+    /// An answer of which the caller takes nothing for so long is given up, with its connection.
+    pub unread_timeout: Duration,
     /// Open connections of one worker; more are closed at once.
     pub connections: usize,
     /// Of these, of one IPv4 address or IPv6 network of 64 bits; more are closed at once.
@@ -88,6 +83,8 @@ impl Default for Bounds {
             body_timeout: Duration::from_secs(30),
             client_body_bytes: 64 * 1024 * 1024,
             handshake_timeout: Duration::from_secs(10),
+            handshakes: 1024,
+            unread_timeout: listen::http::UNREAD,
             connections: 16 * 1024,
             connections_per_address: 1024,
             address: Rate { per_minute: 300, burst: 300 },

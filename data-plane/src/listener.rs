@@ -1,19 +1,13 @@
 //! The gateway's sockets: one for each worker, all on the same address (SO_REUSEPORT), so that the kernel spreads
-//! connections and no worker waits for another. And the TLS that may lie on them.
+//! connections and no worker waits for another.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    time::Duration,
 };
 
-use rustls::{ServerConfig, crypto::aws_lc_rs};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use secrecy::ExposeSecret;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio_rustls::TlsAcceptor;
-
-use crate::config::Tls;
 
 /// Connections the kernel holds for a worker that has not accepted them yet.
 const BACKLOG: i32 = 4096;
@@ -23,6 +17,23 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) listeners: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Connections on them end when the other end takes nothing of what is sent to it for so long, be it gone or only deaf.
+    /// The kernel sees to it (Linux tcp(7), `TCP_USER_TIMEOUT`, which accepted sockets have from the listening one), so
+    /// that it costs neither a timer nor a look for any answer.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn give_up_unread(&self, after: Duration) -> io::Result<()> {
+        let give_up = |socket| socket2::SockRef::from(socket).set_tcp_user_timeout(Some(after));
+        self.listeners.iter().try_for_each(give_up)
+    }
+
+    /// Other systems give up when they will.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn give_up_unread(&self, _after: Duration) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Binds one socket for each worker. With port 0 the first takes a free port and the others join it.
@@ -93,36 +104,6 @@ pub(crate) fn refuse_new(_listener: &tokio::net::TcpListener) -> io::Result<()> 
     Ok(())
 }
 
-/// Why the gateway's certificate cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The PEM does not hold what it should.
-    #[error("certificate chain or private key is not PEM")]
-    Pem(#[from] rustls_pki_types::pem::Error),
-    /// The PEM holds no certificate.
-    #[error("certificate chain is empty")]
-    NoCertificate,
-    /// Key and certificate do not belong together, or are of a kind that is not supported.
-    #[error("certificate and key are not usable")]
-    Unusable(#[from] rustls::Error),
-}
-
-/// The server side of TLS: 1.3, with 1.2 as the floor; HTTP/2 and HTTP/1.1 by ALPN.
-pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(&tls.certificate_chain_pem).collect::<Result<_, _>>()?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate);
-    }
-    let key = PrivateKeyDer::from_pem_slice(tls.private_key_pem.expose_secret().as_bytes())?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,21 +148,5 @@ mod tests {
         assert_eq!(waiting.try_read(&mut read).unwrap(), 10);
         drop(listener);
         assert!(TcpStream::connect(sockets.address).await.is_err());
-    }
-
-    #[test]
-    fn a_certificate_that_is_none_is_refused() {
-        let tls = |chain: &str| Tls {
-            certificate_chain_pem: chain.as_bytes().to_vec(),
-            private_key_pem: secrecy::SecretString::from("no key"),
-        };
-        assert!(matches!(acceptor(&tls("")), Err(TlsError::NoCertificate)));
-        let certified = rcgen::generate_simple_self_signed(["gw.example.com".to_owned()]).unwrap();
-        assert!(matches!(acceptor(&tls(&certified.cert.pem())), Err(TlsError::Pem(_))));
-        let usable = Tls {
-            certificate_chain_pem: certified.cert.pem().into_bytes(),
-            private_key_pem: certified.signing_key.serialize_pem().into(),
-        };
-        assert!(acceptor(&usable).is_ok());
     }
 }

@@ -9,7 +9,7 @@ use ::mcp::{
     envelope::{self, Message},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use ids::{CallId, ToolId, UpstreamId};
 use seams::{Monotonic, Timestamp};
 use telemetry::field;
@@ -309,8 +309,8 @@ impl Trail {
             headers.insert(REQUEST_ID, id);
         }
         if self.peer.tls {
-            let hsts = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+            listen::headers::protect(headers);
+            listen::headers::stay_encrypted(headers);
         }
     }
 }

@@ -19,6 +19,7 @@ use arc_swap::{ArcSwap, Cache};
 use connection::{Connection, Registered, Wish};
 use ids::CallId;
 use limits::address::AddressKey;
+use listen::handshakes::Handshakes;
 use seams::{Monotonic, Timestamp};
 use tokio::{
     net::TcpStream,
@@ -57,6 +58,7 @@ pub(crate) struct Worker {
     pub(crate) meters: Meters,
     pub(crate) watchers: Watchers,
     pub(crate) pen: Rc<Pen>,
+    handshakes: Handshakes,
     fleet: RefCell<Cache<Arc<ArcSwap<Fleet>>, Arc<Fleet>>>,
     ids: RefCell<Vec<[u8; 10]>>,
     connections: RefCell<Map<u64, Rc<Connection>>>,
@@ -81,6 +83,7 @@ impl Worker {
         let coarse_now = Cell::new(shared.clock.monotonic());
         let meters = Meters::new(shared.tallies.seat());
         let pen = Pen::new(shared.recorder.clone());
+        let handshakes = Handshakes::new(shared.bounds.handshakes, shared.bounds.handshake_timeout);
         Self {
             shared,
             pool,
@@ -88,6 +91,7 @@ impl Worker {
             meters,
             watchers: Watchers::default(),
             pen,
+            handshakes,
             fleet,
             ids: RefCell::default(),
             connections: RefCell::default(),

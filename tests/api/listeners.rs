@@ -4,11 +4,15 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use control_plane::{
     app::{ControlPlane, Running, StartError},
-    config::{ApiLimits, Config, MasterKeyFile, PublicUrls, TlsFiles},
+    config::{ApiLimits, Config, MasterKeyFile, PublicUrls},
     db::PoolSizes,
 };
 use crypto::{FileKek, Zeroizing};
 use harness::{gateway::install_tls_provider, servers::Servers};
+use listen::{
+    files::{CertificateFiles, Tls},
+    tls::Floor,
+};
 use reqwest::StatusCode;
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
@@ -76,10 +80,11 @@ async fn health_and_metrics_are_on_the_admin_listener_alone() {
 async fn with_a_certificate_the_api_speaks_tls_alone() {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let files = TlsFiles { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
-    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    let files = CertificateFiles { chain: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    std::fs::write(&files.chain, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
-    let running = start(|config| config.api_tls = Some(files)).await.unwrap();
+    let tls = Tls { certificates: vec![files], floor: Floor::Tls13 };
+    let running = start(|config| config.api_tls = Some(tls)).await.unwrap();
     let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
     let url = format!("https://localhost:{}/v1/openapi.json", running.api_addr.port());
@@ -94,5 +99,26 @@ async fn with_a_certificate_the_api_speaks_tls_alone() {
         assert_eq!(answer.headers()[name], value);
     }
     assert!(reqwest::get(format!("http://{}/v1/openapi.json", running.api_addr)).await.is_err());
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_api_shows_a_certificate_that_takes_the_place_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = CertificateFiles { chain: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&files.chain, made.cert.pem()).unwrap();
+        let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+        reqwest::Client::builder().tls_certs_only([root]).build().unwrap()
+    };
+    let before = renew();
+    let tls = Tls { certificates: vec![files.clone()], floor: Floor::Tls13 };
+    let running = start(|config| config.api_tls = Some(tls)).await.unwrap();
+    let url = format!("https://localhost:{}/v1/openapi.json", running.api_addr.port());
+    assert!(before.get(&url).send().await.is_ok());
+    let after = renew();
+    harness::eventually("the new certificate is shown", async || after.get(&url).send().await.is_ok()).await;
     running.shutdown().await;
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use control_plane::{
     app::ControlPlane,
-    config::{ApiLimits, Config, MasterKeyFile, PublicUrls, TlsFiles},
+    config::{ApiLimits, Config, MasterKeyFile, PublicUrls},
     db::PoolSizes,
 };
 use crypto::Zeroizing;
@@ -13,7 +13,7 @@ use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{logs::LogOptions, read_secret, redis_address};
+use super::{logs::LogOptions, read_secret, redis_address, tls::TlsOptions};
 
 /// A control-plane replica. Every option can be given in the environment.
 #[derive(Debug, clap::Args)]
@@ -44,12 +44,8 @@ pub struct Options {
     /// Health and metrics
     #[arg(long, env = "PORTCULLIS_ADMIN_LISTEN", default_value = "127.0.0.1:7404")]
     admin_listen: SocketAddr,
-    /// PEM certificate chain of the REST API
-    #[arg(long, env = "PORTCULLIS_TLS_CERT", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// PEM key of the REST API
-    #[arg(long, env = "PORTCULLIS_TLS_KEY", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsOptions,
     /// File with the master key
     #[arg(long, env = "PORTCULLIS_MASTER_KEY_FILE")]
     master_key_file: PathBuf,
@@ -87,10 +83,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         enrol_listen: options.enrol_listen,
         grpc_listen: options.streams_listen,
         admin_listen: options.admin_listen,
-        api_tls: options
-            .tls_cert
-            .zip(options.tls_key)
-            .map(|(certificate, key)| TlsFiles { certificate, key }),
+        api_tls: options.tls.tls()?,
         master_key: MasterKeyFile(Zeroizing::new(master_key)),
         operator_token,
         state_dir: options.state_dir,

@@ -4,6 +4,7 @@ pub mod control;
 pub mod environment;
 mod logs;
 pub mod proxy;
+mod tls;
 
 use std::path::Path;
 

@@ -5,14 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use data_plane::{
     app::Proxy,
-    config::{Bounds, Config, MAX_STALE, Tls},
+    config::{Bounds, Config, MAX_STALE},
     control,
 };
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{logs::LogOptions, read_secret, redis_address};
+use super::{logs::LogOptions, read_secret, redis_address, tls::TlsOptions};
 
 /// A proxy. Every option can be given in the environment.
 #[derive(Debug, clap::Args)]
@@ -26,12 +26,8 @@ pub struct Options {
     /// Threads that serve calls; one for each core when absent
     #[arg(long, env = "PORTCULLIS_WORKERS", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
-    /// PEM certificate chain of the gateway listener
-    #[arg(long, env = "PORTCULLIS_TLS_CERT", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// PEM key of the gateway listener
-    #[arg(long, env = "PORTCULLIS_TLS_KEY", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsOptions,
     /// Where identity, audit spool and last configuration are kept; must survive restarts
     #[arg(long, env = "PORTCULLIS_STATE_DIR")]
     state_dir: PathBuf,
@@ -73,11 +69,6 @@ pub struct Options {
 /// Runs until SIGTERM or SIGINT, then drains.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let _telemetry = options.logs.start("portcullis-proxy")?;
-    let tls = options
-        .tls_cert
-        .zip(options.tls_key)
-        .map(|(certificate, key)| read_tls(&certificate, &key))
-        .transpose()?;
     let workers = match options.workers {
         Some(workers) => usize::from(workers),
         None => std::thread::available_parallelism().context("count the cores")?.get(),
@@ -87,7 +78,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         listen: options.listen,
         admin_listen: options.admin_listen,
         workers,
-        tls,
+        tls: options.tls.tls()?,
         state_dir: options.state_dir,
         archive_key_file: options.archive_key_file,
         max_stale: Duration::from_secs(options.max_stale_seconds),
@@ -116,11 +107,4 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 fn read_public_key(path: &std::path::Path) -> anyhow::Result<[u8; 32]> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     crypto::signature::public_from_file(&text).with_context(|| format!("read {}", path.display()))
-}
-
-fn read_tls(certificate: &std::path::Path, key: &std::path::Path) -> anyhow::Result<Tls> {
-    Ok(Tls {
-        certificate_chain_pem: std::fs::read(certificate).context("read the certificate")?,
-        private_key_pem: read_secret(key)?,
-    })
 }

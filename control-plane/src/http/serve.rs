@@ -1,6 +1,6 @@
 //! The API's listener: HTTP/1.1 and HTTP/2, with TLS, or on loopback without.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use http::{HeaderValue, header::CONNECTION};
@@ -9,10 +9,8 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use listen::{files::TlsError, handshakes::Handshakes, http as bound, tls::H2};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -21,7 +19,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::{config::TlsFiles, tasks::Tasks};
+use crate::tasks::Tasks;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +29,6 @@ pub struct Peer {
     /// Whether the connection is encrypted.
     pub tls: bool,
 }
-
-/// HTTP/2 in ALPN (RFC 9113 section 3.1).
-const H2: &[u8] = b"h2";
 
 /// Why a listener cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -50,42 +45,9 @@ pub enum ListenError {
     /// No certificate, and reachable from elsewhere.
     #[error("{0} is not a loopback address: configure a certificate, or listen on 127.0.0.1 or ::1")]
     PlainHttp(SocketAddr),
-    /// A PEM file cannot be read.
-    #[error("cannot read {path}: no usable PEM")]
-    Pem {
-        /// Which.
-        path: PathBuf,
-        #[source]
-        /// Why.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// Certificate and key do not work together.
-    #[error("certificate and key cannot be used")]
-    Tls(#[source] rustls::Error),
-}
-
-/// Reads certificate and key. TLS 1.3 and 1.2, HTTP/2 preferred.
-///
-/// # Errors
-/// [`ListenError`].
-pub fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, ListenError> {
-    let pem = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| ListenError::Pem { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(pem(&files.certificate))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ListenError::Tls)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(ListenError::Tls)?;
-    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Binds. Plain HTTP is refused on any address but loopback.
@@ -101,6 +63,8 @@ pub async fn bind(address: SocketAddr, encrypted: bool) -> Result<TcpListener, L
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Handshakes of one listener at a time; for one more, the oldest is given up.
+const HANDSHAKES: usize = 256;
 /// How long an HTTP/1.1 connection may wait for the whole of a request's header, the first one and each after it.
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// Connections of one listener at a time; more wait to be accepted.
@@ -126,6 +90,7 @@ pub fn serve(
     let acceptor = tls.map(TlsAcceptor::from);
     let all = tasks.clone();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let handshakes = Arc::new(Handshakes::new(HANDSHAKES, HANDSHAKE_TIME));
     tasks.spawn(name, async move {
         let stopping = all.stopping();
         let mut over = std::pin::pin!(async {
@@ -157,21 +122,21 @@ pub fn serve(
             };
             let _ = stream.set_nodelay(true);
             let (routes, acceptor, tasks) = (routes.clone(), acceptor.clone(), all.clone());
+            let handshakes = Arc::clone(&handshakes);
             all.spawn("connection", async move {
                 let _place = place;
                 let peer = Peer { address, tls: acceptor.is_some() };
                 match acceptor {
                     None => connection(stream, peer, false, routes, &tasks).await,
-                    Some(acceptor) => {
-                        match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
-                            Ok(Ok(stream)) => {
-                                let http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-                                connection(stream, peer, http2, routes, &tasks).await;
-                            }
-                            Ok(Err(error)) => tracing::debug!(error.cause = %error, "TLS handshake failed"),
-                            Err(_) => tracing::debug!("TLS handshake took too long"),
+                    Some(acceptor) => match handshakes.run(acceptor.accept(stream)).await {
+                        Ok(stream) => {
+                            let http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+                            connection(stream, peer, http2, routes, &tasks).await;
                         }
-                    }
+                        Err(error) => {
+                            tracing::debug!(%error, error.cause = error.source(), "no connection");
+                        }
+                    },
                 }
             });
         }
@@ -198,8 +163,24 @@ where
         });
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(64 * 1024);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(bound::HEAD_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bound::STREAMS)
+        .max_pending_accept_reset_streams(bound::PENDING_RESETS)
+        .max_local_error_reset_streams(bound::ERROR_RESETS)
+        .max_header_list_size(bound::HEADER_LIST)
+        .max_frame_size(bound::FRAME)
+        .initial_stream_window_size(bound::STREAM_WINDOW)
+        .initial_connection_window_size(bound::CONNECTION_WINDOW)
+        .max_send_buf_size(bound::SEND_BUFFER)
+        .keep_alive_interval(Some(bound::PING_EVERY))
+        .keep_alive_timeout(bound::PING_TIMEOUT);
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut served = std::pin::pin!(served);
     let stopping = tasks.stopping();

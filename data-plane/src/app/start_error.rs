@@ -1,8 +1,9 @@
 use std::{io, net::SocketAddr};
 
 use errors::ErrorCode;
+use listen::files::TlsError;
 
-use crate::{audit::spool::SpoolError, config::ConfigError, listener::TlsError};
+use crate::{audit::spool::SpoolError, config::ConfigError};
 
 /// Why a proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +14,7 @@ pub enum StartError {
     /// A listener's address cannot be bound.
     #[error("cannot listen on {0}")]
     Bind(SocketAddr, #[source] io::Error),
-    /// The gateway's certificate cannot be used.
+    /// The gateway's certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The audit spool cannot be opened: without it no call could be recorded, so none is taken.
@@ -31,9 +32,8 @@ impl StartError {
         match self {
             Self::Config(ConfigError::PlainHttp) => ErrorCode::TlsRequired,
             Self::Spool(_) => ErrorCode::AuditUnavailable,
-            Self::Config(ConfigError::NoWorkers) | Self::Bind(..) | Self::Tls(_) | Self::Threads(_) => {
-                ErrorCode::Internal
-            }
+            Self::Tls(_) => ErrorCode::CertificateUnusable,
+            Self::Config(ConfigError::NoWorkers) | Self::Bind(..) | Self::Threads(_) => ErrorCode::Internal,
         }
     }
 }

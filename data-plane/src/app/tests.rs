@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 use errors::ErrorCode;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
+use listen::{
+    files::{CertificateFiles, Tls},
+    tls::Floor,
+};
 use seams::{SystemClock, SystemEntropy};
 use tokio::net::TcpStream;
 
@@ -91,6 +95,16 @@ fn plain_http_is_for_loopback_and_somebody_has_to_serve() {
     assert_eq!(refused.code(), ErrorCode::TlsRequired);
     let nobody = Config { workers: 0, ..config(&state) };
     assert!(matches!(start(nobody), Err(StartError::Config(ConfigError::NoWorkers))));
+}
+
+#[test]
+fn certificate_files_that_cannot_be_used_are_said_at_the_start() {
+    let state = tempfile::tempdir().unwrap();
+    let files = CertificateFiles { chain: state.path().join("no.pem"), key: state.path().join("no.key") };
+    let tls = Tls { certificates: vec![files], floor: Floor::default() };
+    let refused = start(Config { tls: Some(tls), ..config(&state) }).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::CertificateUnusable);
+    assert!(refused.to_string().contains("no.pem"), "{refused}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
+    error::Error as _,
     future::poll_fn,
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
@@ -16,6 +17,7 @@ use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use limits::address::AddressKey;
+use listen::{http as bound, tls::H2};
 use seams::Monotonic;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -24,14 +26,6 @@ use tokio::{
 
 use super::{Peer, Worker};
 use crate::{pipeline, tasks, upstream::Body};
-
-/// Bytes hyper buffers of a request's head before it gives up; above the bound that row 1 enforces, so that the refusal
-/// is ours.
-const HEAD_BUFFER: usize = 64 * 1024;
-/// HTTP/2 requests at once on one connection.
-const STREAMS: u32 = 128;
-/// How often the other end of an HTTP/2 connection is asked whether it is still there.
-const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// One caller's connection, as its worker sees it.
 pub(super) struct Connection {
@@ -61,14 +55,12 @@ pub(super) async fn serve(registered: Registered, stream: TcpStream, address: So
         return http1(&worker, TokioIo::new(stream), Peer { address, tls: false }, &registered.connection)
             .await;
     };
-    let stream =
-        match tokio::time::timeout(worker.shared.bounds.handshake_timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake timed out"),
-        };
+    let stream = match worker.handshakes.run(acceptor.accept(stream)).await {
+        Ok(stream) => stream,
+        Err(error) => return tracing::debug!(%error, cause = error.source(), "no connection"),
+    };
     let peer = Peer { address, tls: true };
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+    if stream.get_ref().1.alpn_protocol() == Some(H2) {
         http2(&worker, TokioIo::new(stream), peer, &registered.connection).await;
     } else {
         http1(&worker, TokioIo::new(stream), peer, &registered.connection).await;
@@ -85,7 +77,7 @@ where
     // limit of lines but hyper's own hundred, a little above row 1's: for another one it clears a table at every request.
     let serving = http1::Builder::new()
         .header_read_timeout(None)
-        .max_buf_size(HEAD_BUFFER)
+        .max_buf_size(bound::HEAD_BUFFER)
         .serve_connection(io, service);
     drive(connection, serving, |serving| serving.graceful_shutdown()).await;
 }
@@ -98,9 +90,16 @@ where
     let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), peer, request));
     let serving = hyper::server::conn::http2::Builder::new(Local)
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD_BUFFER as u32)
-        .keep_alive_interval(Some(PING_EVERY))
+        .max_concurrent_streams(bound::STREAMS)
+        .max_pending_accept_reset_streams(bound::PENDING_RESETS)
+        .max_local_error_reset_streams(bound::ERROR_RESETS)
+        .max_header_list_size(bound::HEADER_LIST)
+        .max_frame_size(bound::FRAME)
+        .initial_stream_window_size(bound::STREAM_WINDOW)
+        .initial_connection_window_size(bound::CONNECTION_WINDOW)
+        .max_send_buf_size(bound::SEND_BUFFER)
+        .keep_alive_interval(Some(bound::PING_EVERY))
+        .keep_alive_timeout(bound::PING_TIMEOUT)
         .serve_connection(io, service);
     drive(connection, serving, |serving| serving.graceful_shutdown()).await;
 }

@@ -1,5 +1,9 @@
 //! Workers on real sockets.
 
+mod http2;
+mod slow;
+mod tls;
+
 use std::{net::SocketAddr, thread, time::Duration};
 
 use http_body_util::{BodyExt as _, Full};
@@ -15,7 +19,7 @@ use super::*;
 use crate::{
     audit::testing::Log,
     checks::endpoint::Hosts,
-    config::{Bounds, Tls},
+    config::Bounds,
     listener,
     snapshot::samples,
     testing::{self, PATH, World},
@@ -43,6 +47,7 @@ impl Workers {
         change(&mut shared);
         let shared = Arc::new(shared);
         let sockets = listener::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        sockets.give_up_unread(shared.bounds.unread_timeout).unwrap();
         let spawn = |listener| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || run(shared, listener))
@@ -288,53 +293,6 @@ async fn more_connections_than_allowed_are_closed_at_once() {
         assert!(closed >= 2, "{closed}");
         workers.shared.drain.enter(Phase::Ending);
         drop(streams);
-        workers.ended().await;
-    };
-    LocalSet::new().run_until(case).await;
-}
-
-#[tokio::test]
-async fn http2_over_tls_carries_calls_side_by_side() {
-    let case = async {
-        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let tls = Tls {
-            certificate_chain_pem: certified.cert.pem().into_bytes(),
-            private_key_pem: certified.signing_key.serialize_pem().into(),
-        };
-        let server = Server::start(|_| async { result("{}") }).await;
-        let workers =
-            Workers::start(world_of(&server), |shared| shared.tls = Some(listener::acceptor(&tls).unwrap()));
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certified.cert.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let stream = TcpStream::connect(workers.address).await.unwrap();
-        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
-        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        let (sender, connection) =
-            hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
-                .handshake(TokioIo::new(stream))
-                .await
-                .unwrap();
-        tokio::task::spawn_local(connection);
-        let calls = (0..5).map(|_| {
-            let mut sender = sender.clone();
-            let mut request = workers.post();
-            *request.uri_mut() = format!("https://localhost{PATH}").parse().unwrap();
-            request.headers_mut().remove("host");
-            async move { sender.send_request(request).await.unwrap() }
-        });
-        for response in futures_util::future::join_all(calls).await {
-            assert_eq!(response.status(), 200);
-            assert!(response.headers().contains_key("strict-transport-security"));
-        }
-        drop(sender);
-        workers.shared.drain.enter(Phase::Ending);
         workers.ended().await;
     };
     LocalSet::new().run_until(case).await;

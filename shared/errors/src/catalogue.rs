@@ -115,6 +115,8 @@ catalogue! {
         "Stopped by the kill switch" "Ask an administrator why; retry when the kill has been lifted.";
     ConfigStale "config_stale" 1017 503 Platform true Error
         "Configuration is too old to be enforced" "Retry later; tell your operator.";
+    CertificateUnusable "certificate_unusable" 1018 500 Platform false Error
+        "A listener's certificate cannot be used" "Give a chain with its own key, both PEM, that names its hosts.";
 
     // Who is calling.
     CredentialMissing "credential_missing" 1101 401 Caller false Debug

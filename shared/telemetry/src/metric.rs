@@ -74,6 +74,16 @@ metrics! {
     UPSTREAM_MESSAGES_WITHHELD "portcullis_upstream_messages_withheld_total" Counter Count []
         "Messages of upstreams that were not passed on: unknown, switched off, or not valid.";
 
+    // Listeners, either plane's.
+    TLS_FILES_READ "portcullis_tls_files_read_total" Counter Count ["result"]
+        "Times certificate files had changed and were read again: `loaded`, or `refused` where they could not be used.";
+    TLS_FILES_REFUSED "portcullis_tls_files_refused" Gauge Count []
+        "1 while the certificate files hold something that cannot be used and those read before are shown, else 0.";
+    TLS_CERTIFICATE_REMAINING "portcullis_tls_certificate_remaining_seconds" Gauge Seconds []
+        "Time until the first of the certificates in force expires; negative when it has.";
+    TLS_HANDSHAKES_FAILED "portcullis_tls_handshakes_failed_total" Counter Count ["reason"]
+        "TLS handshakes without a connection: `failed`, `timed_out`, or `gave_way` where newer ones needed the place.";
+
     // Configuration.
     SNAPSHOTS_APPLIED "portcullis_snapshots_applied_total" Counter Count ["result"]
         "Tenant snapshots received, by result: `applied`, or the code of the refusal.";

@@ -1,0 +1,11 @@
+//! What every listener of both planes has in common: TLS as it is spoken, the certificates that are shown, how long a
+//! handshake may take, and what one connection may ask for.
+#![forbid(unsafe_code)]
+
+pub mod certificate;
+pub mod files;
+pub mod handshakes;
+pub mod headers;
+pub mod http;
+pub mod table;
+pub mod tls;
