@@ -168,7 +168,9 @@ impl ControlPlane {
         let own = Arc::clone(&clock);
         let api_tls = config.api_tls.as_ref().map(|tls| Followed::open(tls, own)).transpose();
         let api_tls = api_tls.map_err(ListenError::Tls)?;
-        let api = serve::bind(config.api_listen, api_tls.is_some()).await?;
+        let front = config.api_front.clone().map(Arc::new);
+        let encrypted = api_tls.is_some() || front.as_ref().is_some_and(|front| front.ends_tls());
+        let api = serve::bind(config.api_listen, encrypted).await?;
         let admin = serve::bind(config.admin_listen, true).await?;
         let enrol = serve::bind(config.enrol_listen, true).await?;
         let grpc = serve::bind(config.grpc_listen, true).await?;
@@ -205,13 +207,14 @@ impl ControlPlane {
         serve::serve(
             admin,
             None,
+            None,
             admin::routes(core.clone(), started.clone()),
             &core.tasks,
             "admin listener",
         );
         let (routes, _) = router::routes().split_for_parts();
         let speaks = api_tls.as_ref().map(|tls| tls.config());
-        serve::serve(api, speaks, middleware::stack(routes, &core), &core.tasks, "api listener");
+        serve::serve(api, speaks, front, middleware::stack(routes, &core), &core.tasks, "api listener");
         if let Some(tls) = api_tls {
             core.tasks.spawn("certificates", tls.follow(core.tasks.stopping()));
         }

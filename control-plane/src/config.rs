@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crypto::Zeroizing;
 use limits::Rate;
-use listen::files::Tls;
+use listen::{files::Tls, front::Front};
 use secrecy::SecretString;
 use url::Url;
 
@@ -30,8 +30,10 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// Health and metrics.
     pub admin_listen: SocketAddr,
-    /// Certificates of the REST API, followed while it runs. Without one it listens on loopback only.
+    /// Certificates of the REST API, followed while it runs. Without one it listens on loopback only, unless TLS ends at the balancers in front.
     pub api_tls: Option<Tls>,
+    /// Load balancers in front of the REST API; `None`: what they say is not believed.
+    pub api_front: Option<Front>,
     /// Contents of the master key file.
     pub master_key: MasterKeyFile,
     /// An operator token that is to exist; its hash is stored at start.

@@ -9,7 +9,7 @@ mod start_error;
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use ids::ProxyId;
-use listen::files::Followed;
+use listen::{files::Followed, front::Front};
 use redis_link::Link;
 use seams::{Clock, Entropy};
 use tokio::{runtime::Runtime, sync::watch};
@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) hosts: Hosts,
     pub(crate) bounds: Bounds,
     pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) front: Option<Front>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) ready: Arc<Readiness>,
     pub(crate) trace_calls: bool,
@@ -220,6 +221,7 @@ impl Proxy {
             recorder,
             bounds: config.bounds,
             tls: tls.as_ref().map(|tls| TlsAcceptor::from(tls.config())),
+            front: config.front,
             drain: Arc::new(Drain::new()),
             ready,
             trace_calls: config.trace_calls,

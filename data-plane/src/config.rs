@@ -3,12 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use limits::Rate;
-use listen::files::Tls;
+use listen::{files::Tls, front::Front};
 
 /// Configuration of one proxy process.
 #[derive(Debug)]
 pub struct Config {
-    /// Where callers connect. Without `tls` it must be a loopback address.
+    /// Where callers connect. Without `tls` it must be a loopback address, or TLS end at the load balancers in `front`.
     pub listen: SocketAddr,
     /// Where health checks and metrics are served: plain HTTP, for the machine or the cluster only.
     pub admin_listen: SocketAddr,
@@ -16,6 +16,8 @@ pub struct Config {
     pub workers: usize,
     /// Certificates of the gateway listener, followed while it runs.
     pub tls: Option<Tls>,
+    /// Load balancers through which callers come; `None`: what they say is not believed.
+    pub front: Option<Front>,
     /// Where identity, audit spool and the last configuration are kept; survives restarts.
     pub state_dir: PathBuf,
     /// File with the key under which the configuration is kept; made when missing. `None`: `archive.key` in `state_dir`, which
@@ -100,7 +102,7 @@ impl Default for Bounds {
 pub enum ConfigError {
     /// Callers would send their keys over plain HTTP.
     #[error(
-        "without TLS the gateway listens on loopback addresses only; give it a certificate or listen on 127.0.0.1"
+        "without TLS the gateway listens on loopback addresses only: give it a certificate, listen on 127.0.0.1, or declare the load balancers at which TLS ends"
     )]
     PlainHttp,
     /// Nobody would serve calls.
@@ -114,7 +116,8 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.tls.is_none() && !self.listen.ip().to_canonical().is_loopback() {
+        let encrypted = self.tls.is_some() || self.front.as_ref().is_some_and(Front::ends_tls);
+        if !encrypted && !self.listen.ip().to_canonical().is_loopback() {
             return Err(ConfigError::PlainHttp);
         }
         if self.workers == 0 {

@@ -31,9 +31,10 @@ where
     B: http_body::Body<Data = Bytes>,
 {
     let version = request.version();
+    let (peer, told) = worker.whose(peer, request.headers());
     let mut trail = Trail::begin(worker, peer, request.headers());
     // Boxed, because hyper keeps room for this future as long as the connection is open, also while a stream idles on it.
-    let mut response = match Box::pin(enforce(worker, &mut trail, request)).await {
+    let mut response = match Box::pin(enforce(worker, &mut trail, told, request)).await {
         Ok(Ok(response)) => trail.answered(response),
         Ok(Err(failed)) => trail.failed(failed),
         Err(refusal) => trail.refused(&refusal),
@@ -49,6 +50,7 @@ where
 async fn enforce<B>(
     worker: &Rc<Worker>,
     trail: &mut Trail,
+    told: Result<(), Refusal>,
     request: Request<B>,
 ) -> Result<Result<Response<Body>, upstream::Failed>, Refusal>
 where
@@ -59,6 +61,9 @@ where
 
     // 0 · Without configuration every endpoint would look unknown.
     shared.ready.check()?;
+
+    // · Whatever goes by the caller's address needs to know it.
+    told?;
 
     // 1 · Nothing is read before it is bounded.
     let exchange = edge::check(head, trail.address(), &shared.bounds)?;

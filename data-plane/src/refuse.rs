@@ -46,6 +46,10 @@ pub(crate) enum Refusal {
     QueryToken,
     /// The body ended before its announced length, or its framing is wrong.
     BodyBroken,
+    /// The balancer in front does not say whose it is,
+    SourceUntold,
+    /// or says that it came over plain HTTP.
+    PlainHttp,
     // Rows 2 to 5.
     EndpointNotFound,
     /// At row 3 or 9.
@@ -129,6 +133,8 @@ impl Refusal {
             Self::RequestTimeout => ErrorCode::RequestTimeout,
             Self::ContentEncoding => ErrorCode::ContentEncodingRefused,
             Self::QueryToken => ErrorCode::QueryTokenRefused,
+            Self::SourceUntold => ErrorCode::ClientAddressUnknown,
+            Self::PlainHttp => ErrorCode::TlsRequired,
             Self::EndpointNotFound => ErrorCode::EndpointNotFound,
             Self::Killed => ErrorCode::Killed,
             Self::HostRefused => ErrorCode::HostRefused,

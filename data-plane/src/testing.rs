@@ -233,6 +233,7 @@ pub(crate) fn shared(world: &World, log: &Log) -> Shared {
         hosts: Hosts::new([HOST], false),
         bounds: Bounds::default(),
         tls: None,
+        front: None,
         drain: Arc::new(Drain::new()),
         ready,
         trace_calls: true,

@@ -8,7 +8,7 @@ mod tests;
 use std::{
     cell::{Cell, RefCell},
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -17,9 +17,10 @@ use std::{
 
 use arc_swap::{ArcSwap, Cache};
 use connection::{Connection, Registered, Wish};
+use http::HeaderMap;
 use ids::CallId;
 use limits::address::AddressKey;
-use listen::handshakes::Handshakes;
+use listen::{front::Untold, handshakes::Handshakes};
 use seams::{Monotonic, Timestamp};
 use tokio::{
     net::TcpStream,
@@ -33,6 +34,7 @@ use crate::{
     drain::Phase,
     listener,
     meters::Meters,
+    refuse::Refusal,
     snapshot::{index::Map, store::Fleet},
     tasks, upstream,
     watch::{self, Watchers},
@@ -73,7 +75,10 @@ pub(crate) struct Worker {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
+    /// Whether the caller speaks TLS, be it to us or to a declared load balancer.
     pub(crate) tls: bool,
+    /// It is a declared load balancer, which says in each request whose it is.
+    pub(crate) passed_on: bool,
 }
 
 impl Worker {
@@ -104,6 +109,32 @@ impl Worker {
     /// Reads the configuration in force.
     pub(crate) fn with_fleet<R>(&self, read: impl FnOnce(&Fleet) -> R) -> R {
         read(self.fleet.borrow_mut().load())
+    }
+
+    /// Whose a request is, where a balancer in front says it in each; `Err` where it should and does not.
+    pub(crate) fn whose(&self, peer: Peer, headers: &HeaderMap) -> (Peer, Result<(), Refusal>) {
+        let Some(front) = self.shared.front.as_ref().filter(|_| peer.passed_on) else {
+            return (peer, Ok(()));
+        };
+        match front.client(headers) {
+            Ok(address) => (Peer { address: SocketAddr::new(address, 0), ..peer }, Ok(())),
+            Err(Untold::Address) => (peer, Err(Refusal::SourceUntold)),
+            Err(Untold::Plain) => (Peer { tls: false, ..peer }, Err(Refusal::PlainHttp)),
+        }
+    }
+
+    /// Counts a connection from there; `None` when there are as many as may be.
+    fn count_source(&self, address: IpAddr) -> Option<AddressKey> {
+        let from = AddressKey::from(address);
+        let mut sources = self.sources.borrow_mut();
+        let of_source = sources.get(&from).copied().unwrap_or_default();
+        let most = self.with_fleet(|fleet| fleet.global().connections_per_address);
+        if of_source >= most.unwrap_or(self.shared.bounds.connections_per_address) {
+            self.meters.turned_away();
+            return None;
+        }
+        sources.insert(from, of_source + 1);
+        Some(from)
     }
 
     /// A name for a call that begins now.
@@ -197,6 +228,10 @@ impl Worker {
                 return;
             }
         };
+        if self.shared.front.as_ref().is_some_and(|front| !front.admits(address.ip())) {
+            tracing::debug!(%address, "not one of the load balancers in front; closed it");
+            return;
+        }
         if self.connections.borrow().len() >= self.shared.bounds.connections {
             tracing::debug!("too many connections; closed one");
             return;

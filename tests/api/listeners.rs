@@ -11,11 +11,13 @@ use crypto::{FileKek, Zeroizing};
 use harness::{gateway::install_tls_provider, servers::Servers};
 use listen::{
     files::{CertificateFiles, Tls},
+    front::{Front, Tells},
     tls::Floor,
 };
 use reqwest::StatusCode;
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, StartError> {
     install_tls_provider();
@@ -31,6 +33,7 @@ pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, S
         grpc_listen: any,
         admin_listen: any,
         api_tls: None,
+        api_front: None,
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: None,
         api_limits: ApiLimits::default(),
@@ -120,5 +123,48 @@ async fn the_api_shows_a_certificate_that_takes_the_place_of_its_own() {
     assert!(before.get(&url).send().await.is_ok());
     let after = renew();
     harness::eventually("the new certificate is shown", async || after.get(&url).send().await.is_ok()).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn behind_a_balancer_the_api_knows_whose_a_request_is() {
+    let front = |tells| Front::new(vec!["127.0.0.0/8".parse().unwrap()], tells, true).unwrap();
+    let running = start(|config| config.api_front = Some(front(Tells::XForwardedFor))).await.unwrap();
+    let url = format!("http://{}/v1/openapi.json", running.api_addr);
+    let asked = async |source: &str, proto: &str| {
+        let request = reqwest::Client::new().get(&url).header("x-forwarded-for", source);
+        let answer = request.header("x-forwarded-proto", proto).send().await.unwrap();
+        let hsts = answer.headers().contains_key("strict-transport-security");
+        let status = answer.status().as_u16();
+        let body: serde_json::Value = answer.json().await.unwrap();
+        (status, hsts, body["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(asked("203.0.113.9", "https").await, (200, true, String::new()));
+    assert_eq!(asked("203.0.113.9", "http").await, (403, false, "tls_required".to_owned()));
+    assert_eq!(asked("unknown", "https").await, (400, true, "client_address_unknown".to_owned()));
+    running.shutdown().await;
+
+    let running = start(|config| config.api_front = Some(front(Tells::ProxyProtocol))).await.unwrap();
+    for (before, served) in [("PROXY TCP4 203.0.113.9 192.0.2.1 4000 443\r\n", true), ("", false)] {
+        let mut stream = tokio::net::TcpStream::connect(running.api_addr).await.unwrap();
+        let request = "GET /v1/openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(format!("{before}{request}").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _reset = stream.read_to_end(&mut answer).await;
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), served, "{before}");
+    }
+    running.shutdown().await;
+
+    // Nobody gets past a balancer at which TLS ends; a listener that is not on loopback may then be without it.
+    let elsewhere = Front::new(vec!["192.0.2.0/24".parse().unwrap()], Tells::Forwarded, true).unwrap();
+    let running = start(|config| {
+        config.api_listen = "0.0.0.0:0".parse().unwrap();
+        config.api_front = Some(elsewhere);
+    })
+    .await
+    .unwrap();
+    assert!(
+        reqwest::get(format!("http://127.0.0.1:{}/v1/openapi.json", running.api_addr.port())).await.is_err()
+    );
     running.shutdown().await;
 }

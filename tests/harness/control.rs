@@ -92,6 +92,7 @@ pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Re
         grpc_listen: settings.streams,
         admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
         api_tls: None,
+        api_front: None,
         master_key: MasterKeyFile(Zeroizing::new(settings.master_key.clone())),
         operator_token: Some(settings.operator_token.clone()),
         api_limits: ApiLimits::default(),

@@ -150,6 +150,7 @@ impl Gateway {
             admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             workers: 2,
             tls: None,
+            front: None,
             state_dir,
             archive_key_file: None,
             max_stale: MAX_STALE,

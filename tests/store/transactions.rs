@@ -98,6 +98,7 @@ async fn narrow() -> (Running, Rest) {
         grpc_listen: any,
         admin_listen: any,
         api_tls: None,
+        api_front: None,
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: Some(token.clone()),
         api_limits: ApiLimits::default(),

@@ -13,7 +13,7 @@ use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{logs::LogOptions, read_secret, redis_address, tls::TlsOptions};
+use super::{front::FrontOptions, logs::LogOptions, read_secret, redis_address, tls::TlsOptions};
 
 /// A control-plane replica. Every option can be given in the environment.
 #[derive(Debug, clap::Args)]
@@ -46,6 +46,8 @@ pub struct Options {
     admin_listen: SocketAddr,
     #[command(flatten)]
     tls: TlsOptions,
+    #[command(flatten)]
+    front: FrontOptions,
     /// File with the master key
     #[arg(long, env = "PORTCULLIS_MASTER_KEY_FILE")]
     master_key_file: PathBuf,
@@ -84,6 +86,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         grpc_listen: options.streams_listen,
         admin_listen: options.admin_listen,
         api_tls: options.tls.tls()?,
+        api_front: options.front.front()?,
         master_key: MasterKeyFile(Zeroizing::new(master_key)),
         operator_token,
         state_dir: options.state_dir,

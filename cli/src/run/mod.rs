@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod environment;
+mod front;
 mod logs;
 pub mod proxy;
 mod tls;

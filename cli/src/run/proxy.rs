@@ -12,7 +12,7 @@ use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{logs::LogOptions, read_secret, redis_address, tls::TlsOptions};
+use super::{front::FrontOptions, logs::LogOptions, read_secret, redis_address, tls::TlsOptions};
 
 /// A proxy. Every option can be given in the environment.
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,8 @@ pub struct Options {
     workers: Option<u16>,
     #[command(flatten)]
     tls: TlsOptions,
+    #[command(flatten)]
+    front: FrontOptions,
     /// Where identity, audit spool and last configuration are kept; must survive restarts
     #[arg(long, env = "PORTCULLIS_STATE_DIR")]
     state_dir: PathBuf,
@@ -79,6 +81,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         admin_listen: options.admin_listen,
         workers,
         tls: options.tls.tls()?,
+        front: options.front.front()?,
         state_dir: options.state_dir,
         archive_key_file: options.archive_key_file,
         max_stale: Duration::from_secs(options.max_stale_seconds),

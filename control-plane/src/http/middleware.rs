@@ -11,6 +11,7 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use ids::RequestId as Id;
+use listen::front::Untold;
 use telemetry::{field, metric};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
@@ -31,19 +32,21 @@ const REQUEST_TIME: Duration = Duration::from_secs(75);
 /// The stack. The last `layer` is the outermost: read from the bottom up.
 pub fn stack(routes: Router<Core>, core: &Core) -> Router {
     routes
-        // 11. Authentication and authorization: extractors in the handlers' signatures (auth.rs).
+        // 12. Authentication and authorization: extractors in the handlers' signatures (auth.rs).
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        // 10. Dry runs and idempotency keys.
+        // 11. Dry runs and idempotency keys.
         .layer(from_fn_with_state(core.clone(), ending::end))
-        // 9. An order to stop something is carried out also when whoever gave it does not stay for the answer.
+        // 10. An order to stop something is carried out also when whoever gave it does not stay for the answer.
         .layer(from_fn_with_state(core.clone(), to_the_end))
-        // 8. No body is read beyond this.
+        // 9. No body is read beyond this.
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        // 7. Nobody holds a connection for ever.
+        // 8. Nobody holds a connection for ever.
         .layer(from_fn(time_limit))
-        // 6. A panic in one request is that request's 500.
+        // 7. A panic in one request is that request's 500.
         .layer(from_fn(catch_panic))
+        // 6. Whose a request is has to be known: limits and audit go by it.
+        .layer(from_fn(source_known))
         // 5. Errors get their document here, and their one log line.
         .layer(from_fn(problems))
         // 4. What is on its way out says so.
@@ -159,6 +162,13 @@ async fn problems(request: Request, next: Next) -> Response {
             rendered
         }
         None => response,
+    }
+}
+
+async fn source_known(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Untold>() {
+        Some(untold) => ApiError::Untold(*untold).into_response(),
+        None => next.run(request).await,
     }
 }
 

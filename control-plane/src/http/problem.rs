@@ -5,6 +5,7 @@ use std::{error::Error, time::Duration};
 use axum::response::{IntoResponse, Response};
 use errors::{ErrorCode, Level, problem};
 use http::{HeaderValue, StatusCode, header};
+use listen::front::Untold;
 use redis_link::CallError;
 
 pub use errors::problem::{FieldError, Problem};
@@ -94,6 +95,9 @@ pub enum ApiError {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// The load balancer in front does not say whose the request is, or that it came over plain HTTP.
+    #[error(transparent)]
+    Untold(Untold),
     /// Postgres.
     #[error("store")]
     Store(#[source] StoreError),
@@ -139,6 +143,8 @@ impl ApiError {
             Self::TooLarge => ErrorCode::RequestTooLarge,
             Self::Timeout => ErrorCode::RequestTimeout,
             Self::AddressLimited { .. } => ErrorCode::AddressLimited,
+            Self::Untold(Untold::Address) => ErrorCode::ClientAddressUnknown,
+            Self::Untold(Untold::Plain) => ErrorCode::TlsRequired,
             Self::Store(error) => error.code(),
             Self::Counters(_) => ErrorCode::CountersUnavailable,
             Self::Internal(_) => ErrorCode::Internal,

@@ -9,11 +9,17 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use listen::{files::TlsError, handshakes::Handshakes, http as bound, tls::H2};
+use listen::{
+    files::TlsError,
+    front::{Front, Tells, Untold},
+    handshakes::Handshakes,
+    http as bound, proxy_protocol,
+    tls::H2,
+};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
@@ -26,7 +32,7 @@ use crate::tasks::Tasks;
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
-    /// Whether the connection is encrypted.
+    /// Whether the caller speaks TLS, be it to us or to a declared load balancer.
     pub tls: bool,
 }
 
@@ -43,7 +49,9 @@ pub enum ListenError {
         source: io::Error,
     },
     /// No certificate, and reachable from elsewhere.
-    #[error("{0} is not a loopback address: configure a certificate, or listen on 127.0.0.1 or ::1")]
+    #[error(
+        "{0} is not a loopback address: configure a certificate, listen on 127.0.0.1 or ::1, or declare the load balancers at which TLS ends"
+    )]
     PlainHttp(SocketAddr),
     /// Certificates cannot be used.
     #[error(transparent)]
@@ -83,6 +91,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(20);
 pub fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
+    front: Option<Arc<Front>>,
     routes: Router,
     tasks: &Tasks,
     name: &'static str,
@@ -111,7 +120,7 @@ pub fn serve(
                 () = quiet => return,
                 () = &mut over => return,
             };
-            let (stream, address) = match accepted {
+            let (mut stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(error.cause = %error, "connection was not accepted");
@@ -120,12 +129,27 @@ pub fn serve(
                     continue;
                 }
             };
+            if front.as_ref().is_some_and(|front| !front.admits(address.ip())) {
+                tracing::debug!(%address, "not one of the load balancers in front; closed it");
+                continue;
+            }
+            let balancer = front.clone().filter(|front| front.declares(address.ip()));
             let _ = stream.set_nodelay(true);
             let (routes, acceptor, tasks) = (routes.clone(), acceptor.clone(), all.clone());
             let handshakes = Arc::clone(&handshakes);
             all.spawn("connection", async move {
                 let _place = place;
-                let peer = Peer { address, tls: acceptor.is_some() };
+                let mut peer = Peer { address, tls: acceptor.is_some() };
+                let balancer = match balancer {
+                    Some(front) => match introduced(&front, &mut stream, &handshakes, &mut peer).await {
+                        Some(()) => Some(front).filter(|front| front.tells() != Tells::ProxyProtocol),
+                        None => {
+                            return tracing::debug!(%address, "a balancer did not say whose a connection is");
+                        }
+                    },
+                    None => None,
+                };
+                let routes = Routes { routes, balancer };
                 match acceptor {
                     None => connection(stream, peer, false, routes, &tasks).await,
                     Some(acceptor) => match handshakes.run(acceptor.accept(stream)).await {
@@ -143,16 +167,56 @@ pub fn serve(
     });
 }
 
+/// What answers, and who has to say in each request whose it is.
+#[derive(Debug)]
+struct Routes {
+    routes: Router,
+    balancer: Option<Arc<Front>>,
+}
+
+/// Of a declared balancer's connection: whose it is, where that is said before it.
+async fn introduced(
+    front: &Front,
+    stream: &mut TcpStream,
+    handshakes: &Handshakes,
+    peer: &mut Peer,
+) -> Option<()> {
+    peer.tls |= front.ends_tls();
+    if front.tells() != Tells::ProxyProtocol {
+        return Some(());
+    }
+    let header = handshakes.run(proxy_protocol::read(stream)).await.ok()?;
+    if front.ends_tls() && header.tls == Some(false) {
+        return None;
+    }
+    peer.address = header.source.unwrap_or(peer.address);
+    Some(())
+}
+
+/// Whose a request is; where a balancer should have said it and has not, [`Untold`] among its extensions makes it refused.
+fn name_source<B>(request: &mut http::Request<B>, mut peer: Peer, balancer: Option<&Front>) {
+    match balancer.map(|front| front.client(request.headers())) {
+        None => {}
+        Some(Ok(address)) => peer.address = SocketAddr::new(address, 0),
+        Some(Err(untold)) => {
+            peer.tls &= untold != Untold::Plain;
+            request.extensions_mut().insert(untold);
+        }
+    }
+    request.extensions_mut().insert(ConnectInfo(peer));
+}
+
 /// The version is what TLS agreed on, and HTTP/1.1 without TLS: finding it out from the first bytes would wait for them
 /// without an end.
-async fn connection<S>(stream: S, peer: Peer, http2: bool, routes: Router, tasks: &Tasks)
+async fn connection<S>(stream: S, peer: Peer, http2: bool, routes: Routes, tasks: &Tasks)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let stopping = tasks.stopping();
+    let Routes { routes, balancer } = routes;
     let service = routes
         .map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
+            name_source(&mut request, peer, balancer.as_deref());
             request
         })
         .map_response(move |mut response| {

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use listen::{
     files::{CertificateFiles, Tls},
+    front::{Front, Tells},
     tls::Floor,
 };
 use seams::{SystemClock, SystemEntropy};
@@ -21,6 +22,7 @@ fn config(state: &tempfile::TempDir) -> Config {
         admin_listen: "127.0.0.1:0".parse().unwrap(),
         workers: 2,
         tls: None,
+        front: None,
         state_dir: state.path().to_path_buf(),
         archive_key_file: None,
         max_stale: crate::config::MAX_STALE,
@@ -93,6 +95,13 @@ fn plain_http_is_for_loopback_and_somebody_has_to_serve() {
     let refused = start(outside).unwrap_err();
     assert!(matches!(refused, StartError::Config(ConfigError::PlainHttp)));
     assert_eq!(refused.code(), ErrorCode::TlsRequired);
+    // A balancer in front changes that only where TLS ends at it.
+    for ends_tls in [false, true] {
+        let network = "192.0.2.0/24".parse().unwrap();
+        let front = Front::new(vec![network], Tells::ProxyProtocol, ends_tls).unwrap();
+        let outside = Config { listen: "0.0.0.0:0".parse().unwrap(), front: Some(front), ..config(&state) };
+        assert_eq!(outside.validate().is_ok(), ends_tls);
+    }
     let nobody = Config { workers: 0, ..config(&state) };
     assert!(matches!(start(nobody), Err(StartError::Config(ConfigError::NoWorkers))));
 }

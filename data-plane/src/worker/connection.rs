@@ -17,7 +17,11 @@ use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use limits::address::AddressKey;
-use listen::{http as bound, tls::H2};
+use listen::{
+    front::{Front, Tells},
+    http as bound, proxy_protocol,
+    tls::H2,
+};
 use seams::Monotonic;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -48,23 +52,51 @@ pub(super) enum Wish {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(registered: Registered, stream: TcpStream, address: SocketAddr) {
+pub(super) async fn serve(mut registered: Registered, mut stream: TcpStream, address: SocketAddr) {
     let worker = Rc::clone(&registered.worker);
     let _counted = worker.meters.connection();
+    let mut peer = Peer { address, tls: worker.shared.tls.is_some(), passed_on: false };
+    if let Some(front) = worker.shared.front.as_ref().filter(|front| front.declares(address.ip())) {
+        peer.tls |= front.ends_tls();
+        if front.tells() == Tells::ProxyProtocol {
+            match introduced(&mut registered, front, &mut stream).await {
+                Ok(source) => peer.address = source.unwrap_or(address),
+                Err(why) => return tracing::debug!(%address, why, "no connection"),
+            }
+        } else {
+            peer.passed_on = true;
+        }
+    }
     let Some(acceptor) = worker.shared.tls.clone() else {
-        return http1(&worker, TokioIo::new(stream), Peer { address, tls: false }, &registered.connection)
-            .await;
+        return http1(&worker, TokioIo::new(stream), peer, &registered.connection).await;
     };
     let stream = match worker.handshakes.run(acceptor.accept(stream)).await {
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, cause = error.source(), "no connection"),
     };
-    let peer = Peer { address, tls: true };
     if stream.get_ref().1.alpn_protocol() == Some(H2) {
         http2(&worker, TokioIo::new(stream), peer, &registered.connection).await;
     } else {
         http1(&worker, TokioIo::new(stream), peer, &registered.connection).await;
     }
+}
+
+/// Reads whose the connection of a declared balancer is; `None`: its own. From here on it counts as that one's.
+async fn introduced(
+    registered: &mut Registered,
+    front: &Front,
+    stream: &mut TcpStream,
+) -> Result<Option<SocketAddr>, &'static str> {
+    let reading = registered.worker.handshakes.run(proxy_protocol::read(stream));
+    let header = reading.await.map_err(|_| "no PROXY protocol header that can be read came in time")?;
+    if front.ends_tls() && header.tls == Some(false) {
+        return Err("it came to the balancer over plain HTTP");
+    }
+    let Some(source) = header.source else { return Ok(None) };
+    if !registered.comes_from(source.ip()) {
+        return Err("too many connections from its address");
+    }
+    Ok(Some(source))
 }
 
 async fn http1<S>(worker: &Rc<Worker>, io: TokioIo<S>, peer: Peer, connection: &Rc<Connection>)
@@ -205,22 +237,16 @@ impl http_body::Body for Sending {
 pub(super) struct Registered {
     worker: Rc<Worker>,
     number: u64,
-    from: AddressKey,
+    /// Where it counts as coming from; `None` while that is not known: a balancer's connections are everybody's.
+    from: Option<AddressKey>,
     connection: Rc<Connection>,
 }
 
 impl Registered {
     /// `None` when as many come from there as may.
     pub(super) fn new(worker: &Rc<Worker>, address: IpAddr) -> Option<Self> {
-        let from = AddressKey::from(address);
-        let mut sources = worker.sources.borrow_mut();
-        let of_source = sources.get(&from).copied().unwrap_or_default();
-        let most = worker.with_fleet(|fleet| fleet.global().connections_per_address);
-        if of_source >= most.unwrap_or(worker.shared.bounds.connections_per_address) {
-            worker.meters.turned_away();
-            return None;
-        }
-        sources.insert(from, of_source + 1);
+        let balancer = worker.shared.front.as_ref().is_some_and(|front| front.declares(address));
+        let from = if balancer { None } else { Some(worker.count_source(address)?) };
         let number = worker.opened.get();
         worker.opened.set(number + 1);
         let connection = Rc::new(Connection {
@@ -232,15 +258,22 @@ impl Registered {
         worker.connections.borrow_mut().insert(number, Rc::clone(&connection));
         Some(Self { worker: Rc::clone(worker), number, from, connection })
     }
+
+    /// Counts it as coming from there; `false` when as many do as may.
+    fn comes_from(&mut self, address: IpAddr) -> bool {
+        self.from = self.worker.count_source(address);
+        self.from.is_some()
+    }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().remove(&self.number);
+        let Some(from) = self.from else { return };
         let mut sources = self.worker.sources.borrow_mut();
-        match sources.get_mut(&self.from) {
+        match sources.get_mut(&from) {
             Some(of_source) if *of_source > 1 => *of_source -= 1,
-            _ => drop(sources.remove(&self.from)),
+            _ => drop(sources.remove(&from)),
         }
     }
 }

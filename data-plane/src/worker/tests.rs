@@ -1,5 +1,6 @@
 //! Workers on real sockets.
 
+mod front;
 mod http2;
 mod slow;
 mod tls;

@@ -117,6 +117,8 @@ catalogue! {
         "Configuration is too old to be enforced" "Retry later; tell your operator.";
     CertificateUnusable "certificate_unusable" 1018 500 Platform false Error
         "A listener's certificate cannot be used" "Give a chain with its own key, both PEM, that names its hosts.";
+    ClientAddressUnknown "client_address_unknown" 1019 400 Platform false Warn
+        "The load balancer does not say whose the request is" "Tell your operator.";
 
     // Who is calling.
     CredentialMissing "credential_missing" 1101 401 Caller false Debug

@@ -1,4 +1,4 @@
-//! Handshakes under way: each has its time, and together they have a number.
+//! Handshakes under way, and headers of the PROXY protocol before them: each has its time, and together they have a number.
 
 use std::{collections::BTreeMap, io, time::Duration};
 
@@ -24,13 +24,13 @@ struct Open {
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// The other end broke off, or could not agree.
-    #[error("TLS handshake failed")]
+    #[error("handshake failed")]
     Failed(#[source] io::Error),
     /// It took too long.
-    #[error("TLS handshake took too long")]
+    #[error("handshake took too long")]
     TimedOut,
     /// Newer ones needed its place.
-    #[error("too many TLS handshakes; the oldest gave way")]
+    #[error("too many handshakes; the oldest gave way")]
     GaveWay,
 }
 

@@ -4,8 +4,10 @@
 
 pub mod certificate;
 pub mod files;
+pub mod front;
 pub mod handshakes;
 pub mod headers;
 pub mod http;
+pub mod proxy_protocol;
 pub mod table;
 pub mod tls;

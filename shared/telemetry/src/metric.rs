@@ -82,7 +82,7 @@ metrics! {
     TLS_CERTIFICATE_REMAINING "portcullis_tls_certificate_remaining_seconds" Gauge Seconds []
         "Time until the first of the certificates in force expires; negative when it has.";
     TLS_HANDSHAKES_FAILED "portcullis_tls_handshakes_failed_total" Counter Count ["reason"]
-        "TLS handshakes without a connection: `failed`, `timed_out`, or `gave_way` where newer ones needed the place.";
+        "TLS handshakes, and PROXY protocol headers before them, that led to no connection: `failed`, `timed_out`, or `gave_way` where newer ones needed the place.";
 
     // Configuration.
     SNAPSHOTS_APPLIED "portcullis_snapshots_applied_total" Counter Count ["result"]
