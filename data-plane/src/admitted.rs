@@ -15,7 +15,7 @@ use crate::{
     mcp::Opened,
     meters::Counted,
     snapshot::index::{AttachmentIndex, UpstreamIndex},
-    upstream::{Dispatch, Outgoing, Session},
+    upstream::{Dispatch, Outgoing, Passage, Session},
     visible::View,
     watch::{Cut, Standing},
     worker::Worker,
@@ -39,6 +39,7 @@ pub(crate) struct Admitted {
     opened: Opened,
     reservation: Reservation,
     permit: Permit,
+    passage: Passage,
     _pinned: PinnedCall,
 }
 
@@ -54,6 +55,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) reservation: Reservation,
     pub(crate) permit: Permit,
     pub(crate) pinned: PinnedCall,
+    pub(crate) passage: Passage,
 }
 
 impl Admitted {
@@ -87,6 +89,7 @@ impl Admitted {
             opened,
             reservation: evidence.reservation,
             permit: evidence.permit,
+            passage: evidence.passage,
             _pinned: evidence.pinned,
         }
     }
@@ -124,6 +127,7 @@ impl Admitted {
             mcp_name: self.mcp_name,
             session: self.session,
             opened: self.opened,
+            passage: self.passage,
             hold,
             cut: Box::pin(Cut::new(worker, standing)),
         }

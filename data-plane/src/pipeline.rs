@@ -21,7 +21,7 @@ use crate::{
     limiter,
     refuse::Refusal,
     trail::Trail,
-    upstream::{self, Body},
+    upstream::{self, Body, Passage},
     worker::{Peer, Worker},
 };
 
@@ -149,6 +149,10 @@ where
         return Err(Refusal::Draining);
     }
 
+    // 13 · A server that fails is left alone: whoever calls it learns so at once, and is not charged. Last, so that nothing else
+    // is learned from it.
+    let passage = Passage::begin(&attachment.upstream, pinned.tool(), shared.clock.monotonic())?;
+
     // → · Recorded first, then forwarded. A destructive call waits until its record is on disk. Whether it was killed or
     // revoked meanwhile is asked again before its first byte leaves: that is the first thing `watch::Cut` does.
     let strict = pinned.tool().is_some_and(|tool| tool.class == ToolClass::Destructive);
@@ -164,6 +168,7 @@ where
         reservation,
         permit,
         pinned,
+        passage,
     };
     let admitted = Admitted::new(worker, evidence);
     let intent = worker.pen.intent(facts, strict).await.map_err(Refusal::AuditUnavailable)?;

@@ -23,7 +23,7 @@ use telemetry::field;
 use crate::{
     audit::spool::SpoolError,
     limiter::Counted,
-    upstream::{Body, UpstreamError},
+    upstream::{Body, Shut, UpstreamError},
 };
 
 mod limit_name;
@@ -117,6 +117,11 @@ pub(crate) enum Refusal {
     ToolQuarantined,
     // Forwarding.
     NoUpstream,
+    /// The server, or a tool of it, has failed too often.
+    CircuitOpen {
+        of: Shut,
+        retry_after: Duration,
+    },
     AuditUnavailable(SpoolError),
     Upstream(UpstreamError),
 }
@@ -168,6 +173,7 @@ impl Refusal {
             Self::ToolNotApproved => ErrorCode::ToolNotApproved,
             Self::ToolQuarantined => ErrorCode::ToolQuarantined,
             Self::NoUpstream => ErrorCode::NoUpstream,
+            Self::CircuitOpen { .. } => ErrorCode::UpstreamCircuitOpen,
             Self::AuditUnavailable(_) => ErrorCode::AuditUnavailable,
             Self::Upstream(error) => error.code(),
         }
@@ -203,7 +209,8 @@ impl Refusal {
         let wait = match self {
             Self::AddressLimited { retry_after }
             | Self::RateLimited { retry_after, .. }
-            | Self::BudgetExhausted { retry_after, .. } => *retry_after,
+            | Self::BudgetExhausted { retry_after, .. }
+            | Self::CircuitOpen { retry_after, .. } => *retry_after,
             Self::NotReady | Self::Draining | Self::ConcurrencyLimited { .. } => Duration::from_secs(1),
             Self::ConfigStale => Duration::from_secs(30),
             _ => limits::NEVER,
@@ -344,6 +351,7 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
             ("allowed", json!(allowed)),
             ("remaining", json!(0)),
         ],
+        Refusal::CircuitOpen { of, .. } => &[("of", json!(of.as_str()))],
         Refusal::Protocol(error) => error.extra(),
         _ => &[],
     };

@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Adds a resource, and puts the revision with it in force.
-    fn add(&mut self, resources: impl IntoIterator<Item = (String, Body)>) {
+    pub(crate) fn add(&mut self, resources: impl IntoIterator<Item = (String, Body)>) {
         let added = resources.into_iter().map(|(id, body)| v1::Resource { id, body: Some(body) });
         self.sample.snapshot.resources.extend(added);
         self.sample.snapshot.resources.sort_by(|a, b| a.id.cmp(&b.id));

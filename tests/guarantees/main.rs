@@ -12,6 +12,7 @@ mod credentials_stay_inside;
 mod discovery_can_be_asked_again;
 mod dry_runs_change_nothing;
 mod every_call_needs_a_key;
+mod failing_servers_are_left_alone;
 mod global_configuration_goes_in_stages;
 mod kill_switch_cuts_what_runs;
 mod kill_switch_goes_through_redis;

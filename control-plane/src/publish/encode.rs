@@ -87,6 +87,8 @@ pub(super) fn upstream(row: &UpstreamRow, headers: &[&SealedHeaderRow]) -> Resou
         tls: Some(v1::UpstreamTls { ca_der: row.ca_der.clone(), server_name: row.server_name.clone() }),
         headers,
         enabled: row.enabled,
+        // Left out where it says nothing, so that an older proxy still reads it.
+        breaker: Some(row.breaker).filter(|breaker| *breaker != v1::Breaker::DEFAULT),
     };
     Resource { id: row.id.to_string(), body: Some(Body::Upstream(body)) }
 }

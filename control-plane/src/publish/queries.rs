@@ -5,6 +5,7 @@ use policy::{Class, Effect, GrantSpec, Subject};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use seams::Timestamp;
 use time::OffsetDateTime;
+use wire::v1::Breaker;
 
 use super::rows::{
     ApiKeyRow, AttachmentRow, ClientRow, EgressRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow,
@@ -149,7 +150,7 @@ async fn attachments(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<Attachme
 async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRow>, StoreError> {
     let rows = sqlx::query!(
         "SELECT id, slug, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
-           tls_server_name, enabled
+           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled
          FROM upstreams WHERE tenant_id = $1",
         tenant.uuid()
     )
@@ -167,6 +168,11 @@ async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRo
                 total_timeout_ms: unsigned(row.total_timeout_ms, "timeout")?,
                 ca_der: row.tls_ca_pem.as_deref().map(certificates).transpose()?.unwrap_or_default(),
                 server_name: row.tls_server_name.unwrap_or_default(),
+                breaker: Breaker {
+                    failures: unsigned(row.breaker_failures, "breaker")?,
+                    failure_percent: unsigned(row.breaker_failure_percent, "breaker")?,
+                    open_ms: unsigned(row.breaker_open_ms, "breaker")?,
+                },
                 enabled: row.enabled,
             })
         })

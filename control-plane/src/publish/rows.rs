@@ -140,6 +140,8 @@ pub struct UpstreamRow {
     pub ca_der: Vec<Vec<u8>>,
     /// Name to verify instead of the URL's host; empty means the URL's host.
     pub server_name: String,
+    /// When it is left alone.
+    pub breaker: wire::v1::Breaker,
     /// Whether calls are forwarded to it.
     pub enabled: bool,
 }

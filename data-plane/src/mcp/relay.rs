@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     audit::{IntentId, ResponseDigest},
-    upstream::{Fault, UpstreamError, Waiting},
+    upstream::{Fault, Outcome, UpstreamError, Waiting},
 };
 
 /// Silence after which a comment is sent, so that nothing between here and the caller closes the connection.
@@ -53,8 +53,8 @@ pub(crate) struct Ending {
     /// Dropped when the response has ended.
     pub(crate) _hold: Box<dyn Any>,
     pub(crate) cut: Cut,
-    /// Called once at the end, whoever made it.
-    pub(crate) ended: Box<dyn FnOnce(Option<ErrorCode>)>,
+    /// Called once at the end, whoever made it, with what it says of the upstream.
+    pub(crate) ended: Box<dyn FnOnce(Option<ErrorCode>, Outcome)>,
     /// Called when the upstream's response was read to its end; its connection may be used again. Dropped otherwise, which
     /// closes the connection.
     pub(crate) give_back: Box<dyn FnOnce()>,
@@ -91,6 +91,7 @@ enum State {
     /// Nothing more comes; the code says why, if not because it was all.
     Ended {
         code: Option<ErrorCode>,
+        outcome: Outcome,
         cut: bool,
     },
 }
@@ -140,8 +141,8 @@ where
             if !self.out.is_empty() {
                 return Poll::Ready(Some(self.take_out()));
             }
-            if let State::Ended { code, cut } = self.state {
-                self.conclude(code, cut);
+            if let State::Ended { code, outcome, cut } = self.state {
+                self.conclude(code, outcome, cut);
                 return Poll::Ready(None);
             }
             if let Some(ending) = &mut self.ending
@@ -233,7 +234,7 @@ where
     fn upstream_ended(&mut self) {
         // An event that was not ended does not count; one that waits in the decoder has been handled.
         if self.waiting.is_none() || self.resumable {
-            self.state = State::Ended { code: None, cut: false };
+            self.state = State::Ended { code: None, outcome: Outcome::Answered, cut: false };
         } else {
             self.fail(&UpstreamError::Protocol(Fault::Ended));
         }
@@ -248,7 +249,7 @@ where
         }
         tracing::warn!(%error, error.code = code.slug(), upstream.id = %self.speaker.upstream.id, "stream ended");
         let cut = matches!(error, UpstreamError::Cut(_));
-        self.state = State::Ended { code: Some(code), cut };
+        self.state = State::Ended { code: Some(code), outcome: Outcome::of(error), cut };
     }
 
     /// Up to 2025-11-25 closing a stream does not cancel its request, so the cancellation is said.
@@ -289,9 +290,9 @@ where
         self.tick.set(tokio::time::sleep(next.max(Duration::from_millis(1))));
     }
 
-    fn conclude(&mut self, code: Option<ErrorCode>, cut: bool) {
+    fn conclude(&mut self, code: Option<ErrorCode>, outcome: Outcome, cut: bool) {
         if let Some(ending) = self.ending.take() {
-            (ending.ended)(code);
+            (ending.ended)(code, outcome);
             ending.intent.finish_stream(code, 200, std::mem::take(&mut self.digest), cut);
         }
     }
@@ -302,8 +303,8 @@ impl<B> Drop for Relay<B> {
     /// 2026-07-28 on, and before that leaves it running for a caller that resumes.
     fn drop(&mut self) {
         if let Some(ending) = self.ending.take() {
-            (ending.ended)(None);
             let answered = self.request.is_some() && self.waiting.is_none();
+            (ending.ended)(None, if answered { Outcome::Answered } else { Outcome::Unknown });
             ending.intent.finish_stream(None, 200, std::mem::take(&mut self.digest), !answered);
         }
     }

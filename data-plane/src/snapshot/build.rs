@@ -1,20 +1,20 @@
 //! From a checked snapshot to its index.
 
 mod catalogue;
+mod former;
 
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use crypto::digest::sha256;
 use ids::{Id, Kind, TenantId, UpstreamId, Uuid};
 use ipnet::IpNet;
-use prost::Message as _;
 use seams::{Monotonic, Timestamp};
 use wire::v1::{self, resource::Body};
 
 use catalogue::{Catalogue, slices, tools};
+use former::{Former, fingerprint};
 
 use super::{
     decode::DecodeError,
@@ -25,6 +25,7 @@ use super::{
     },
     limits::Limits,
 };
+use crate::upstream::BreakerLimits;
 
 /// The resources of a snapshot by kind.
 #[derive(Default)]
@@ -82,10 +83,11 @@ pub(super) fn build(
     let limits = Limits::new(tenant, &parts.limits, previous, now)?;
     let clients = clients(parts.clients, &limits)?;
     let api_keys = api_keys(parts.keys, &clients)?;
-    let mut tools = tools(parts.tools, &policies, &limits, definitions)?;
+    let former = Former::of(&parts.upstreams, previous);
+    let mut tools = tools(parts.tools, &policies, &limits, definitions, &former)?;
     let mut upstreams = Map::default();
     for (id, upstream) in parts.upstreams {
-        let index = self::upstream(&At(&id), tenant, upstream, &crypto, &mut tools)?;
+        let index = self::upstream(&At(&id), tenant, upstream, &crypto, &mut tools, &former)?;
         upstreams.insert(index.id, Arc::new(index));
     }
     let mut endpoints = Map::default();
@@ -185,10 +187,12 @@ fn upstream(
     upstream: v1::Upstream,
     keys: &TenantKeys,
     tools: &mut Catalogue,
+    former: &Former<'_>,
 ) -> Result<UpstreamIndex, DecodeError> {
     let id = at.id(&upstream.id, "id")?;
     let millis = |value: u32| Duration::from_millis(u64::from(value));
     let tls = upstream.tls.clone().unwrap_or_default();
+    let breaker = upstream.breaker.unwrap_or(v1::Breaker::DEFAULT);
     Ok(UpstreamIndex {
         id,
         url: upstream.url.parse().map_err(|_| at.fault("url"))?,
@@ -201,7 +205,13 @@ fn upstream(
         headers: keys.open_headers(tenant, &upstream.headers),
         enabled: upstream.enabled,
         tools: tools.remove(&id).unwrap_or_default(),
-        fingerprint: sha256(&upstream.encode_to_vec()),
+        breaker: BreakerLimits {
+            failures: breaker.failures,
+            percent: breaker.failure_percent,
+            open: millis(breaker.open_ms),
+        },
+        guard: former.guard(id),
+        fingerprint: fingerprint(&upstream),
         slug: upstream.slug.as_str().into(),
     })
 }

@@ -27,6 +27,8 @@ use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
 
+use crate::upstream::{Breaker, BreakerLimits, Guard};
+
 pub use super::{
     secrets::{CredentialUnavailable, DataKeys, TenantKeys},
     tools::Tools,
@@ -140,7 +142,11 @@ pub struct UpstreamIndex {
     pub enabled: bool,
     /// By the upstream's own name.
     pub tools: Tools,
-    /// Changes with everything above except `tools`: connections made under another one are not used again.
+    /// When it is left alone.
+    pub breaker: BreakerLimits,
+    /// What workers know of it; kept while the fingerprint is the same.
+    pub guard: Arc<Guard>,
+    /// Changes with where it is and how it is reached: connections made under another one are not used again.
     pub fingerprint: [u8; 32],
 }
 
@@ -169,6 +175,8 @@ pub struct ToolIndex {
     pub labels: Box<[Box<str>]>,
     /// Its own limit.
     pub limit: Option<Arc<SubjectLimit>>,
+    /// From the first failure on.
+    pub breaker: OnceLock<Arc<Breaker>>,
     /// Made when first needed, and boxed: there are many tools, and most are not called for long.
     pub(super) resource: OnceLock<Box<policy::Resource>>,
     pub(super) mirrored: OnceLock<Option<ParamHeaders>>,

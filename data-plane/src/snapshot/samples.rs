@@ -92,6 +92,7 @@ impl Sample {
                         sealed,
                     }],
                     enabled: true,
+                    ..Default::default()
                 }),
             ),
             (

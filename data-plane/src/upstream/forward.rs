@@ -13,6 +13,7 @@ use super::{
     body::Body,
     error::{UpstreamError, Waiting},
     exchange::{self, Outgoing as Sent, Time},
+    guard::{Outcome, Passage},
     headers::{Describing, Fields, Replaced},
     pool::{Lease, Pool},
     received::{Inbound, Received},
@@ -78,6 +79,8 @@ pub(crate) struct Dispatch {
     pub(crate) visible: Rc<dyn Visible>,
     /// Bytes one message of the response may have.
     pub(crate) max_response_bytes: usize,
+    /// Told how it went.
+    pub(crate) passage: Passage,
     /// Dropped when the response has ended.
     pub(crate) hold: Box<dyn Any>,
     /// Resolves when the call must end.
@@ -109,7 +112,7 @@ pub(super) async fn send(
     dispatch: Dispatch,
     intent: IntentId,
 ) -> Result<Response<Body>, Failed> {
-    let Dispatch { outgoing, session, mut cut, hold, revision, .. } = dispatch;
+    let Dispatch { outgoing, session, mut cut, passage, hold, revision, .. } = dispatch;
     let speaker = Speaker {
         handles: Handles::new(&dispatch.tenant, dispatch.endpoint.id, dispatch.client, dispatch.upstream.id),
         tenant: dispatch.tenant,
@@ -149,6 +152,7 @@ pub(super) async fn send(
     let (head, reply) = match reply {
         Ok(reply) => reply,
         Err(error) => {
+            passage.end(Outcome::of(&error), pool.parts.clock.monotonic(), &*pool.parts.entropy);
             pool.meters.operation(method, Some(error.code()), pool.parts.clock.monotonic().since(sent));
             if let Some(request) = &request
                 && gave_up(&error)
@@ -163,6 +167,7 @@ pub(super) async fn send(
     let mut response = match reply {
         Reply::Whole(body) => {
             let now = pool.parts.clock.monotonic();
+            passage.end(Outcome::Answered, now, &*pool.parts.entropy);
             let took = now.since(sent);
             pool.meters.operation(method, None, took);
             pool.meters.overhead(intent.elapsed(now).saturating_sub(took));
@@ -174,12 +179,17 @@ pub(super) async fn send(
         }
         Reply::Stream { body, lease, idle_for } => {
             let aside = aside();
-            let (clock, meters) = (pool.parts.clock.clone(), pool.meters.clone());
+            let (clock, entropy, meters) =
+                (pool.parts.clock.clone(), pool.parts.entropy.clone(), pool.meters.clone());
             let ending = Ending {
                 intent,
                 _hold: hold,
                 cut,
-                ended: Box::new(move |code| meters.operation(method, code, clock.monotonic().since(sent))),
+                ended: Box::new(move |code, outcome| {
+                    let now = clock.monotonic();
+                    passage.end(outcome, now, &*entropy);
+                    meters.operation(method, code, now.since(sent));
+                }),
                 give_back: Box::new(move || lease.give_back(idle_for)),
                 aside: Rc::new(move |message| aside.post(message)),
             };

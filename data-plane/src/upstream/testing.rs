@@ -28,7 +28,7 @@ use tokio::{
 use wire::v1::resource::Body as Resource;
 
 use super::{
-    Dispatch, Outgoing, Parts, Pool, Session, Watched,
+    Dispatch, Outgoing, Parts, Passage, Pool, Session, Watched,
     resolve::{Resolver, Resolving},
 };
 use crate::{
@@ -236,9 +236,11 @@ pub(crate) fn world_of(server: &Server) -> World {
 pub(crate) fn dispatch(world: &World, revision: Revision, method: Method) -> Dispatch {
     let tenant = world.tenant();
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
+    let upstream = tenant.upstreams.values().next().unwrap();
     Dispatch {
+        passage: Passage::unasked(upstream),
         endpoint: tenant.endpoints.values().next().unwrap().clone(),
-        upstream: tenant.upstreams.values().next().unwrap().clone(),
+        upstream: upstream.clone(),
         prefix: Box::from(""),
         client: *tenant.clients.keys().next().unwrap(),
         revision,

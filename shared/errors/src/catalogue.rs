@@ -199,6 +199,8 @@ catalogue! {
         "Endpoint has no MCP server attached" "Ask an administrator to attach an upstream.";
     UpstreamUnauthorized "upstream_unauthorized" 1509 502 TenantConfig false Warn
         "MCP server refused the gateway's credential" "Ask an administrator to check the upstream's credential.";
+    UpstreamCircuitOpen "upstream_circuit_open" 1510 503 Upstream true Info
+        "MCP server is left alone after failures" "Wait for `retry_after_ms`; tell the server's owner.";
 
     // Our own faults.
     AuditUnavailable "audit_unavailable" 1601 503 Platform true Error

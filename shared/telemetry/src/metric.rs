@@ -73,6 +73,8 @@ metrics! {
         "Notices about upstreams, such as a changed definition, that found their queue full.";
     UPSTREAM_MESSAGES_WITHHELD "portcullis_upstream_messages_withheld_total" Counter Count []
         "Messages of upstreams that were not passed on: unknown, switched off, or not valid.";
+    CIRCUIT_CHANGES "portcullis_circuit_changes_total" Counter Count ["of", "to"]
+        "Breakers that went `open` or `closed`, each time anew, of an `upstream` or of one `tool`.";
 
     // Listeners, either plane's.
     TLS_FILES_READ "portcullis_tls_files_read_total" Counter Count ["result"]

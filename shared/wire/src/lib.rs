@@ -1,6 +1,7 @@
 //! The only coupling between the planes: the generated protocol types, the canonical forms and digests of
 //! what is pushed, the two ends of the configuration stream as state machines without I/O, and the kill set.
 
+mod defaults;
 pub mod global;
 pub mod kill;
 pub mod record;

@@ -204,5 +204,6 @@ fn upstream_of(upstream: UpstreamId) -> v1::Upstream {
         tls: Some(v1::UpstreamTls::default()),
         headers: Vec::new(),
         enabled: true,
+        ..Default::default()
     }
 }

@@ -10,6 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use url::{Host, Url};
+use wire::snapshot::{MAX_BREAKER_FAILURES, MAX_BREAKER_OPEN_MS};
 
 use super::types::UpstreamSettings;
 use crate::http::problem::{ApiError, FieldError};
@@ -38,6 +39,16 @@ pub(super) fn check(settings: &UpstreamSettings, rules: &Rules) -> Result<(), Ap
     ] {
         if !(1..=most).contains(&value) {
             wrong(&format!("/{field}"), format!("must be 1 to {most}"));
+        }
+    }
+    let breaker = &settings.breaker;
+    for (field, value, least, most) in [
+        ("failures", breaker.failures, 0, MAX_BREAKER_FAILURES),
+        ("failure_percent", breaker.failure_percent, 1, 100),
+        ("open_ms", breaker.open_ms, 1, MAX_BREAKER_OPEN_MS),
+    ] {
+        if !(least..=most).contains(&value) {
+            wrong(&format!("/breaker/{field}"), format!("must be {least} to {most}"));
         }
     }
     if let Some(pem) = &settings.tls.ca_pem

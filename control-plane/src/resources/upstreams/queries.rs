@@ -3,7 +3,7 @@
 use ids::{CredentialId, DataKeyId, Id, UpstreamId, Uuid};
 use time::OffsetDateTime;
 
-use super::types::{Credential, Upstream, UpstreamSettings, UpstreamTls};
+use super::types::{Credential, Upstream, UpstreamBreaker, UpstreamSettings, UpstreamTls};
 use crate::{
     db::{StoreError, TenantTx, Unreadable},
     resources::fields::Name,
@@ -20,6 +20,9 @@ struct Row {
     total_timeout_ms: i32,
     tls_ca_pem: Option<String>,
     tls_server_name: Option<String>,
+    breaker_failures: i32,
+    breaker_failure_percent: i32,
+    breaker_open_ms: i32,
     enabled: bool,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
@@ -38,6 +41,11 @@ impl From<Row> for Upstream {
                 idle_timeout_ms: row.idle_timeout_ms.unsigned_abs(),
                 total_timeout_ms: row.total_timeout_ms.unsigned_abs(),
                 tls: UpstreamTls { ca_pem: row.tls_ca_pem, server_name: row.tls_server_name },
+                breaker: UpstreamBreaker {
+                    failures: row.breaker_failures.unsigned_abs(),
+                    failure_percent: row.breaker_failure_percent.unsigned_abs(),
+                    open_ms: row.breaker_open_ms.unsigned_abs(),
+                },
                 enabled: row.enabled,
             },
             created_at: row.created_at,
@@ -51,7 +59,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
-           tls_server_name, enabled, created_at, updated_at
+           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled, created_at, updated_at
          FROM upstreams WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -67,7 +75,7 @@ pub(super) async fn get(tx: &mut TenantTx, id: UpstreamId) -> Result<Upstream, S
     let row = sqlx::query_as!(
         Row,
         "SELECT id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
-           tls_server_name, enabled, created_at, updated_at
+           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled, created_at, updated_at
          FROM upstreams WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -106,8 +114,9 @@ pub(super) async fn insert(
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "INSERT INTO upstreams (tenant_id, id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms,
-           total_timeout_ms, tls_ca_pem, tls_server_name, enabled, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
+           total_timeout_ms, tls_ca_pem, tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled,
+           created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)",
         tenant,
         id.uuid(),
         slug,
@@ -119,6 +128,9 @@ pub(super) async fn insert(
         signed(settings.total_timeout_ms)?,
         settings.tls.ca_pem,
         settings.tls.server_name,
+        signed(settings.breaker.failures)?,
+        signed(settings.breaker.failure_percent)?,
+        signed(settings.breaker.open_ms)?,
         settings.enabled,
         now
     )
@@ -136,8 +148,8 @@ pub(super) async fn update(
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE upstreams SET name = $3, url = $4, connect_timeout_ms = $5, first_byte_timeout_ms = $6,
-           idle_timeout_ms = $7, total_timeout_ms = $8, tls_ca_pem = $9, tls_server_name = $10, enabled = $11,
-           updated_at = $12
+           idle_timeout_ms = $7, total_timeout_ms = $8, tls_ca_pem = $9, tls_server_name = $10, breaker_failures = $11,
+           breaker_failure_percent = $12, breaker_open_ms = $13, enabled = $14, updated_at = $15
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
@@ -149,6 +161,9 @@ pub(super) async fn update(
         signed(settings.total_timeout_ms)?,
         settings.tls.ca_pem,
         settings.tls.server_name,
+        signed(settings.breaker.failures)?,
+        signed(settings.breaker.failure_percent)?,
+        signed(settings.breaker.open_ms)?,
         settings.enabled,
         now
     )

@@ -4,6 +4,7 @@ use ids::{CredentialId, Slug, UpstreamId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+use wire::v1::Breaker;
 
 use crate::resources::fields::{Name, moment};
 
@@ -55,6 +56,9 @@ pub struct UpstreamSettings {
     /// How its certificate is verified.
     #[serde(default)]
     pub tls: UpstreamTls,
+    /// When calls are refused without being tried, because the server, or a tool of it, fails.
+    #[serde(default)]
+    pub breaker: UpstreamBreaker,
     /// Calls to a disabled upstream are refused.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -70,6 +74,44 @@ pub struct UpstreamTls {
     /// Name to verify instead of the URL's host.
     #[serde(default)]
     pub server_name: Option<String>,
+}
+
+/// When a server, or one of its tools, is left alone. What counts as a failure: no connection, a time-out, an answer that breaks
+/// off, a status 502, 503 or 504. What a server says, an error too, does not.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamBreaker {
+    /// Failures in a row, of the server or of one tool; 0: never.
+    #[serde(default = "breaker_failures")]
+    #[schema(minimum = 0, maximum = 1000, default = 5)]
+    pub failures: u32,
+    /// Per cent of the calls of ten seconds, where there are 20 at least.
+    #[serde(default = "breaker_failure_percent")]
+    #[schema(minimum = 1, maximum = 100, default = 50)]
+    pub failure_percent: u32,
+    /// Milliseconds until a call is let through as a probe; after each that fails twice as long, up to a minute.
+    #[serde(default = "breaker_open")]
+    #[schema(minimum = 1, maximum = 600000, default = 5000)]
+    pub open_ms: u32,
+}
+
+impl Default for UpstreamBreaker {
+    fn default() -> Self {
+        let Breaker { failures, failure_percent, open_ms } = Breaker::DEFAULT;
+        Self { failures, failure_percent, open_ms }
+    }
+}
+
+const fn breaker_failures() -> u32 {
+    Breaker::DEFAULT.failures
+}
+
+const fn breaker_failure_percent() -> u32 {
+    Breaker::DEFAULT.failure_percent
+}
+
+const fn breaker_open() -> u32 {
+    Breaker::DEFAULT.open_ms
 }
 
 const fn connect_timeout() -> u32 {
@@ -124,6 +166,9 @@ pub struct UpstreamNew {
     /// How its certificate is verified.
     #[serde(default)]
     pub tls: UpstreamTls,
+    /// When calls are refused without being tried, because the server, or a tool of it, fails.
+    #[serde(default)]
+    pub breaker: UpstreamBreaker,
     /// Calls to a disabled upstream are refused.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -142,6 +187,7 @@ impl UpstreamNew {
             idle_timeout_ms,
             total_timeout_ms,
             tls,
+            breaker,
             enabled,
         } = self;
         let settings = UpstreamSettings {
@@ -152,6 +198,7 @@ impl UpstreamNew {
             idle_timeout_ms,
             total_timeout_ms,
             tls,
+            breaker,
             enabled,
         };
         (slug, settings)

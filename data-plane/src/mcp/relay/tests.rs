@@ -64,7 +64,7 @@ impl Case {
                     None => std::future::pending().await,
                 }
             }),
-            ended: Box::new(|_| {}),
+            ended: Box::new(|_, _| {}),
             give_back: Box::new(move || back.lock().given_back = true),
             aside: Rc::new(move |message| aside.lock().aside.push(String::from_utf8(message).unwrap())),
         };

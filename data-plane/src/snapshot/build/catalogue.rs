@@ -12,6 +12,7 @@ use super::{
         index::{Map, ToolIndex, Tools},
     },
     At, Limits, boxed,
+    former::Former,
 };
 
 /// Tools by upstream and name.
@@ -22,6 +23,7 @@ pub(super) fn tools(
     policies: &policy::PolicyIndex,
     limits: &Limits<'_>,
     definitions: &mut Definitions,
+    former: &Former<'_>,
 ) -> Result<Catalogue, DecodeError> {
     let mut out = Catalogue::default();
     // Most tools of a tenant are for the same subjects.
@@ -45,6 +47,7 @@ pub(super) fn tools(
             cost: tool.cost.max(1),
             labels: boxed(&tool.labels),
             limit: limits.tools.get(&id.uuid()).cloned(),
+            breaker: former.breaker(upstream, &tool.name),
             resource: OnceLock::new(),
             mirrored: OnceLock::new(),
             name: tool.name.as_str().into(),

@@ -128,6 +128,14 @@ fn check_upstream(upstream: &v1::Upstream) -> Check {
     ] {
         need((1..=MAX_TIMEOUT_MS).contains(&timeout), "a time-out is out of bounds")?;
     }
+    if let Some(breaker) = &upstream.breaker {
+        need(
+            breaker.failures <= MAX_BREAKER_FAILURES
+                && (1..=100).contains(&breaker.failure_percent)
+                && (1..=MAX_BREAKER_OPEN_MS).contains(&breaker.open_ms),
+            "a breaker's setting is out of bounds",
+        )?;
+    }
     let Some(tls) = &upstream.tls else { return Err("TLS options are missing") };
     need(tls.ca_der.len() <= MAX_CERTIFICATES, "has too many certificates")?;
     need(

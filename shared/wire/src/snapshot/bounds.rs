@@ -32,6 +32,10 @@ pub const MAX_PREFIX: usize = 64;
 pub const MAX_URL: usize = 2_048;
 /// Milliseconds of any time-out: one day.
 pub const MAX_TIMEOUT_MS: u32 = 86_400_000;
+/// Failures in a row that open a breaker, at most.
+pub const MAX_BREAKER_FAILURES: u32 = 1_000;
+/// Milliseconds for which a breaker stays open, at first.
+pub const MAX_BREAKER_OPEN_MS: u32 = 600_000;
 /// Header credentials of one upstream.
 pub const MAX_HEADERS: usize = 32;
 /// Bytes in a sealed header.

@@ -74,6 +74,7 @@ pub(super) fn upstream(n: u8) -> UpstreamRow {
         total_timeout_ms: 300_000,
         ca_der: Vec::new(),
         server_name: String::new(),
+        breaker: wire::v1::Breaker::DEFAULT,
         enabled: true,
     }
 }

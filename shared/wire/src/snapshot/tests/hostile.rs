@@ -7,7 +7,7 @@ use super::{
     super::{Invalid, bounds::*, decode_exact, encode, is_credential_header, validate},
     sample::{GOLDEN, find, id, raw, role, snapshot},
 };
-use crate::v1::{Slice, TenantSnapshot, resource::Body};
+use crate::v1::{Breaker, Slice, TenantSnapshot, resource::Body};
 
 /// What is wrong after `change`, and with which kind of resource.
 fn refused(change: impl FnOnce(&mut TenantSnapshot)) -> (String, &'static str) {
@@ -167,6 +167,15 @@ fn bounds_and_forms() {
     );
     assert_eq!(breach!("ups_", Upstream, |it| it.url = "ftp://x".to_owned()).1, "URL is malformed");
     assert_eq!(breach!("ups_", Upstream, |it| it.idle_timeout_ms = 0).1, "a time-out is out of bounds");
+    for breaker in [
+        Breaker { failures: MAX_BREAKER_FAILURES + 1, ..Breaker::DEFAULT },
+        Breaker { failure_percent: 0, ..Breaker::DEFAULT },
+        Breaker { failure_percent: 101, ..Breaker::DEFAULT },
+        Breaker { open_ms: 0, ..Breaker::DEFAULT },
+    ] {
+        let found = breach!("ups_", Upstream, |it| it.breaker = Some(breaker)).1;
+        assert_eq!(found, "a breaker's setting is out of bounds");
+    }
     assert_eq!(breach!("ups_", Upstream, |it| it.tls = None).1, "TLS options are missing");
     assert_eq!(
         breach!("ups_", Upstream, |it| it.headers[0].name = "Host".to_owned()).1,

@@ -141,6 +141,7 @@ fn upstream(n: u8) -> v1::Upstream {
             sealed: vec![1, 2, 3],
         }],
         enabled: true,
+        breaker: None,
     }
 }
 

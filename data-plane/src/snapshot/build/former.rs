@@ -1,0 +1,40 @@
+//! What is known of servers outlives a revision in which they are the same.
+
+use std::sync::{Arc, OnceLock};
+
+use crypto::digest::sha256;
+use ids::{Id, UpstreamId, Uuid};
+use prost::Message as _;
+use wire::v1;
+
+use super::super::index::{Map, TenantIndex, UpstreamIndex};
+use crate::upstream::{Breaker, Guard};
+
+/// The former revision's servers, of those that are where they were.
+pub(super) struct Former<'a>(Map<UpstreamId, &'a UpstreamIndex>);
+
+impl<'a> Former<'a> {
+    pub(super) fn of(upstreams: &[(String, v1::Upstream)], previous: Option<&'a TenantIndex>) -> Self {
+        let Some(previous) = previous else { return Self(Map::default()) };
+        let same = upstreams.iter().filter_map(|(_, upstream)| {
+            let id = Id::from_uuid(Uuid::from_slice(&upstream.id).ok()?);
+            let former = previous.upstreams.get(&id)?;
+            (former.fingerprint == fingerprint(upstream)).then_some((id, &**former))
+        });
+        Self(same.collect())
+    }
+
+    pub(super) fn guard(&self, upstream: UpstreamId) -> Arc<Guard> {
+        self.0.get(&upstream).map_or_else(Arc::default, |former| Arc::clone(&former.guard))
+    }
+
+    pub(super) fn breaker(&self, upstream: UpstreamId, tool: &str) -> OnceLock<Arc<Breaker>> {
+        let former = self.0.get(&upstream).and_then(|former| former.tools.get(tool));
+        former.map(|tool| tool.breaker.clone()).unwrap_or_default()
+    }
+}
+
+/// Of where a server is and how it is reached.
+pub(super) fn fingerprint(upstream: &v1::Upstream) -> [u8; 32] {
+    sha256(&v1::Upstream { breaker: None, ..upstream.clone() }.encode_to_vec())
+}

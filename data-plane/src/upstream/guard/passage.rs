@@ -1,0 +1,124 @@
+//! A call's way past the guard: asked for before it is recorded, told how it ended.
+
+use std::{sync::Arc, time::Duration};
+
+use seams::{Entropy, Monotonic};
+use telemetry::metric;
+
+use super::{
+    Outcome,
+    breaker::{Breaker, Change, Pass},
+};
+use crate::{
+    refuse::Refusal,
+    snapshot::index::{ToolIndex, UpstreamIndex},
+};
+
+/// Whose breaker is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shut {
+    /// The server's.
+    Upstream,
+    /// The tool's.
+    Tool,
+}
+
+impl Shut {
+    /// As callers and metrics read it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// Leave to send one call to one server.
+#[derive(Debug)]
+pub(crate) struct Passage {
+    upstream: Arc<UpstreamIndex>,
+    tool: Option<Arc<ToolIndex>>,
+    of_upstream: Pass,
+    of_tool: Pass,
+}
+
+impl Passage {
+    /// Asks the breakers of the server, and of the tool that is called.
+    ///
+    /// # Errors
+    /// [`Refusal::CircuitOpen`]: whose, and for how long.
+    pub(crate) fn begin(
+        upstream: &Arc<UpstreamIndex>,
+        tool: Option<&Arc<ToolIndex>>,
+        now: Monotonic,
+    ) -> Result<Self, Refusal> {
+        let limits = upstream.breaker;
+        // Most tools have never failed, and so have none.
+        let breaker = tool.and_then(|tool| tool.breaker.get());
+        if let Some(shut) = breaker.and_then(|breaker| breaker.shut_for(limits, now)) {
+            return Err(open(Shut::Tool, shut));
+        }
+        let of_upstream =
+            upstream.guard.breaker.admit(limits, now).map_err(|shut| open(Shut::Upstream, shut))?;
+        let of_tool = breaker.map_or(Ok(Pass::Call), |breaker| breaker.admit(limits, now));
+        let of_tool = of_tool.map_err(|shut| open(Shut::Tool, shut))?;
+        Ok(Self { upstream: Arc::clone(upstream), tool: tool.cloned(), of_upstream, of_tool })
+    }
+
+    /// The call has ended.
+    pub(crate) fn end(self, outcome: Outcome, now: Monotonic, entropy: &dyn Entropy) {
+        let limits = self.upstream.breaker;
+        let guard = &*self.upstream.guard;
+        let chance = || u64::from_le_bytes(entropy.bytes());
+        match outcome {
+            Outcome::Answered => {
+                self.tell(Shut::Upstream, guard.breaker.succeeded(limits, self.of_upstream, now));
+                if let Some(breaker) = self.tool.as_ref().and_then(|tool| tool.breaker.get()) {
+                    self.tell(Shut::Tool, breaker.succeeded(limits, self.of_tool, now));
+                }
+            }
+            Outcome::Unreachable => {
+                self.tell(Shut::Upstream, guard.breaker.failed(limits, self.of_upstream, now, chance));
+            }
+            Outcome::Unanswered => {
+                if let Some(tool) = &self.tool {
+                    let breaker = tool.breaker.get_or_init(Arc::<Breaker>::default);
+                    self.tell(Shut::Tool, breaker.failed(limits, self.of_tool, now, chance));
+                }
+                // A probe's failure always counts, else it would say nothing.
+                if guard.is_news(self.tool.as_ref().map(|tool| tool.id)) || self.of_upstream == Pass::Probe {
+                    self.tell(Shut::Upstream, guard.breaker.failed(limits, self.of_upstream, now, chance));
+                }
+            }
+            Outcome::Unknown => {}
+        }
+    }
+
+    /// Without a guard's leave.
+    #[cfg(test)]
+    pub(crate) fn unasked(upstream: &Arc<UpstreamIndex>) -> Self {
+        Self { upstream: Arc::clone(upstream), tool: None, of_upstream: Pass::Call, of_tool: Pass::Call }
+    }
+
+    fn tell(&self, of: Shut, change: Option<Change>) {
+        let Some(change) = change else { return };
+        let tool =
+            self.tool.as_ref().filter(|_| of == Shut::Tool).map(|tool| tracing::field::display(tool.id));
+        let to = match change {
+            Change::Opened(time) => {
+                let secs = time.as_secs_f64();
+                tracing::warn!(upstream.id = %self.upstream.id, tool.id = tool, secs, "circuit opened");
+                "open"
+            }
+            Change::Closed => {
+                tracing::info!(upstream.id = %self.upstream.id, tool.id = tool, "circuit closed");
+                "closed"
+            }
+        };
+        metrics::counter!(metric::CIRCUIT_CHANGES, "of" => of.as_str(), "to" => to).increment(1);
+    }
+}
+
+const fn open(of: Shut, retry_after: Duration) -> Refusal {
+    Refusal::CircuitOpen { of, retry_after }
+}
