@@ -10,6 +10,7 @@ pub mod decode;
 mod definitions;
 pub mod global;
 pub mod index;
+mod left;
 mod limits;
 mod secrets;
 pub mod store;

@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".portcullis.v1.Replace.snapshot")
         .bytes(".portcullis.v1.Chunk.bytes")
         .bytes(".portcullis.v1.Changes.upserts")
+        .bytes(".portcullis.v1.Definitions.definitions")
         .bytes(".portcullis.v1.AuditBatch.records")
         // Definitions are sliced out of the snapshot's buffer, not copied.
         .bytes(".portcullis.v1.Tool.definition")
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ".portcullis.v1.Chunk",
             ".portcullis.v1.Delta",
             ".portcullis.v1.Changes",
+            ".portcullis.v1.Definitions",
             ".portcullis.v1.EnrolRequest",
         ])
         .compile_fds(descriptors)?;

@@ -243,7 +243,7 @@ async fn load(world: Rc<World>, what: Load) -> Input {
             return Input::NotLoaded(tenant, LoadFailure::Broken);
         };
         let bytes = stored.bytes.clone();
-        return Input::Loaded(tenant, Snapshot { version: stored.version, bytes, keys: Vec::new() });
+        return Input::Loaded(tenant, Snapshot::new(stored.version, bytes, Vec::new()));
     }
     let newest = store.newest(tenant).filter(|_| store.current().contains_key(&tenant));
     let Some(newest) = newest.filter(|_| !troubled || !world.dice.percent(1)) else {
@@ -254,13 +254,13 @@ async fn load(world: Rc<World>, what: Load) -> Input {
     let older = newest.version.rev.saturating_sub(1 + world.dice.below(3));
     if let Some(older) = store.revision(tenant, older).filter(|_| lags) {
         let bytes = older.bytes.clone();
-        return Input::Loaded(tenant, Snapshot { version: older.version, bytes, keys: Vec::new() });
+        return Input::Loaded(tenant, Snapshot::new(older.version, bytes, Vec::new()));
     }
     if let Some(from) = from
         && let Some((version, changes)) = store.changes_since(tenant, from)
     {
-        return Input::LoadedDelta(tenant, Delta { from, version, changes, keys: Vec::new() });
+        return Input::LoadedDelta(tenant, Delta::new(from, version, changes, Vec::new()));
     }
     let bytes = newest.bytes.clone();
-    Input::Loaded(tenant, Snapshot { version: newest.version, bytes, keys: Vec::new() })
+    Input::Loaded(tenant, Snapshot::new(newest.version, bytes, Vec::new()))
 }

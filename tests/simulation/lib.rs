@@ -11,6 +11,7 @@
 //! | `dice.rs` | everything random |
 //! | `store.rs` | Postgres: tenants, revisions, what changed between them, the rollout of the fleet's configuration |
 //! | `control.rs`, `proxy.rs` | the two planes' drivers: what `fleet/config.rs` and `control/config.rs` do with real connections |
+//! | `definitions.rs` | the definitions that a proxy holds, and what may be sent of them |
 //! | `faults.rs` | what goes wrong, and when |
 //! | `laws.rs` | what must hold at every moment, and at rest |
 //!
@@ -18,6 +19,7 @@
 //! laws in `laws.rs`. A law is a function of the world, so it needs nothing of the drivers.
 
 mod control;
+mod definitions;
 mod dice;
 mod faults;
 mod laws;
@@ -60,6 +62,13 @@ pub struct Outcome {
     pub deltas: u64,
     /// Changes that did not fit.
     pub misfits: u64,
+    /// Definitions that came on their own, snapshots and changes that came without theirs, and those that leant on one which was not
+    /// held.
+    pub definitions: u64,
+    /// See `definitions`.
+    pub cut: u64,
+    /// See `definitions`.
+    pub missed: u64,
     /// Refusals of poisoned revisions.
     pub refusals: u64,
     /// Revisions of the fleet's configuration that were applied, and refusals of it.
@@ -88,6 +97,8 @@ struct ProxyState {
     running: bool,
     ready: bool,
     schemas: RangeInclusive<u32>,
+    /// What it says and reads: some are of an earlier build.
+    protocol: u32,
     /// Its clock against the simulation's, microseconds.
     clock_ahead: i64,
 }
@@ -121,6 +132,7 @@ impl World {
                     running: false,
                     ready: false,
                     schemas: 1..=1,
+                    protocol: if dice.percent(20) { 2 } else { 3 },
                     clock_ahead: dice.below(20_000_000) as i64 - 10_000_000,
                 })
             })

@@ -17,7 +17,9 @@ use wire::{
 };
 
 use crate::{
-    World, control_name, laws,
+    World, control_name,
+    definitions::Definitions,
+    laws,
     net::{CONFIG, Inbound, Outbound, split},
 };
 
@@ -40,20 +42,22 @@ struct Driver {
     outbox: Vec<v1::ProxyMessage>,
     changes: VecDeque<Change>,
     changing: Option<LocalBoxFuture<'static, ()>>,
+    definitions: Definitions,
 }
 
 pub(crate) async fn host(world: Rc<World>, number: usize) -> turmoil::Result {
     world.count(|outcome| outcome.boots += 1);
-    let (at, schemas, clock_ahead) = {
+    let (at, schemas, protocol, clock_ahead) = {
         let mut proxy = world.proxies[number].borrow_mut();
         proxy.enforced = proxy.disk.clone();
         (proxy.running, proxy.ready) = (true, false);
         let at = proxy.enforced.iter().map(|(tenant, replace)| (*tenant, version(replace))).collect();
-        (at, proxy.schemas.clone(), proxy.clock_ahead)
+        (at, proxy.schemas.clone(), proxy.protocol, proxy.clock_ahead)
     };
+    let definitions = Definitions::of(&world.proxies[number].borrow().disk, protocol < 3);
     let boot = world.entropy.bytes();
     let mut driver = Driver {
-        machine: Client::new(boot, "simulated".to_owned(), at).with_schemas(schemas),
+        machine: Client::new(boot, "simulated".to_owned(), at).with_schemas(schemas).with_protocol(protocol),
         world,
         number,
         clock_ahead,
@@ -64,6 +68,7 @@ pub(crate) async fn host(world: Rc<World>, number: usize) -> turmoil::Result {
         outbox: Vec::new(),
         changes: VecDeque::new(),
         changing: None,
+        definitions,
     };
     let mut input = Input::Tick;
     loop {
@@ -99,7 +104,11 @@ impl Driver {
                         timeout(Duration::from_secs(5), connecting).await.ok()?.ok()
                     }));
                 }
-                Output::Send(message) => self.outbox.push(message),
+                Output::Send(mut message) => {
+                    self.definitions.says(&mut message);
+                    self.outbox.push(message);
+                }
+                Output::Learn(new) => self.definitions.learn(&self.world, new),
                 Output::Apply(ticket, replace) => self.changes.push_back(Change::Apply(ticket, replace)),
                 Output::Amend(ticket, delta) => self.changes.push_back(Change::Amend(ticket, delta)),
                 Output::Remove(ticket) => self.changes.push_back(Change::Remove(ticket)),
@@ -157,7 +166,10 @@ impl Driver {
             }
             Some(Change::Apply(ticket, replace)) => {
                 self.world.count(|outcome| outcome.wholes += 1);
-                self.enforce(ticket, replace)
+                match self.definitions.whole(&self.world, ticket.tenant, replace) {
+                    Ok(replace) => self.enforce(ticket, replace),
+                    Err(misfit) => Input::Misfit(ticket, misfit.to_string()),
+                }
             }
             Some(Change::Amend(ticket, delta)) => match self.amended(ticket.tenant, &delta) {
                 Ok(replace) => {
@@ -169,7 +181,8 @@ impl Driver {
         }
     }
 
-    fn amended(&self, tenant: TenantId, change: &v1::Delta) -> Result<v1::Replace, Misfit> {
+    fn amended(&mut self, tenant: TenantId, change: &v1::Delta) -> Result<v1::Replace, Misfit> {
+        let change = &self.definitions.change(&self.world, change)?;
         let proxy = self.world.proxies[self.number].borrow();
         let mut base = proxy.disk.get(&tenant).ok_or(Misfit::Missing)?.clone();
         if !self.world.calm.get() && self.world.dice.percent(4) {
@@ -181,7 +194,7 @@ impl Driver {
         delta::amend(&base, change)
     }
 
-    fn enforce(&self, ticket: Ticket, replace: v1::Replace) -> Input {
+    fn enforce(&mut self, ticket: Ticket, replace: v1::Replace) -> Input {
         let tenant = ticket.tenant;
         if tenant == SCOPE {
             return self.enforce_global(ticket, replace);
@@ -197,6 +210,7 @@ impl Driver {
         if !addressed || digest(&snapshot)[..] != replace.digest[..] {
             self.world.broken(format!("what came is not what was said: {replace:?}"));
         }
+        self.definitions.keep(&replace);
         self.swap(ticket, replace)
     }
 

@@ -13,6 +13,9 @@ fn all(seeds: Range<u64>) {
         sum.wholes += outcome.wholes;
         sum.deltas += outcome.deltas;
         sum.misfits += outcome.misfits;
+        sum.definitions += outcome.definitions;
+        sum.cut += outcome.cut;
+        sum.missed += outcome.missed;
         sum.refusals += outcome.refusals;
         sum.globals += outcome.globals;
         sum.global_refusals += outcome.global_refusals;
@@ -26,6 +29,9 @@ fn all(seeds: Range<u64>) {
         sum.wholes,
         sum.deltas,
         sum.misfits,
+        sum.definitions,
+        sum.cut,
+        sum.missed,
         sum.refusals,
         sum.busy,
         sum.waited,

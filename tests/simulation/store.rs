@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ids::{ClientId, TenantId};
+use ids::{ClientId, TenantId, ToolId, UpstreamId};
 use prost::Message as _;
 use wire::{
     global::{self, SCOPE},
@@ -28,12 +28,23 @@ pub(crate) struct Stored {
     pub(crate) changes: Option<([u8; 32], v1::Changes)>,
 }
 
+/// What a tenant has.
+#[derive(Debug, Default)]
+struct Content {
+    /// Names of its clients.
+    clients: BTreeMap<u8, String>,
+    /// Which definitions its tools have, of those that all tenants' tools have.
+    tools: BTreeMap<u8, u64>,
+}
+
+/// Different definitions there are.
+const DEFINITIONS: u64 = 12;
+
 #[derive(Debug)]
 pub(crate) struct Store {
     /// Every revision that ever was, by number from 1.
     history: BTreeMap<TenantId, Vec<Stored>>,
-    /// Content of the tenants' clients: their names.
-    content: BTreeMap<TenantId, BTreeMap<u8, String>>,
+    content: BTreeMap<TenantId, Content>,
     /// Tenants of the pool.
     served: BTreeMap<TenantId, bool>,
     pub(crate) away: bool,
@@ -193,7 +204,11 @@ impl Store {
     /// Something changes; some of it no proxy can apply.
     pub(crate) fn publish(&mut self, tenant: TenantId, dice: &Dice) {
         let rev = self.newest(tenant).map_or(0, |newest| newest.version.rev) + 1;
-        let clients = self.content.entry(tenant).or_default();
+        let content = self.content.entry(tenant).or_default();
+        for _ in 0..dice.below(3) {
+            content.tools.insert(dice.below(4) as u8, dice.below(DEFINITIONS));
+        }
+        let clients = &mut content.clients;
         for _ in 0..1 + dice.below(3) {
             let n = dice.below(6) as u8;
             if dice.percent(30) {
@@ -203,7 +218,7 @@ impl Store {
             }
         }
         let poison = dice.percent(12).then(|| dice.below(3));
-        let bytes = Bytes::from(encode(tenant, rev, clients, poison));
+        let bytes = Bytes::from(encode(tenant, rev, content, poison));
         let digest = delta::digest(&bytes).expect("canonical");
         let changes = self.newest(tenant).and_then(|former| {
             Some((former.version.digest, delta::diff(&former.bytes, &bytes)?)).filter(|_| dice.percent(95))
@@ -214,7 +229,8 @@ impl Store {
     }
 }
 
-fn encode(tenant: TenantId, rev: u64, clients: &BTreeMap<u8, String>, poison: Option<u64>) -> Vec<u8> {
+fn encode(tenant: TenantId, rev: u64, content: &Content, poison: Option<u64>) -> Vec<u8> {
+    let clients = &content.clients;
     let slug = format!("tenant-{}", tenant.uuid().as_bytes()[15]);
     let mut resources = vec![
         ("tenant".to_owned(), Body::Tenant(v1::Tenant { slug, ..Default::default() })),
@@ -232,6 +248,7 @@ fn encode(tenant: TenantId, rev: u64, clients: &BTreeMap<u8, String>, poison: Op
         };
         resources.push((id.to_string(), Body::Client(client)));
     }
+    resources.extend(tools(&content.tools));
     if poison == Some(0) && clients.is_empty() {
         resources.retain(|(id, _)| id != "methods");
     }
@@ -254,4 +271,37 @@ fn encode(tenant: TenantId, rev: u64, clients: &BTreeMap<u8, String>, poison: Op
         prost::encoding::bytes::encode(4, &resource, &mut bytes);
     }
     bytes
+}
+
+/// One upstream and its tools.
+fn tools(tools: &BTreeMap<u8, u64>) -> Vec<(String, Body)> {
+    let id = UpstreamId::from_parts(1, [1; 10]);
+    let upstream = v1::Upstream {
+        id: id.uuid().as_bytes().to_vec(),
+        slug: "popular".to_owned(),
+        url: "https://popular.example.com/mcp".to_owned(),
+        connect_timeout_ms: 1,
+        first_byte_timeout_ms: 1,
+        idle_timeout_ms: 1,
+        total_timeout_ms: 1,
+        tls: Some(v1::UpstreamTls::default()),
+        ..Default::default()
+    };
+    let mut resources = vec![(id.to_string(), Body::Upstream(upstream))];
+    for (n, definition) in tools {
+        let id = ToolId::from_parts(1, [*n; 10]);
+        let tool = v1::Tool {
+            id: id.uuid().as_bytes().to_vec(),
+            upstream_id: UpstreamId::from_parts(1, [1; 10]).uuid().as_bytes().to_vec(),
+            name: format!("tool {n}"),
+            state: v1::ToolState::Approved.into(),
+            class: v1::ToolClass::Read.into(),
+            digest: vec![*definition as u8; 32],
+            definition: format!("definition {definition} ").repeat(10).into(),
+            cost: 1,
+            ..Default::default()
+        };
+        resources.push((id.to_string(), Body::Tool(tool)));
+    }
+    resources
 }

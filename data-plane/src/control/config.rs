@@ -38,6 +38,7 @@ type Opened = (Streaming<v1::ControlMessage>, mpsc::Sender<v1::ProxyMessage>);
 /// A change to be made; they are made one after the other, in order.
 #[derive(Debug)]
 enum Change {
+    Learn(v1::Definitions),
     Apply(Ticket, v1::Replace),
     Amend(Ticket, v1::Delta),
     Remove(Ticket),
@@ -177,15 +178,11 @@ impl Driver {
             match output {
                 Output::Connect => self.connect(),
                 Output::Send(mut message) => {
-                    if let Some(v1::proxy_message::Body::Beat(beat)) = &mut message.body {
-                        let sum = self.says.tallies.sum();
-                        (beat.answers, beat.refusals, beat.failures) =
-                            (sum.answers, sum.refusals, sum.failures);
-                        beat.turned_away = sum.turned_away;
-                    }
+                    self.fill_in(&mut message);
                     overrun |=
                         self.outbound.as_ref().is_some_and(|outbound| outbound.try_send(message).is_err());
                 }
+                Output::Learn(new) => self.changes.push_back(Change::Learn(new)),
                 Output::Apply(ticket, replace) => self.changes.push_back(Change::Apply(ticket, replace)),
                 Output::Amend(ticket, delta) => self.changes.push_back(Change::Amend(ticket, delta)),
                 Output::Remove(ticket) => self.changes.push_back(Change::Remove(ticket)),
@@ -205,10 +202,23 @@ impl Driver {
         }
     }
 
+    /// What the machine does not know.
+    fn fill_in(&self, message: &mut v1::ProxyMessage) {
+        match &mut message.body {
+            Some(v1::proxy_message::Body::Hello(hello)) => hello.definitions = self.snapshots.definitions(),
+            Some(v1::proxy_message::Body::Beat(beat)) => {
+                let sum = self.says.tallies.sum();
+                (beat.answers, beat.refusals, beat.failures) = (sum.answers, sum.refusals, sum.failures);
+            }
+            _ => {}
+        }
+    }
+
     fn note_state(&mut self) {
         let connected = self.machine.is_connected();
         if connected {
             self.failing = false;
+                beat.turned_away = sum.turned_away;
         }
         self.says.connected.send_if_modified(|current| std::mem::replace(current, connected) != connected);
         metrics::gauge!(metric::CONTROL_CONNECTED).set(if connected { 1.0 } else { 0.0 });
@@ -291,6 +301,10 @@ impl Driver {
         let Some(change) = self.changes.pop_front() else { return };
         let (snapshots, clock) = (self.snapshots.clone(), self.shared.clock.clone());
         self.changing = Some(self.shared.tasks.runtime().spawn_blocking(move || match change {
+            Change::Learn(new) => {
+                snapshots.learn(&new);
+                Input::Tick
+            }
             Change::Remove(ticket) => {
                 snapshots.remove(ticket.tenant);
                 tracing::info!(portcullis.tenant.id = %ticket.tenant, "tenant removed");
@@ -332,7 +346,7 @@ fn answer(ticket: Ticket, rev: u64, applied: Result<Applied, DecodeError>) -> In
                 portcullis.tenant.id = %ticket.tenant,
                 portcullis.config.rev = rev,
                 detail = %misfit,
-                "changes do not fit; asking for the whole tenant"
+                "what came leans on what is not held; asking for the whole tenant"
             );
             Input::Misfit(ticket, misfit.to_string())
         }

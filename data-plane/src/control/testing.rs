@@ -153,10 +153,10 @@ impl Inner {
         let former = history.iter().find(|former| Some(self::version(former)) == from);
         let delta = former.zip(from).and_then(|(former, from)| {
             let changes = wire::snapshot::delta::diff(&former.snapshot, &replace.snapshot)?;
-            Some(Delta { from, version, changes, keys: keys.clone() })
+            Some(Delta::new(from, version, changes, keys.clone()))
         });
         delta.map_or_else(
-            || Input::Loaded(tenant, Snapshot { version, bytes: replace.snapshot, keys }),
+            || Input::Loaded(tenant, Snapshot::new(version, replace.snapshot, keys)),
             |delta| {
                 self.deltas.fetch_add(1, Ordering::SeqCst);
                 Input::LoadedDelta(tenant, delta)

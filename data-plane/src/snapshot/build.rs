@@ -23,6 +23,7 @@ use super::{
         AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, TenantIndex,
         TenantKeys, UpstreamIndex,
     },
+    left::Left,
     limits::Limits,
 };
 use crate::upstream::BreakerLimits;
@@ -66,6 +67,13 @@ impl At<'_> {
     }
 }
 
+/// What outlives an index.
+#[derive(Debug, Default)]
+pub(super) struct Lasting {
+    pub(super) definitions: Definitions,
+    pub(super) left: Left,
+}
+
 /// The index of `snapshot`. `previous` is the tenant's index so far: what its limits have counted goes on.
 pub(super) fn build(
     tenant: TenantId,
@@ -73,14 +81,15 @@ pub(super) fn build(
     digest: [u8; 32],
     keys: &[v1::TenantKey],
     previous: Option<&TenantIndex>,
-    definitions: &mut Definitions,
+    lasting: &mut Lasting,
     now: Monotonic,
 ) -> Result<TenantIndex, DecodeError> {
+    let Lasting { definitions, left } = lasting;
     let rev = snapshot.rev;
     let parts = sort(snapshot);
     let crypto = TenantKeys::new(keys)?;
     let policies = policy::PolicyIndex::new(parts.policies.into_iter().map(|each| (each.id, each.text)));
-    let limits = Limits::new(tenant, &parts.limits, previous, now)?;
+    let limits = Limits::new(tenant, &parts.limits, (previous, &*left), now)?;
     let clients = clients(parts.clients, &limits)?;
     let api_keys = api_keys(parts.keys, &clients)?;
     let former = Former::of(&parts.upstreams, previous);

@@ -15,6 +15,7 @@ use super::{
     build::At,
     decode::DecodeError,
     index::{Buckets, Map, NearEnds, REFUSALS_RECORDED, SubjectLimit, TenantIndex},
+    left::Left,
 };
 
 /// For clients of a tenant that configured nothing: `conservative`.
@@ -29,6 +30,7 @@ pub(super) struct Limits<'a> {
     id: TenantId,
     every_client: Option<v1::Limit>,
     previous: Option<&'a TenantIndex>,
+    left: &'a Left,
     now: Monotonic,
 }
 
@@ -36,7 +38,7 @@ impl<'a> Limits<'a> {
     pub(super) fn new(
         id: TenantId,
         limits: &[(String, v1::Limit)],
-        previous: Option<&'a TenantIndex>,
+        (previous, left): (Option<&'a TenantIndex>, &'a Left),
         now: Monotonic,
     ) -> Result<Self, DecodeError> {
         let mut all = Self {
@@ -46,6 +48,7 @@ impl<'a> Limits<'a> {
             id,
             every_client: None,
             previous,
+            left,
             now,
         };
         let former_tools = former_tools(previous);
@@ -55,20 +58,24 @@ impl<'a> Limits<'a> {
             match limit.subject() {
                 LimitSubject::Tenant => {
                     let former = previous.and_then(|index| index.limit.as_deref());
-                    all.tenant =
-                        Some(Arc::new(subject_limit((id, Subject::Tenant), Some(limit), former, now)));
+                    all.tenant = Some(Arc::new(subject_limit(
+                        (id, Subject::Tenant),
+                        Some(limit),
+                        (former, left),
+                        now,
+                    )));
                 }
                 LimitSubject::Tool => {
                     let tool = subject()?;
                     let former = former_tools.get(&tool).copied();
                     let of = (id, Subject::Tool(Id::from_uuid(tool)));
-                    all.tools.insert(tool, Arc::new(subject_limit(of, Some(limit), former, now)));
+                    all.tools.insert(tool, Arc::new(subject_limit(of, Some(limit), (former, left), now)));
                 }
                 LimitSubject::Client if limit.subject_id.is_empty() => all.every_client = Some(limit.clone()),
                 LimitSubject::Client => {
                     let client = subject()?;
                     let of = (id, Subject::Client(Id::from_uuid(client)));
-                    let own = subject_limit(of, Some(limit), all.former_client(client), now);
+                    let own = subject_limit(of, Some(limit), (all.former_client(client), left), now);
                     all.clients.insert(client, Arc::new(own));
                 }
                 LimitSubject::Unspecified => return Err(at.fault("subject")),
@@ -84,7 +91,8 @@ impl<'a> Limits<'a> {
     pub(super) fn client(&self, id: Uuid) -> Arc<SubjectLimit> {
         self.clients.get(&id).cloned().unwrap_or_else(|| {
             let of = (self.id, Subject::Client(Id::from_uuid(id)));
-            Arc::new(subject_limit(of, self.every_client.as_ref(), self.former_client(id), self.now))
+            let former = (self.former_client(id), self.left);
+            Arc::new(subject_limit(of, self.every_client.as_ref(), former, self.now))
         })
     }
 }
@@ -98,7 +106,7 @@ fn former_tools(previous: Option<&TenantIndex>) -> Map<Uuid, &SubjectLimit> {
 fn subject_limit(
     (tenant, subject): (TenantId, Subject),
     limit: Option<&v1::Limit>,
-    former: Option<&SubjectLimit>,
+    (former, left): (Option<&SubjectLimit>, &Left),
     now: Monotonic,
 ) -> SubjectLimit {
     let rate = limit.map_or(DEFAULT_RATE, |limit| Rate { per_minute: limit.per_minute, burst: limit.burst });
@@ -112,7 +120,10 @@ fn subject_limit(
         .map(|(window, units)| Budget { window, units })
         .collect();
     let buckets = match former {
-        None => Arc::default(),
+        None => {
+            let in_flight = left.get(tenant, subject).unwrap_or_default();
+            Arc::new(Buckets { in_flight, ..Buckets::default() })
+        }
         Some(former) if former.rate == rate && former.budgets == budgets => former.buckets.clone(),
         Some(former) => Arc::new(Buckets {
             calls: former.buckets.calls.carried_over(now.nanos(), former.rate, rate),

@@ -179,7 +179,7 @@ impl Sample {
             digest: wire::snapshot::digest(&self.snapshot).to_vec(),
             snapshot: wire::snapshot::encode(&self.snapshot).into(),
             keys: self.keys(),
-            chunks: 0,
+            ..v1::Replace::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! All tenants this proxy serves, replaced one whole tenant at a time.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -13,14 +14,17 @@ use seams::Clock;
 use tokio::sync::watch;
 use wire::{
     global::{SCOPE, is_scope},
-    snapshot::delta::{self, Misfit},
+    snapshot::{
+        definitions::{restore, restore_changed},
+        delta::{self, Misfit},
+    },
     stream::Version,
     v1,
 };
 
 use super::{
     base::{Bases, InMemory},
-    build::build,
+    build::{Lasting, build},
     decode::{DecodeError, decode},
     definitions::Definitions,
     global::{self, Global},
@@ -146,7 +150,7 @@ pub struct Applied {
 pub struct Snapshots {
     fleet: Arc<ArcSwap<Fleet>>,
     /// Held while a change is made: there is one source of changes, so nobody waits long.
-    writing: Mutex<Definitions>,
+    writing: Mutex<Lasting>,
     bases: Arc<dyn Bases>,
     changes: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
@@ -203,11 +207,29 @@ impl Snapshots {
     /// # Errors
     /// Why it was refused; its code and text go into the `Nack`.
     pub fn apply(&self, replace: &v1::Replace) -> Result<Applied, DecodeError> {
-        let mut definitions = self.writing.lock();
-        let apply = || self.replace(replace, &mut definitions);
-        let applied = catch_unwind(AssertUnwindSafe(apply)).unwrap_or(Err(DecodeError::Panicked))?;
-        self.keep(applied.tenant, replace);
+        let mut lasting = self.writing.lock();
+        let apply = || {
+            let whole = restored(replace, &lasting.definitions)?;
+            Ok((self.replace(&whole, &mut lasting)?, whole))
+        };
+        let applied = catch_unwind(AssertUnwindSafe(apply)).unwrap_or(Err(DecodeError::Panicked));
+        lasting.definitions.forget_learnt();
+        let (applied, whole) = applied?;
+        self.keep(applied.tenant, &whole);
         Ok(applied)
+    }
+
+    /// Keeps definitions that the next change refers to. A panic is that change's to report: it will miss them.
+    pub fn learn(&self, new: &v1::Definitions) {
+        let mut lasting = self.writing.lock();
+        let learn = || new.definitions.iter().for_each(|each| lasting.definitions.learn(each));
+        let _panicked = catch_unwind(AssertUnwindSafe(learn));
+    }
+
+    /// Which definitions are in use here, as `Hello` says it.
+    #[must_use]
+    pub fn definitions(&self) -> Vec<u8> {
+        self.writing.lock().definitions.shown()
     }
 
     /// Decodes, checks and indexes one tenant as [`apply`](Self::apply) does, for [`install`](Self::install). Several threads may
@@ -257,13 +279,16 @@ impl Snapshots {
     /// [`DecodeError::Misfit`] when they lead from something else, or to something else than they say: the whole tenant is to
     /// be asked for. Any other as with [`apply`](Self::apply).
     pub fn amend(&self, change: &v1::Delta) -> Result<Applied, DecodeError> {
-        let mut definitions = self.writing.lock();
+        let mut lasting = self.writing.lock();
         let amend = || {
-            let whole = delta::amend(&self.base(change)?, change)?;
-            let applied = self.replace(&whole, &mut definitions)?;
+            let change = restored_changes(change, &lasting.definitions)?;
+            let whole = delta::amend(&self.base(&change)?, &change)?;
+            let applied = self.replace(&whole, &mut lasting)?;
             Ok((applied, whole))
         };
-        let (applied, whole) = catch_unwind(AssertUnwindSafe(amend)).unwrap_or(Err(DecodeError::Panicked))?;
+        let applied = catch_unwind(AssertUnwindSafe(amend)).unwrap_or(Err(DecodeError::Panicked));
+        lasting.definitions.forget_learnt();
+        let (applied, whole) = applied?;
         self.keep(applied.tenant, &whole);
         Ok(applied)
     }
@@ -289,7 +314,7 @@ impl Snapshots {
         }
     }
 
-    fn replace(&self, replace: &v1::Replace, definitions: &mut Definitions) -> Result<Applied, DecodeError> {
+    fn replace(&self, replace: &v1::Replace, lasting: &mut Lasting) -> Result<Applied, DecodeError> {
         if is_scope(&replace.tenant_id) {
             let global = global::decode(replace)?;
             let version = global.version.ok_or(DecodeError::Digest)?;
@@ -301,10 +326,13 @@ impl Snapshots {
         let current = self.load();
         let previous = current.tenant(tenant).map(AsRef::as_ref);
         let now = self.clock.monotonic();
-        let index = build(tenant, snapshot, digest, &replace.keys, previous, definitions, now)?;
+        let index = build(tenant, snapshot, digest, &replace.keys, previous, lasting, now)?;
         let version = Version { rev: index.rev, digest };
         let mut next = Fleet::clone(&current);
         next.insert(index)?;
+        if let Some(former) = previous {
+            lasting.left.leave(former, next.tenant(tenant).map(AsRef::as_ref));
+        }
         self.swap(next);
         Ok(Applied { tenant, version })
     }
@@ -317,11 +345,14 @@ impl Snapshots {
 
     /// Takes a tenant out.
     pub fn remove(&self, tenant: TenantId) {
-        let _writing = self.writing.lock();
+        let mut lasting = self.writing.lock();
         let mut next = Fleet::clone(&self.load());
         if tenant == SCOPE {
             next.global = Global::default();
         } else {
+            if let Some(former) = next.tenant(tenant) {
+                lasting.left.leave(former, None);
+            }
             next.remove(tenant);
         }
         self.swap(next);
@@ -332,4 +363,28 @@ impl Snapshots {
         self.fleet.store(Arc::new(next));
         self.changes.send_modify(|count| *count += 1);
     }
+}
+
+/// What was sent, with the definitions that were cut out of it.
+fn restored<'a>(
+    replace: &'a v1::Replace,
+    definitions: &Definitions,
+) -> Result<Cow<'a, v1::Replace>, DecodeError> {
+    if replace.cuts.is_empty() {
+        return Ok(Cow::Borrowed(replace));
+    }
+    let snapshot = restore(&replace.snapshot, &replace.cuts, |address| definitions.get(address))?;
+    Ok(Cow::Owned(v1::Replace { snapshot, cuts: Vec::new(), ..replace.clone() }))
+}
+
+/// The same, of changes.
+fn restored_changes<'a>(
+    change: &'a v1::Delta,
+    definitions: &Definitions,
+) -> Result<Cow<'a, v1::Delta>, DecodeError> {
+    let Some(changes) = change.changes.as_ref().filter(|_| !change.cuts.is_empty()) else {
+        return Ok(Cow::Borrowed(change));
+    };
+    let changes = restore_changed(changes, &change.cuts, |address| definitions.get(address))?;
+    Ok(Cow::Owned(v1::Delta { changes: Some(changes), cuts: Vec::new(), ..change.clone() }))
 }

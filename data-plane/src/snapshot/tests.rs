@@ -1,3 +1,4 @@
+mod definitions;
 mod delta;
 mod global;
 
@@ -124,6 +125,47 @@ fn limits_go_on_counting_across_revisions() {
         "still empty"
     );
     assert!(Arc::ptr_eq(&first.buckets.in_flight, &third.buckets.in_flight));
+}
+
+#[test]
+fn a_limit_that_was_deleted_and_is_made_again_goes_on_with_the_calls_that_run() {
+    let snapshots = snapshots();
+    let sample = |rev: u64, is_limited: bool| {
+        let mut sample = Sample::new(1);
+        sample.snapshot.rev = rev;
+        sample.edit(|body| {
+            if let Body::Limit(limit) = body {
+                limit.subject = v1::LimitSubject::Tenant.into();
+                limit.subject_id.clear();
+                limit.concurrency = 1;
+            }
+        });
+        sample.snapshot.resources.retain(|resource| is_limited || !resource.id.starts_with("lim_"));
+        sample
+    };
+    let tenant = sample(1, true).tenant;
+    let limit = || snapshots.load().tenant(tenant).and_then(|index| index.limit.clone());
+    let apply = |rev, is_limited| snapshots.apply(&sample(rev, is_limited).replace()).expect("applies");
+    apply(1, true);
+    let first = limit().expect("a limit");
+    assert!(first.buckets.in_flight.start_alone(1, 1, 1));
+    apply(2, false);
+    assert!(limit().is_none());
+    apply(3, true);
+    let second = limit().expect("a limit");
+    assert!(Arc::ptr_eq(&first.buckets.in_flight, &second.buckets.in_flight), "one end of one limit");
+    assert!(!second.buckets.in_flight.start_alone(1, 1, 1), "one call runs");
+    // The tenant leaves this proxy's pool and comes back.
+    snapshots.remove(tenant);
+    apply(3, true);
+    let third = limit().expect("a limit");
+    assert!(Arc::ptr_eq(&first.buckets.in_flight, &third.buckets.in_flight));
+    // Nothing is kept of what nobody uses.
+    first.buckets.in_flight.end();
+    let gone = Arc::downgrade(&first.buckets.in_flight);
+    drop((first, second, third));
+    snapshots.remove(tenant);
+    assert_eq!(gone.strong_count(), 0);
 }
 
 #[test]

@@ -50,6 +50,12 @@ impl fmt::Debug for v1::Changes {
     }
 }
 
+impl fmt::Debug for v1::Definitions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Definitions").field("definitions", &self.definitions.len()).finish()
+    }
+}
+
 impl fmt::Debug for v1::EnrolRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EnrolRequest").field("build", &self.build).finish_non_exhaustive()

@@ -7,6 +7,7 @@
 mod body;
 mod bounds;
 mod check;
+pub mod definitions;
 pub mod delta;
 
 use aws_lc_rs::digest::{Context, SHA256, digest as sha};

@@ -35,7 +35,7 @@ pub fn replace(number: u32, snapshot: &v1::TenantSnapshot) -> v1::Replace {
         digest: snapshot::digest(snapshot).to_vec(),
         snapshot: snapshot::encode(snapshot).into(),
         keys: vec![key(number)],
-        chunks: 0,
+        ..v1::Replace::default()
     }
 }
 
@@ -76,6 +76,7 @@ pub fn change(number: u32, before: &v1::TenantSnapshot, after: &v1::TenantSnapsh
         digest: snapshot::digest(after).to_vec(),
         changes: Some(delta::diff(&snapshot::encode(before), &snapshot::encode(after))?),
         keys: vec![key(number)],
+        cuts: Vec::new(),
     })
 }
 

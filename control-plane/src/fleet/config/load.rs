@@ -118,14 +118,14 @@ impl Loader {
             // The revision that this proxy is to have, not the newest; small enough to go whole.
             let found = global::queries::body(&mut tx, what.target.rev).await?;
             return Ok(found.map_or(Found::Nothing, |(version, body)| {
-                Found::Whole(Snapshot { version, bytes: body.into(), keys: Vec::new() })
+                Found::Whole(Snapshot::new(version, body.into(), Vec::new()))
             }));
         }
         if let Some(from) = what.from {
             match queries::changes(&mut tx, tenant, pool, from).await {
                 Ok(Some(StoredChanges { version, changes, keys })) => {
                     let keys = self.open(tenant, keys)?;
-                    return Ok(Found::Changes(Delta { from, version, changes, keys }));
+                    return Ok(Found::Changes(Delta::new(from, version, changes, keys)));
                 }
                 Ok(None) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
@@ -140,7 +140,7 @@ impl Loader {
         }
         Ok(match queries::snapshot(&mut tx, tenant, pool).await? {
             Some(StoredSnapshot { version, body, keys }) => {
-                Found::Whole(Snapshot { version, bytes: body, keys: self.open(tenant, keys)? })
+                Found::Whole(Snapshot::new(version, body, self.open(tenant, keys)?))
             }
             None => Found::Nothing,
         })

@@ -19,6 +19,7 @@ fn between(before: &Sample, after: &Sample) -> v1::Delta {
         digest: digest_of(&after.snapshot),
         changes: delta::diff(&bytes(before), &bytes(after)),
         keys: after.keys(),
+        cuts: Vec::new(),
     }
 }
 

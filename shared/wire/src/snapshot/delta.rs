@@ -38,17 +38,23 @@ pub enum Misfit {
     /// A changed resource has no id, or they are out of order or repeat.
     #[error("changes are not canonical")]
     Changes,
+    /// A definition that was left out is not held here.
+    #[error("a definition is not held")]
+    Definition,
+    /// Definitions cannot be put where the message says.
+    #[error("cuts are not canonical")]
+    Cuts,
     /// What comes out is not what the control plane stored.
     #[error("digest after the changes is another")]
     Digest,
 }
 
 /// A canonical snapshot, taken apart as far as its resources.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     /// Schema, tenant and revision.
     head: TenantSnapshot,
     /// Id and bytes of each, sorted by id.
-    resources: Vec<(&'a str, &'a [u8])>,
+    pub(super) resources: Vec<(&'a str, &'a [u8])>,
 }
 
 /// What leads from `before` to `after`, two canonical snapshots of one tenant. `None` where one of them is not.
@@ -168,7 +174,7 @@ pub fn amend(base: &Replace, delta: &Delta) -> Result<Replace, Misfit> {
         digest: delta.digest.clone(),
         snapshot: snapshot.into(),
         keys: delta.keys.clone(),
-        chunks: 0,
+        ..Replace::default()
     })
 }
 
@@ -189,7 +195,7 @@ fn put(out: &mut Vec<u8>, resource: &[u8]) {
 }
 
 /// `None` for bytes that are not a canonical snapshot down to its resources' ids.
-fn parts(bytes: &[u8]) -> Option<Parts<'_>> {
+pub(super) fn parts(bytes: &[u8]) -> Option<Parts<'_>> {
     let mut rest = bytes;
     // Fields before the resources; what they hold is prost's to read.
     while rest.first().is_some_and(|tag| *tag != RESOURCE) {
@@ -221,7 +227,7 @@ fn id(resource: &[u8]) -> Option<&str> {
 }
 
 /// Takes a length and so many bytes off the front. The length is written in its shortest form.
-fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let before = rest.len();
     let length = decode_varint(rest).ok()?;
     if before - rest.len() != encoded_len_varint(length) {

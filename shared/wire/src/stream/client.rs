@@ -14,7 +14,10 @@ use answers::{have, need};
 pub use events::{HangupReason, Input, Output, Refused, Ticket, Told};
 use parts::Parts;
 
-use super::{BEAT, Buckets, Context, LEASE_TTL, PROTOCOL, SCHEMAS, Version, later, tenant_id, version};
+use super::{
+    BEAT, Buckets, Context, KEEPS_DEFINITIONS, LEASE_TTL, PROTOCOL, SCHEMAS, Version, later, tenant_id,
+    version,
+};
 use crate::v1::{self, control_message, proxy_message};
 
 /// Waits between attempts to connect are uniform in `0..=min(LONGEST, FIRST * 2^n)`.
@@ -41,6 +44,7 @@ pub struct Client {
     boot: [u8; 16],
     build: String,
     schemas: RangeInclusive<u32>,
+    protocol: u32,
     phase: Phase,
     /// Counts connections; answers to changes of an earlier one are not sent.
     connection: u64,
@@ -49,6 +53,8 @@ pub struct Client {
     buckets: Buckets,
     /// A snapshot of which not every part has come.
     parts: Option<Parts>,
+    /// Bytes of definitions given out since the last snapshot or change that may need them.
+    learnt: usize,
     /// Answers sent on this connection.
     answered: u64,
     /// Changes given out on this connection and not yet answered.
@@ -73,11 +79,13 @@ impl Client {
             boot,
             build,
             schemas: SCHEMAS,
+            protocol: PROTOCOL,
             phase: Phase::Waiting(Monotonic::default()),
             connection: 0,
             buckets: Buckets::of(&at),
             at,
             parts: None,
+            learnt: 0,
             answered: 0,
             applying: 0,
             late: 0,
@@ -94,6 +102,13 @@ impl Client {
     #[must_use]
     pub fn with_schemas(mut self, schemas: RangeInclusive<u32>) -> Self {
         self.schemas = schemas;
+        self
+    }
+
+    /// A proxy of an earlier build.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: u32) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -160,7 +175,9 @@ impl Client {
             schema_min: *self.schemas.start(),
             schema_max: *self.schemas.end(),
             have: have.collect(),
-            protocol: PROTOCOL,
+            protocol: self.protocol,
+            // Its driver's to say.
+            definitions: Vec::new(),
         };
         send(out, proxy_message::Body::Hello(hello));
     }
@@ -184,6 +201,7 @@ impl Client {
                 }
             }
             (Phase::Open(_), _) if self.parts.is_some() => return None,
+            (Phase::Open(_), Body::Definitions(new)) => self.learn(new, out)?,
             (Phase::Open(_), Body::Replace(replace)) if replace.chunks > 0 => {
                 self.parts = Some(Parts::begin(replace));
             }
@@ -257,6 +275,7 @@ impl Client {
         self.late += std::mem::take(&mut self.applying);
         self.answered = 0;
         self.parts = None;
+        self.learnt = 0;
         self.synced = false;
         out.push(Output::Hangup(reason));
     }

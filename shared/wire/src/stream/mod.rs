@@ -12,6 +12,9 @@
 //! holds, it says `Need` and is sent the whole tenant. Beats carry [`Buckets`] of what the proxy holds: the two ends
 //! notice when they have come apart and repair the tenants concerned, and no others.
 //!
+//! Definitions of tools are most of a tenant, and the same for all that use a server: each goes over a stream once, and not at
+//! all where the proxy said that it holds it. What refers to one that is not there after all is answered with `Need` too.
+//!
 //! One of the tenants is none: [`crate::global::SCOPE`], configuration of the fleet. Which of its revisions a proxy is to have
 //! its driver says, as of any tenant; a proxy of an earlier build is not sent it.
 
@@ -56,10 +59,16 @@ pub const LEASE_TTL: Duration = Duration::from_secs(15);
 pub const SCHEMAS: RangeInclusive<u32> = 1..=crate::snapshot::SCHEMA;
 
 /// What this build says and reads: `Hello.protocol`.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 
 /// From which protocol on a proxy takes the global scope.
 pub const TAKES_GLOBAL: u32 = 2;
+
+/// From which protocol on a proxy keeps definitions, and takes what they are cut out of.
+const KEEPS_DEFINITIONS: u32 = 3;
+
+/// So many bytes of a definition's address are said in `Hello`.
+pub const ADDRESS_SHOWN: usize = 8;
 
 /// A snapshot larger than this goes in parts, bytes.
 pub const CHUNK: usize = 1 << 20;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod events;
+mod known;
 mod scope;
 mod supply;
 mod window;
@@ -16,11 +17,13 @@ use ids::TenantId;
 use seams::Monotonic;
 
 pub use events::{CloseReason, Delta, Input, Load, LoadFailure, Output, Place, Snapshot};
+use known::Known;
 use scope::{Flight, Scope, Want};
 use window::Window;
 
 use super::{
-    BEAT, Buckets, CHUNK, Context, LEASE_TTL, SCHEMAS, TAKES_GLOBAL, Version, later, tenant_id, version,
+    BEAT, Buckets, CHUNK, Context, KEEPS_DEFINITIONS, LEASE_TTL, SCHEMAS, TAKES_GLOBAL, Version, later,
+    tenant_id, version,
 };
 use crate::{
     global::SCOPE,
@@ -33,8 +36,9 @@ use crate::{
 pub const WINDOW: usize = 32;
 
 /// Most messages a machine can have given out that the proxy has not yet read, with room for beats: a driver whose
-/// queue of this size is full closes the stream instead of waiting.
-pub const QUEUE: usize = WINDOW * (4 + MAX_BYTES.div_ceil(CHUNK));
+/// queue of this size is full closes the stream instead of waiting. A snapshot goes in parts of [`CHUNK`], the last of them
+/// smaller; of its definitions, no two messages together are.
+pub const QUEUE: usize = WINDOW * (4 + 3 * MAX_BYTES.div_ceil(CHUNK));
 
 /// A stream is closed after this long, ±20 %, so that proxies spread over the control planes there are.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
@@ -73,6 +77,7 @@ pub struct Server {
     /// What the proxy reads.
     protocol: u32,
     scopes: BTreeMap<TenantId, Scope>,
+    known: Known,
     /// Of what the proxy is taken to hold.
     held: Buckets,
     /// Answers read on this stream.
@@ -98,6 +103,7 @@ impl Server {
             schema: 0,
             protocol: 0,
             scopes: BTreeMap::new(),
+            known: Known::default(),
             held: Buckets::default(),
             answered: 0,
             live: 0,
@@ -186,6 +192,7 @@ impl Server {
         }
         self.schema = newest;
         self.protocol = hello.protocol;
+        self.known.said(&hello.definitions);
         if hello.boot.len() != BOOT {
             return Err(CloseReason::ProtocolViolation);
         }

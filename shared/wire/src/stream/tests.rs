@@ -4,6 +4,7 @@ use super::*;
 
 mod client;
 mod converge;
+mod definitions;
 mod server;
 
 /// A clock and a random source that a test moves by hand.

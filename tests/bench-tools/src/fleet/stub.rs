@@ -129,6 +129,10 @@ impl Stub {
                     return Some(Input::Disconnected);
                 }
             }
+            Output::Learn(new) => {
+                let size = new.definitions.iter().map(bytes::Bytes::len).sum::<usize>();
+                self.board.bytes.fetch_add(size as u64, Ordering::Relaxed);
+            }
             Output::Apply(ticket, replace) => {
                 self.board.bytes.fetch_add(replace.snapshot.len() as u64, Ordering::Relaxed);
                 return Some(match version(replace.rev, &replace.digest) {
@@ -193,7 +197,7 @@ pub(crate) async fn follow_kills(channel: Channel) {
     let mut failures = 0;
     loop {
         let (acks, queued) = mpsc::channel(16);
-        let _there_is_room = acks.try_send(v1::KillAck { nonce: 0, epoch: 0 });
+        let _there_is_room = acks.try_send(v1::KillAck::default());
         let mut client = KillClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
         if let Ok(sets) = client.watch(ReceiverStream::new(queued)).await {
             failures = 0;
@@ -201,7 +205,8 @@ pub(crate) async fn follow_kills(channel: Channel) {
             while let Ok(Some(set)) = sets.message().await {
                 let epoch = <v1::KillBody as prost::Message>::decode(set.body.as_slice())
                     .map_or(0, |body| body.epoch);
-                if acks.send(v1::KillAck { nonce: set.nonce, epoch }).await.is_err() {
+                if acks.send(v1::KillAck { nonce: set.nonce, epoch, ..v1::KillAck::default() }).await.is_err()
+                {
                     break;
                 }
             }

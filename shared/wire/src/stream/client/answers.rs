@@ -2,16 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::{
-    Buckets, Client, ErrorCode, Output, Refused, TenantId, Ticket, Timestamp, Told, Version, send, tenant_id,
-    version,
+    Buckets, Client, ErrorCode, KEEPS_DEFINITIONS, Output, Refused, TenantId, Ticket, Timestamp, Told,
+    Version, send, tenant_id, version,
 };
-use crate::v1::{self, proxy_message};
+use crate::{
+    snapshot::{MAX_BYTES, MAX_DEFINITION},
+    v1::{self, proxy_message},
+};
 
 /// Buckets told of after one beat: the others come after the next ones.
 const REPAIRED_AT_ONCE: usize = 16;
 
 impl Client {
+    /// `None` for more than one snapshot can have, and for what no snapshot may have: such ones are not sent on their own.
+    pub(super) fn learn(&mut self, new: v1::Definitions, out: &mut Vec<Output>) -> Option<()> {
+        self.learnt += new.definitions.iter().map(Bytes::len).sum::<usize>();
+        let fits = new.definitions.iter().all(|definition| definition.len() <= MAX_DEFINITION);
+        if self.protocol < KEEPS_DEFINITIONS || self.learnt > MAX_BYTES || !fits {
+            return None;
+        }
+        out.push(Output::Learn(new));
+        Some(())
+    }
+
     pub(super) fn replace(&mut self, replace: v1::Replace, out: &mut Vec<Output>) -> Option<()> {
         let tenant = tenant_id(&replace.tenant_id)?;
         let offered = version(replace.rev, &replace.digest)?;
@@ -42,6 +58,7 @@ impl Client {
 
     fn ticket(&mut self, tenant: TenantId, nonce: u64, rev: u64) -> Ticket {
         self.applying += 1;
+        self.learnt = 0;
         Ticket { tenant, connection: self.connection, nonce, rev }
     }
 

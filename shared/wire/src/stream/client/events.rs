@@ -21,8 +21,8 @@ pub enum Input {
     Applied(Ticket, Version),
     /// Answer to [`Output::Apply`] and [`Output::Amend`]: the former revision, if any, stays.
     Rejected(Ticket, Refused),
-    /// Answer to [`Output::Amend`]: it cannot be put onto what is enforced, for the reason given. The former revision stays,
-    /// and the whole tenant is asked for.
+    /// Answer to [`Output::Apply`] and [`Output::Amend`]: it leans on what is not held, for the reason given. The former revision
+    /// stays, and the whole tenant is asked for.
     Misfit(Ticket, String),
     /// Answer to [`Output::Remove`].
     Removed(Ticket),
@@ -58,7 +58,10 @@ pub enum Output {
     Connect,
     /// Send to the control plane.
     Send(v1::ProxyMessage),
-    /// Decode, check and swap in; answer with `Applied` or `Rejected`. Changes are applied in the order given out.
+    /// Keep these until the next `Apply` or `Amend` is done at least: it refers to them. Not answered.
+    Learn(v1::Definitions),
+    /// Put back what was cut out, decode, check and swap in; answer with `Applied`, `Rejected` or `Misfit`. Changes are applied in
+    /// the order given out.
     Apply(Ticket, v1::Replace),
     /// Put onto what is enforced, check as with `Apply` and swap in; answer with `Applied`, `Rejected` or `Misfit`.
     Amend(Ticket, v1::Delta),

@@ -59,8 +59,8 @@ impl Server {
         let tenant = tenant_id(&need.tenant_id).ok_or(CloseReason::ProtocolViolation)?;
         let scope = self.scopes.get_mut(&tenant).ok_or(CloseReason::ProtocolViolation)?;
         let version = match scope.flight {
-            // Only a delta can fail to fit.
-            Flight::Sent { nonce, version, delta: true } if nonce == need.nonce => version,
+            // Nothing else can fail to fit.
+            Flight::Sent { nonce, version, leans: true } if nonce == need.nonce => version,
             _ => return Err(CloseReason::ProtocolViolation),
         };
         self.answered += 1;

@@ -1,12 +1,16 @@
 //! What goes into the control plane's end and what comes out.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use errors::ErrorCode;
 use ids::TenantId;
 
-use crate::{stream::Version, v1};
+use crate::{
+    snapshot::definitions::{self, Place},
+    stream::Version,
+    v1,
+};
 
 /// What happened.
 #[derive(Debug)]
@@ -53,6 +57,15 @@ pub struct Snapshot {
     pub bytes: Bytes,
     /// The tenant's data keys.
     pub keys: Vec<v1::TenantKey>,
+    pub(super) definitions: Arc<[Place]>,
+}
+
+impl Snapshot {
+    /// Looks for the definitions in it: once for all streams that it is sent on.
+    #[must_use]
+    pub fn new(version: Version, bytes: Bytes, keys: Vec<v1::TenantKey>) -> Self {
+        Self { version, definitions: definitions::find(&bytes).into(), bytes, keys }
+    }
 }
 
 /// What changed between a stored revision and the current one.
@@ -66,6 +79,15 @@ pub struct Delta {
     pub changes: v1::Changes,
     /// The tenant's data keys.
     pub keys: Vec<v1::TenantKey>,
+    pub(super) definitions: Arc<[Option<Place>]>,
+}
+
+impl Delta {
+    /// Looks for the definitions in it: once for all streams that it is sent on.
+    #[must_use]
+    pub fn new(from: Version, version: Version, changes: v1::Changes, keys: Vec<v1::TenantKey>) -> Self {
+        Self { from, version, definitions: definitions::find_changed(&changes).into(), changes, keys }
+    }
 }
 
 /// What is to be read.
@@ -118,7 +140,7 @@ pub enum Output {
         /// Where: resource id and field.
         detail: String,
     },
-    /// What changed did not fit what the proxy holds; it will be sent the whole tenant.
+    /// What was sent leant on something that the proxy does not hold; it will be sent the whole tenant.
     Misfit {
         /// Whose snapshot.
         tenant: TenantId,

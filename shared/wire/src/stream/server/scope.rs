@@ -13,7 +13,8 @@ pub(super) enum Flight {
     Sent {
         nonce: u64,
         version: Version,
-        delta: bool,
+        /// It is of use only with what the proxy holds.
+        leans: bool,
     },
     Removing {
         nonce: u64,
@@ -28,7 +29,7 @@ pub(super) struct Scope {
     pub(super) held: Option<Version>,
     /// What it last refused.
     pub(super) refused: Option<Version>,
-    /// What changed did not fit: the whole snapshot is to be sent.
+    /// What was sent leant on what the proxy does not hold: the whole snapshot is to be sent, with all its definitions.
     pub(super) whole: bool,
     /// Not again before this time.
     pub(super) retry_at: Option<Monotonic>,

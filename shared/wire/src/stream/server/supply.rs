@@ -3,9 +3,15 @@
 use bytes::Bytes;
 use ids::TenantId;
 
-use super::{CHUNK, Context, Delta, Flight, LoadFailure, Output, RETRY, Server, Snapshot, Step, send};
+use super::{
+    CHUNK, Context, Delta, Flight, KEEPS_DEFINITIONS, LoadFailure, Output, RETRY, Server, Snapshot, Step,
+    send,
+};
 use crate::{
-    snapshot::MAX_BYTES,
+    snapshot::{
+        MAX_BYTES,
+        definitions::{self, Place},
+    },
     stream::Version,
     v1::{self, control_message},
 };
@@ -22,8 +28,20 @@ impl Server {
             // No proxy takes it, and it would fill the queue.
             return self.not_loaded(context, tenant, LoadFailure::Broken);
         }
-        let Some(nonce) = self.take_off(context, tenant, snapshot.version, false) else { return Ok(()) };
-        let Snapshot { version, bytes, keys } = snapshot;
+        let Snapshot { version, bytes, keys, definitions } = snapshot;
+        let cuts_out = self.cuts_out(tenant);
+        let leans = cuts_out && !definitions.is_empty();
+        let Some(nonce) = self.take_off(context, tenant, version, leans) else { return Ok(()) };
+        let (bytes, cuts) = if cuts_out {
+            self.teach(definitions.iter().map(|place| (place, &bytes)), out);
+            definitions::cut(&bytes, 0, definitions.iter())
+        } else {
+            // They lie in it whole, and are held as well when it is applied.
+            for place in &*definitions {
+                let _new = self.known.learn(&place.address);
+            }
+            (bytes, Vec::new())
+        };
         let parts = if self.protocol >= 1 { parts(&bytes) } else { vec![bytes] };
         let mut parts = parts.into_iter();
         let first = parts.next().unwrap_or_default();
@@ -35,6 +53,7 @@ impl Server {
             snapshot: first,
             keys,
             chunks: parts.len() as u32,
+            cuts,
         };
         send(out, control_message::Body::Replace(replace));
         for (index, bytes) in (1..).zip(parts) {
@@ -59,7 +78,19 @@ impl Server {
             self.window.landed(tenant);
             return Ok(());
         }
+        let cuts_out = self.cuts_out(tenant);
         let Some(nonce) = self.take_off(context, tenant, delta.version, true) else { return Ok(()) };
+        let mut changes = delta.changes;
+        let mut cuts = Vec::new();
+        if cuts_out {
+            let there = delta.definitions.iter().zip(&changes.upserts);
+            self.teach(there.filter_map(|(place, bytes)| Some((place.as_ref()?, bytes))), out);
+            for ((number, upsert), place) in (0..).zip(&mut changes.upserts).zip(&*delta.definitions) {
+                let (rest, cut) = definitions::cut(upsert, number, place);
+                *upsert = rest;
+                cuts.extend(cut);
+            }
+        }
         let message = v1::Delta {
             nonce,
             tenant_id: tenant.uuid().as_bytes().to_vec(),
@@ -67,11 +98,38 @@ impl Server {
             from_digest: delta.from.digest.to_vec(),
             rev: delta.version.rev,
             digest: delta.version.digest.to_vec(),
-            changes: Some(delta.changes),
+            changes: Some(changes),
             keys: delta.keys,
+            cuts,
         };
         send(out, control_message::Body::Delta(message));
         Ok(())
+    }
+
+    /// Whether definitions go on their own, and once.
+    fn cuts_out(&self, tenant: TenantId) -> bool {
+        self.protocol >= KEEPS_DEFINITIONS && self.scopes.get(&tenant).is_some_and(|scope| !scope.whole)
+    }
+
+    /// Sends those of the definitions that the proxy does not hold, each with the bytes that it lies in.
+    fn teach<'a>(&mut self, places: impl Iterator<Item = (&'a Place, &'a Bytes)>, out: &mut Vec<Output>) {
+        let mut new = v1::Definitions::default();
+        let mut size = 0;
+        for (place, bytes) in places {
+            if !self.known.learn(&place.address) {
+                continue;
+            }
+            let definition = place.of(bytes);
+            if size + definition.len() > CHUNK {
+                send(out, control_message::Body::Definitions(std::mem::take(&mut new)));
+                size = 0;
+            }
+            size += definition.len();
+            new.definitions.push(definition);
+        }
+        if !new.definitions.is_empty() {
+            send(out, control_message::Body::Definitions(new));
+        }
     }
 
     /// The nonce under which what was loaded is now to be sent; `None` when it is not to be.
@@ -80,7 +138,7 @@ impl Server {
         context: Context<'_>,
         tenant: TenantId,
         version: Version,
-        delta: bool,
+        leans: bool,
     ) -> Option<u64> {
         let scope = self.scopes.get_mut(&tenant).filter(|scope| scope.flight == Flight::Loading)?;
         scope.flight = Flight::None;
@@ -100,7 +158,7 @@ impl Server {
         }
         self.nonce += 1;
         scope.retry_at = None;
-        scope.flight = Flight::Sent { nonce: self.nonce, version, delta };
+        scope.flight = Flight::Sent { nonce: self.nonce, version, leans };
         self.window.settled(tenant);
         Some(self.nonce)
     }

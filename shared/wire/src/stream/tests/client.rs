@@ -191,7 +191,7 @@ impl Bench {
             rev,
             digest: stored(tenant, rev).digest.to_vec(),
             changes: Some(v1::Changes::default()),
-            keys: Vec::new(),
+            ..Default::default()
         }))
     }
 }

@@ -120,7 +120,7 @@ impl Line {
                 client::Output::Apply(..) | client::Output::Amend(..) | client::Output::Remove(_) => {
                     self.applying.push_back(output);
                 }
-                client::Output::Told(_) => {}
+                client::Output::Told(_) | client::Output::Learn(_) => {}
                 client::Output::Ready => {
                     self.ready = true;
                     assert!(self.applying.is_empty(), "ready before everything was applied");
@@ -176,18 +176,13 @@ impl Line {
         let Some(server::Load { tenant, from, .. }) = self.loading.pop_front() else { return };
         let input = match (source.get(&tenant), from) {
             (Some(rev), Some(from)) if from.rev < *rev => {
-                let delta = server::Delta {
-                    from,
-                    version: stored(tenant, *rev),
-                    changes: v1::Changes::default(),
-                    keys: Vec::new(),
-                };
+                let delta =
+                    server::Delta::new(from, stored(tenant, *rev), v1::Changes::default(), Vec::new());
                 server::Input::LoadedDelta(tenant, delta)
             }
-            (Some(rev), _) => server::Input::Loaded(
-                tenant,
-                Snapshot { version: stored(tenant, *rev), bytes: Bytes::new(), keys: Vec::new() },
-            ),
+            (Some(rev), _) => {
+                server::Input::Loaded(tenant, Snapshot::new(stored(tenant, *rev), Bytes::new(), Vec::new()))
+            }
             (None, _) => server::Input::NotLoaded(tenant, server::LoadFailure::Broken),
         };
         self.tell_server(stage, input);

@@ -32,7 +32,7 @@ fn hello(have: &[(TenantId, Version)]) -> Input {
 }
 
 fn snapshot(tenant: TenantId, rev: u64) -> Input {
-    let snapshot = Snapshot { version: stored(tenant, rev), bytes: Bytes::new(), keys: Vec::new() };
+    let snapshot = Snapshot::new(stored(tenant, rev), Bytes::new(), Vec::new());
     Input::Loaded(tenant, snapshot)
 }
 

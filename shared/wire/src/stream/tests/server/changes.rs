@@ -6,7 +6,7 @@ use crate::stream::server::Delta;
 
 fn delta(tenant: TenantId, from: u64, to: u64) -> Input {
     let (from, version) = (stored(tenant, from), stored(tenant, to));
-    Input::LoadedDelta(tenant, Delta { from, version, changes: v1::Changes::default(), keys: Vec::new() })
+    Input::LoadedDelta(tenant, Delta::new(from, version, v1::Changes::default(), Vec::new()))
 }
 
 fn froms(out: &[Output]) -> Vec<Option<u64>> {
@@ -90,7 +90,7 @@ fn an_older_proxy_is_sent_whole_tenants_in_one_message() {
     };
     let out = bench.step(proxy(proxy_message::Body::Hello(hello)));
     assert_eq!(froms(&out), [None]);
-    let large = Snapshot { version: stored(a, 2), bytes: vec![0; 3 * CHUNK].into(), keys: Vec::new() };
+    let large = Snapshot::new(stored(a, 2), vec![0; 3 * CHUNK].into(), Vec::new());
     let out = bench.step(Input::Loaded(a, large));
     assert!(
         matches!(sent(&out)[..], [Body::Replace(replace), Body::Synced(_)] if replace.snapshot.len() == 3 * CHUNK)
@@ -103,7 +103,7 @@ fn a_large_snapshot_goes_in_parts_and_one_that_is_too_large_not_at_all() {
     let (mut bench, _) = Bench::open(&[(a, stored(a, 1)), (b, stored(b, 1))]);
     let large = |tenant, bytes| {
         let bytes = Bytes::from(vec![7; bytes]);
-        Input::Loaded(tenant, Snapshot { version: stored(tenant, 1), bytes, keys: Vec::new() })
+        Input::Loaded(tenant, Snapshot::new(stored(tenant, 1), bytes, Vec::new()))
     };
     let out = bench.step(large(a, 2 * CHUNK + 1));
     let lengths: Vec<_> = sent(&out)
