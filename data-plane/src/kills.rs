@@ -47,6 +47,9 @@ const MAX_KEYS: usize = 4;
 struct Held {
     set: KillSet,
     public_keys: Vec<[u8; 32]>,
+    /// Kills that have no row yet, as the control plane signed them for others of its kind: kept for them, and not looked at.
+    unsaved: Vec<u8>,
+    unsaved_signature: Vec<u8>,
 }
 
 /// The kill set of this proxy.
@@ -119,9 +122,26 @@ impl Kills {
         self.known.subscribe()
     }
 
+    /// What is held may be older than what was held once: it stays in force, and counts as none until a control plane has spoken.
+    pub(crate) fn doubt(&self) {
+        if self.known.send_replace(false) {
+            tracing::warn!(
+                epoch = self.epoch(),
+                "the kept kill set may be an old one; waiting for the control plane's"
+            );
+        }
+    }
+
     /// The highest epoch the control plane's stream has brought.
     pub(crate) fn epoch(&self) -> u64 {
         self.held.lock().set.epoch()
+    }
+
+    /// What opens the stream: it gives back to whichever control plane what the last one had no row for.
+    pub(crate) fn greeting(&self) -> v1::KillAck {
+        let held = self.held.lock();
+        let (unsaved, unsaved_signature) = (held.unsaved.clone(), held.unsaved_signature.clone());
+        v1::KillAck { nonce: 0, epoch: held.set.epoch(), unsaved, unsaved_signature }
     }
 
     /// A place for a worker, which says what it has seen. Whoever has none is not waited for.
@@ -140,9 +160,14 @@ impl Kills {
         let Some(body) = verified(message, &keys) else {
             return refused("its signature or its body is wrong");
         };
+        let fits = message.unsaved.len() <= MAX_SET;
         let taken = self
             .change(|held| {
                 held.public_keys = keys;
+                if fits {
+                    held.unsaved.clone_from(&message.unsaved);
+                    held.unsaved_signature.clone_from(&message.unsaved_signature);
+                }
                 held.set.follow(&body)
             })
             .await;

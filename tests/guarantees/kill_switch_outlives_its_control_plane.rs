@@ -107,6 +107,23 @@ async fn another_control_plane_stores_it_when_who_took_the_order_is_gone() {
     assert_eq!(world.code().await, "killed");
 }
 
+/// Without Redis a proxy carries it: to a control plane that has heard nothing, on a disk that is empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_gives_it_back_when_nobody_else_is_left_that_heard_of_it() {
+    let mut world = world(None).await;
+    world.gateway.postgres_goes_away().await;
+    let kill = world.gateway.operator.post("/v1/kills?wait=applied", world.order()).await.unwrap();
+    let id = text(&kill, "id");
+    world.gateway.stop_control().await;
+    fs::remove_dir_all(world.gateway.control_state_dir()).unwrap();
+    world.gateway.postgres_comes_back().await;
+    world.gateway.start_control().await;
+    let kill = stored(&world.gateway, &id).await;
+    assert_eq!((&kill["reason"], &kill["by_operator"]), (&json!("an incident"), &json!(true)));
+    assert_eq!(acts(&world.gateway, &id).await, 1);
+    assert_eq!(world.code().await, "killed");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_know_of_it_write_one_row_and_one_record() {
     let redis = Redis::start();

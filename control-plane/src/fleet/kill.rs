@@ -16,6 +16,8 @@ use crate::{app::Core, kills::Signed};
 const QUEUE: usize = 4;
 /// Sets a proxy may leave unacknowledged before it is sent only the latest.
 const UNACKNOWLEDGED: usize = 64;
+/// How long the first set waits for what opens the stream.
+const GREETING: Duration = Duration::from_millis(500);
 /// Between attempts to store what a proxy said.
 const STORE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -77,6 +79,11 @@ impl Session {
         let (proxy, peers) = (self.named.proxy, self.peers.clone());
         let mut out = std::pin::pin!(peers.until_out(self.named));
         self.core.kills.connected(proxy);
+        // Before it is sent the first set, which replaces what it gives back. It says so as it opens the stream.
+        if let Ok(Ok(Some(greeting))) = tokio::time::timeout(GREETING, inbound.message()).await {
+            let now = self.core.clock.now();
+            self.core.kills.given_back(&greeting.unsaved, &greeting.unsaved_signature, now).await;
+        }
         self.sets.mark_changed();
         loop {
             tokio::select! {

@@ -256,10 +256,13 @@ impl Kills {
         }
         state.serial += 1;
         let bytes = body.encode_to_vec();
+        let (unsaved, unsaved_signature) = self.signed_unsaved(state);
         let set = v1::KillSet {
             signature: self.key.sign(SET_CONTEXT, &bytes).to_vec(),
             body: bytes,
             public_keys: self.public_keys.clone(),
+            unsaved,
+            unsaved_signature,
             ..v1::KillSet::default()
         };
         self.signed.send_replace(Some(Arc::new(Signed { serial: state.serial, epoch: body.epoch, set })));

@@ -19,7 +19,7 @@ use crate::app::Core;
 
 /// Between looks at a copy that should not have changed.
 const REPAIR: Duration = Duration::from_secs(1);
-/// How old a kill may be that is taken from the copy. By then whoever knew of it has written its row.
+/// How old a kill may be that is taken from the copy, or from a proxy. By then whoever knew of it has written its row.
 const BORROWED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Kills {
@@ -75,7 +75,7 @@ impl Kills {
     /// What is to be there; `None` before anything was signed.
     pub(super) fn copy(&self) -> Option<Vec<u8>> {
         let ours = self.signed.borrow().clone()?;
-        let (unsaved, unsaved_signature) = self.signed_unsaved();
+        let (unsaved, unsaved_signature) = self.signed_unsaved(&self.state.lock());
         let set = v1::KillSet { public_keys: Vec::new(), unsaved, unsaved_signature, ..ours.set.clone() };
         Some(set.encode_to_vec())
     }
@@ -96,14 +96,10 @@ impl Kills {
     /// Takes what another replica has ordered and Postgres does not know.
     pub(super) fn borrow(&self, copy: &Found, now: Timestamp) {
         let mut state = self.state.lock();
-        let fresh = |kill: &v1::KillEntry| now.since(Timestamp::from_micros(kill.at_micros)) < BORROWED_FOR;
-        let mut changed = false;
-        for unsaved in &copy.unsaved {
-            let kill = unsaved.kill.write();
-            changed |= fresh(&kill) && !state.knows(&kill) && state.wait_for_row(unsaved.clone());
-        }
+        let mut changed = state.take_over(&copy.unsaved, now);
+        let entries = copy.body.entries.iter();
         let borrowed: Vec<_> =
-            copy.body.entries.iter().filter(|kill| fresh(kill) && !state.knows(kill)).cloned().collect();
+            entries.filter(|kill| is_fresh(kill, now) && !state.knows(kill)).cloned().collect();
         changed |= borrowed != state.borrowed;
         state.borrowed = borrowed;
         if changed {
@@ -133,6 +129,16 @@ pub(super) struct Found {
 }
 
 impl State {
+    /// Takes what another replica has ordered and nothing here knows of. Whether there was any.
+    pub(super) fn take_over(&mut self, unsaved: &[Unsaved], now: Timestamp) -> bool {
+        let mut changed = false;
+        for unsaved in unsaved {
+            let kill = unsaved.kill.write();
+            changed |= is_fresh(&kill, now) && !self.knows(&kill) && self.wait_for_row(unsaved.clone());
+        }
+        changed
+    }
+
     /// Whether Postgres, or an order given here, already says what is to be done about this kill.
     fn knows(&self, kill: &v1::KillEntry) -> bool {
         let read = self.read.as_ref();
@@ -146,6 +152,10 @@ impl State {
     fn has_dropped(&self, kill: &v1::KillEntry) -> bool {
         self.dropped.iter().any(|id| id.uuid().as_bytes()[..] == kill.id)
     }
+}
+
+fn is_fresh(kill: &v1::KillEntry, now: Timestamp) -> bool {
+    now.since(Timestamp::from_micros(kill.at_micros)) < BORROWED_FOR
 }
 
 /// Whether the copy lacks something that this replica has signed.

@@ -1,8 +1,8 @@
-//! Kills that were ordered while Postgres was away, until they have their rows: in memory, in a file of this replica's own, and in Redis
-//! for the others.
+//! Kills that were ordered while Postgres was away, until they have their rows: in memory, in a file of this replica's own, and for the
+//! others in Redis and at every proxy that was told of them, which gives them to whichever replica it connects to next.
 //!
 //! Every replica that knows of one writes its row as soon as it can; the kill's id makes writing it twice harmless. So a
-//! kill's record is lost only with the disks and the memory of all that heard of it.
+//! kill's record is lost only with the disks and the memory of all that heard of it, proxies included.
 
 use std::{
     collections::BTreeMap,
@@ -186,9 +186,9 @@ impl Kills {
         self.public_keys.iter().any(good).then(|| decode(body))
     }
 
-    /// The bytes and their signature, for Redis; both empty when there are none.
-    pub(super) fn signed_unsaved(&self) -> (Vec<u8>, Vec<u8>) {
-        let body = encode(&self.state.lock().unsaved);
+    /// The bytes and their signature, for whoever is to keep them; both empty when there are none.
+    pub(super) fn signed_unsaved(&self, state: &State) -> (Vec<u8>, Vec<u8>) {
+        let body = encode(&state.unsaved);
         if body.is_empty() {
             return (body, Vec::new());
         }
@@ -213,6 +213,25 @@ impl Kills {
         }
         self.keep_in_time().await;
         Ok(())
+    }
+
+    /// Takes what a proxy gives back: a replica that is gone may have left it nowhere else. What nobody of this installation has
+    /// signed is nothing.
+    pub async fn given_back(&self, body: &[u8], signature: &[u8], now: Timestamp) {
+        if body.is_empty() {
+            return;
+        }
+        let Some((unsaved, _)) = self.verified_unsaved(body, signature) else {
+            tracing::error!("kills without rows that a proxy gave back are not ours; ignored");
+            return;
+        };
+        {
+            let mut state = self.state.lock();
+            if state.take_over(&unsaved, now) {
+                self.sign(&mut state);
+            }
+        }
+        self.keep_in_time().await;
     }
 
     /// As [`Self::keep`], but a disk that hangs holds nothing else up.
@@ -249,7 +268,7 @@ impl Kills {
     pub(super) async fn keep(&self) {
         let Some(dir) = self.state_dir.clone() else { return };
         let mut written = Arc::clone(&self.written).lock_owned().await;
-        let (body, signature) = self.signed_unsaved();
+        let (body, signature) = self.signed_unsaved(&self.state.lock());
         metrics::gauge!(metric::KILLS_UNSAVED).set(self.state.lock().unsaved.len() as f64);
         if written.as_ref() == Some(&body) {
             return;
@@ -285,20 +304,29 @@ impl Kills {
     pub(super) async fn save(self: &Arc<Self>, core: &Core) -> Result<(), StoreError> {
         let waiting = self.state.lock().unsaved.clone();
         let mut result = Ok(());
+        let mut saved = false;
         for unsaved in waiting {
             match self.save_one(core, &unsaved).await {
                 Ok(Saved::Row) => {
                     self.refresh(core).await?;
                     self.state.lock().unsaved.retain(|kept| kept.kill.id != unsaved.kill.id);
+                    saved = true;
+                }
+                Err(error @ StoreError::Unavailable(_)) => {
+                    result = Err(error);
+                    break;
                 }
                 Ok(Saved::NoTenant) => self.drop_unsaved(&unsaved),
-                Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(kill = %unsaved.kill.id, error.cause = cause, %error, "a kill's row cannot be written");
                     result = Err(error);
                 }
             }
+        }
+        if saved {
+            // Nobody need keep it any more.
+            self.sign(&mut self.state.lock());
         }
         result
     }

@@ -33,7 +33,7 @@ async fn watch(shared: &Shared, kills: &Kills) {
     loop {
         let current = channel.borrow_and_update().clone();
         let opened = match current {
-            Some(channel) => open(channel, kills.epoch()).await,
+            Some(channel) => open(channel, kills.greeting()).await,
             None => Err(Status::unavailable("no certificate")),
         };
         if let Ok(opened) = opened {
@@ -55,10 +55,10 @@ async fn watch(shared: &Shared, kills: &Kills) {
     }
 }
 
-async fn open(channel: tonic::transport::Channel, epoch: u64) -> Result<Opened, Status> {
+async fn open(channel: tonic::transport::Channel, greeting: v1::KillAck) -> Result<Opened, Status> {
     let (acks, queued) = mpsc::channel(QUEUE);
     // There is room for the first.
-    let _sent = acks.try_send(v1::KillAck { nonce: 0, epoch });
+    let _sent = acks.try_send(greeting);
     let mut client = KillClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
     Ok((client.watch(ReceiverStream::new(queued)).await?.into_inner(), acks))
 }
@@ -66,7 +66,10 @@ async fn open(channel: tonic::transport::Channel, epoch: u64) -> Result<Opened, 
 async fn follow((mut sets, acks): Opened, kills: &Kills) {
     while let Ok(Some(set)) = sets.message().await {
         if kills.follow(&set).await
-            && acks.send(v1::KillAck { nonce: set.nonce, epoch: kills.epoch() }).await.is_err()
+            && acks
+                .send(v1::KillAck { nonce: set.nonce, epoch: kills.epoch(), ..v1::KillAck::default() })
+                .await
+                .is_err()
         {
             return;
         }

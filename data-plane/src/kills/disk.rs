@@ -11,7 +11,8 @@ use std::{
 };
 
 use crypto::digest::sha256;
-use wire::kill::KillSet;
+use prost::Message as _;
+use wire::{kill::KillSet, v1};
 
 use super::Held;
 
@@ -32,12 +33,18 @@ pub(super) fn load(state_dir: &Path) -> io::Result<Option<Held>> {
         return Err(damaged());
     }
     let (set, public_keys) = KillSet::decode(state).ok_or_else(damaged)?;
-    Ok(Some(Held { set, public_keys }))
+    let v1::KillState { unsaved, unsaved_signature, .. } =
+        v1::KillState::decode(state).map_err(|_| damaged())?;
+    Ok(Some(Held { set, public_keys, unsaved, unsaved_signature }))
 }
 
 /// Replaces the file whole: a crash leaves the old one or the new one.
 pub(super) fn save(state_dir: &Path, held: &Held) -> io::Result<()> {
-    let state = held.set.encode(&held.public_keys);
+    let mut state = held.set.encode(&held.public_keys);
+    // One message after another is both of them.
+    let (unsaved, unsaved_signature) = (held.unsaved.clone(), held.unsaved_signature.clone());
+    let kept = v1::KillState { unsaved, unsaved_signature, ..v1::KillState::default() };
+    state.extend_from_slice(&kept.encode_to_vec());
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
     let temporary = state_dir.join(format!("{FILE}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;

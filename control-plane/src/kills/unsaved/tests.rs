@@ -177,3 +177,32 @@ async fn what_was_dropped_does_not_come_back_from_another_replica() {
     first.keep().await;
     assert!(replica(1, here.path()).unsaved(id(1)).is_none(), "nor after a restart");
 }
+
+/// A proxy is the only one left that heard of it.
+#[tokio::test]
+async fn what_a_proxy_gives_back_is_taken_over_once_and_only_if_it_is_ours() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (replica(1, here.path()), replica(1, there.path()));
+    for kills in [&first, &second] {
+        kills.state.lock().read = Some(v1::KillBody { epoch: 5, ..v1::KillBody::default() });
+    }
+    order(&first, 1, tenant()).await.unwrap();
+    let told = first.subscribe().borrow().clone().unwrap().set.clone();
+    let stranger = replica(2, tempfile::tempdir().unwrap().path());
+    stranger.given_back(&told.unsaved, &told.unsaved_signature, NOW).await;
+    assert!(stranger.unsaved(id(1)).is_none());
+    second.given_back(&[], &[], NOW).await;
+    second.given_back(&told.unsaved, &told.unsaved_signature, NOW).await;
+    assert_eq!(second.unsaved(id(1)).unwrap().reason, "an incident");
+    assert!(replica(1, there.path()).unsaved(id(1)).is_some(), "on its own disk too");
+    let set = second.subscribe().borrow().clone().unwrap().set.clone();
+    assert_eq!(set.unsaved, told.unsaved, "and gives it to proxies to keep");
+    let serial = second.state.lock().serial;
+    second.given_back(&told.unsaved, &told.unsaved_signature, NOW).await;
+    assert_eq!(second.state.lock().serial, serial, "nothing new");
+    // Long after, whoever knew of it has written its row, and it may have been lifted.
+    let third = replica(1, tempfile::tempdir().unwrap().path());
+    let late = Timestamp::from_micros(NOW.micros() + 25 * 3_600_000_000);
+    third.given_back(&told.unsaved, &told.unsaved_signature, late).await;
+    assert!(third.unsaved(id(1)).is_none());
+}

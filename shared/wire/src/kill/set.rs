@@ -161,6 +161,8 @@ impl KillSet {
             public_keys: public_keys.iter().map(|key| key.to_vec()).collect(),
             ordered: self.ordered.values().map(Kill::write).collect(),
             lifted_by_order: self.lifted_by_order.iter().map(bytes).collect(),
+            // Whoever keeps them adds them.
+            ..v1::KillState::default()
         }
         .encode_to_vec()
     }
