@@ -12,4 +12,5 @@ mod permits;
 mod script;
 mod sentinel;
 mod servers;
+mod settling;
 mod usage;

@@ -13,7 +13,7 @@ use limits::running::{Ask, Asking, Permits, Reading, Start};
 use parking_lot::Mutex;
 use redis::RedisResult;
 use smallvec::SmallVec;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{Counters, PermitsKey};
 
@@ -21,6 +21,8 @@ use super::{Counters, PermitsKey};
 pub const SETTLED_EVERY: Duration = Duration::from_secs(1);
 /// Limits of one tenant that are told to the store at once.
 const SETTLED_AT_ONCE: usize = 32;
+/// Questions to the store at once, each about one tenant.
+const ASKED_AT_ONCE: usize = 64;
 /// Permits that wait to go back; more wait for the next look.
 const WAITING: usize = 4_096;
 
@@ -170,18 +172,28 @@ impl<R: Runs> Running<R> {
         let mut all = std::mem::take(&mut *self.holding.lock());
         all.sort_by_key(|of| of.key().tenant);
         let mut kept = Vec::with_capacity(all.len());
-        let mut asked: Vec<(R, Asking)> = Vec::new();
-        for of in all {
-            let other_tenant = asked.last().is_some_and(|(last, _)| last.key().tenant != of.key().tenant);
-            if other_tenant || asked.len() >= SETTLED_AT_ONCE {
-                kept.extend(self.settle(std::mem::take(&mut asked)).await);
+        // One tenant's after the other's would take longer than a lease where there are many.
+        let mut asking = JoinSet::new();
+        let parts = all.chunk_by(|one, other| one.key().tenant == other.key().tenant);
+        for part in parts.flat_map(|tenant| tenant.chunks(SETTLED_AT_ONCE)) {
+            while asking.len() >= ASKED_AT_ONCE {
+                kept.extend(asking.join_next().await.and_then(Result::ok).into_iter().flatten());
             }
-            match of.permits().settle(now, true) {
-                Some(asking) => asked.push((of, asking)),
-                None => kept.push(of),
+            let mut asked: Vec<(R, Asking)> = Vec::new();
+            for of in part {
+                match of.permits().settle(now, true) {
+                    Some(asking) => asked.push((of.clone(), asking)),
+                    None => kept.push(of.clone()),
+                }
+            }
+            if !asked.is_empty() {
+                let this = self.clone();
+                asking.spawn(async move { this.settle(asked).await });
             }
         }
-        kept.extend(self.settle(asked).await);
+        for settled in asking.join_all().await {
+            kept.extend(settled);
+        }
         kept.retain(|of| !of.permits().ends_holding());
         self.holding.lock().extend(kept);
     }
