@@ -128,6 +128,47 @@ async fn a_master_that_is_replaced_while_it_answers_is_left_and_so_is_a_sentinel
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_sentinel_alone_says_is_not_believed() {
+    let mut watched = Watched::start().await;
+    // A master by its own account, and a sentinel that knows no better.
+    let stray = Server::start(&["user proxy on >proxy/secret ~* +@all".to_owned()], "");
+    eventually("the stray server is there", async || stray.ask::<String>(&["PING"]).is_ok()).await;
+    let lines =
+        ["requirepass watch-secret".to_owned(), format!("sentinel monitor main 127.0.0.1 {} 1", stray.port)];
+    let liar = Server::sentinel(&lines, ":watch-secret@");
+    let names_the_stray = async || {
+        let told = liar.ask::<(String, u16)>(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        told.is_ok_and(|(_, port)| port == stray.port)
+    };
+    eventually("it names the stray server", names_the_stray).await;
+    watched.sentinels[0].kill();
+    watched.sentinels[0] = liar;
+    let start = |url: &str| {
+        let (link, keeper) = patient_link(url);
+        tokio::spawn(keeper.run());
+        link
+    };
+    let port = async |link: &Link| {
+        link.call::<Vec<String>>(cmd("CONFIG").arg("GET").arg("port"))
+            .await
+            .ok()
+            .and_then(|mut told| told.pop())
+    };
+    let agreed = start(&watched.url());
+    eventually("the link is up", async || agreed.is_up()).await;
+    assert_eq!(port(&agreed).await, Some(watched.master.port.to_string()));
+    // With half of those that know gone as well there is no telling who is right.
+    watched.sentinels[1].kill();
+    let undecided = start(&watched.url());
+    for _ in 0..20 {
+        assert!(!undecided.is_up(), "connected to {:?}", port(&undecided).await);
+        after(SECOND / 10).await;
+    }
+    // What is connected stays so: a server that answers is not left for want of sentinels.
+    assert_eq!(port(&agreed).await, Some(watched.master.port.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sentinels_over_tls_lead_to_a_master_over_tls() {
     install_tls_provider();
     let certificates = Certificates::make();

@@ -10,8 +10,8 @@ use crate::link::BUDGET;
 /// Where Redis is and how to get in, as a URL; with an `s` after `redis`, over TLS:
 /// - `redis://[user][:password@]host[:port][/database]`, one server;
 /// - `redis+sentinel://[user][:password@]sentinel[:port],…/master[/database][?sentinel_user=…&sentinel_password=…]`, the
-///   master that the sentinels name; user and password are the data servers', what begins with `sentinel_` is told to the
-///   sentinels. Without a port 26379;
+///   master that more than half of these sentinels name, so all of them belong here; user and password are the data servers',
+///   what begins with `sentinel_` is told to the sentinels. Without a port 26379;
 /// - `redis+cluster://[user][:password@]host[:port],…`, a Redis Cluster, of which these are some nodes.
 #[derive(Clone)]
 pub struct Address {

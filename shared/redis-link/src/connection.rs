@@ -8,6 +8,7 @@ use redis::{
     cluster_async::ClusterConnection,
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
+use tokio::task::JoinSet;
 
 use crate::{
     address::{Address, Kind, Sentinels},
@@ -29,8 +30,8 @@ pub enum Connection {
 }
 
 impl Connection {
-    /// Connects. `attempt`: how often that failed before; another sentinel is asked first each time.
-    pub(crate) async fn open(address: &Address, attempt: u32) -> RedisResult<Self> {
+    /// Connects.
+    pub(crate) async fn open(address: &Address) -> RedisResult<Self> {
         match &address.kind {
             Kind::One(url) => one(&address.client(url)?, CONNECT).await.map(Self::One),
             Kind::Cluster(urls) => {
@@ -38,7 +39,7 @@ impl Connection {
                 in_time(CONNECT, client.get_async_connection()).await.map(Self::Cluster)
             }
             Kind::Sentinel(sentinels) => {
-                let (host, port) = master(address, sentinels, attempt).await?;
+                let (host, port) = master(address, sentinels).await?;
                 let mut connection = one(&address.client(&sentinels.data(&host, port))?, CONNECT).await?;
                 // Sentinels may not have noticed yet, or this server may not: where it is no master it takes no writes.
                 let role: Vec<Value> =
@@ -56,10 +57,10 @@ impl Connection {
         }
     }
 
-    /// Where the sentinels say that the master is; `None` without sentinels, or if they do not answer.
-    pub(crate) async fn master(address: &Address, attempt: u32) -> Option<(String, u16)> {
+    /// Where the sentinels say that the master is; `None` without sentinels, or if too few of them agree.
+    pub(crate) async fn master(address: &Address) -> Option<(String, u16)> {
         let Kind::Sentinel(sentinels) = &address.kind else { return None };
-        master(address, sentinels, attempt).await.ok()
+        master(address, sentinels).await.ok()
     }
 
     /// Sends a ping: to the server, to any of the cluster's nodes, or to the one that has `slot`.
@@ -113,25 +114,47 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// Asks one sentinel after the other, from another one at each attempt, where the master is.
-async fn master(address: &Address, sentinels: &Sentinels, attempt: u32) -> RedisResult<(String, u16)> {
-    let count = sentinels.urls.len();
-    let first = usize::try_from(attempt).unwrap_or(0) % count.max(1);
-    let mut last = RedisError::from((ErrorKind::Client, "no sentinel knows the master"));
-    for url in sentinels.urls.iter().cycle().skip(first).take(count) {
-        let asking = async {
-            let mut connection = one(&address.client(url)?, SENTINEL).await?;
-            let mut question = redis::cmd("SENTINEL");
-            question.arg("GET-MASTER-ADDR-BY-NAME").arg(&sentinels.master);
-            question.query_async::<Option<(String, u16)>>(&mut connection).await
-        };
-        match in_time(SENTINEL, asking).await {
-            Ok(Some(master)) => return Ok(master),
-            Ok(None) => {}
-            Err(error) => last = error,
+/// Where more than half of the sentinels there are say that the master is. One that was cut off with a server nobody uses any more,
+/// or that watches something else under the same name, does not decide.
+async fn master(address: &Address, sentinels: &Sentinels) -> RedisResult<(String, u16)> {
+    let mut asked = JoinSet::new();
+    for sentinel in 0..sentinels.urls.len() {
+        let (address, sentinels) = (address.clone(), sentinels.clone());
+        asked.spawn(async move { in_time(SENTINEL, ask(&address, &sentinels, sentinel)).await });
+    }
+    let mut said: Vec<(String, u16)> = Vec::new();
+    let mut failed = None;
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok(Ok(Some(master))) => {
+                said.push(master);
+                let agreed = said
+                    .iter()
+                    .find(|one| 2 * said.iter().filter(|other| other == one).count() > sentinels.urls.len());
+                if let Some(master) = agreed {
+                    return Ok(master.clone());
+                }
+            }
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Err(error)) => failed = Some(error),
         }
     }
-    Err(last)
+    Err(failed.unwrap_or_else(|| {
+        RedisError::from((ErrorKind::Client, "more than half of the sentinels name no master together"))
+    }))
+}
+
+/// What one of them says; `None` where it does not know the master's name.
+async fn ask(
+    address: &Address,
+    sentinels: &Sentinels,
+    sentinel: usize,
+) -> RedisResult<Option<(String, u16)>> {
+    let Some(url) = sentinels.urls.get(sentinel) else { return Ok(None) };
+    let mut connection = one(&address.client(url)?, SENTINEL).await?;
+    let mut question = redis::cmd("SENTINEL");
+    question.arg("GET-MASTER-ADDR-BY-NAME").arg(&sentinels.master);
+    question.query_async(&mut connection).await
 }
 
 async fn one(client: &redis::Client, time: Duration) -> RedisResult<MultiplexedConnection> {

@@ -57,7 +57,7 @@ impl Keeper {
         let mut complained = false;
         let mut failures = 0;
         loop {
-            match Connection::open(&self.address, failures).await {
+            match Connection::open(&self.address).await {
                 Ok(connection) => {
                     failures = 0;
                     complained = false;
@@ -165,8 +165,8 @@ impl Keeper {
     /// Ends when sentinels name another master than at first; never without sentinels.
     async fn until_replaced(&self) {
         let mut first = None;
-        for attempt in 0.. {
-            let master = Connection::master(&self.address, attempt).await;
+        loop {
+            let master = Connection::master(&self.address).await;
             if first.is_some() && master.is_some() && first != master {
                 return;
             }
