@@ -51,8 +51,9 @@ impl Kept {
         let snapshots = Arc::new(Snapshots::with_bases(Arc::clone(clock), bases));
         let ready = Arc::new(Readiness::new(Arc::clone(own_clock), config.max_stale));
         let kept = Self { proxy, archive, snapshots, ready };
-        if let Some(proxy) = proxy {
-            kept.restore(proxy, kills, &**clock);
+        match proxy {
+            Some(proxy) => kept.restore(proxy, kills, &**clock),
+            None => kills.doubt(),
         }
         kept
     }
@@ -63,8 +64,13 @@ impl Kept {
         self.snapshots.install(prepared);
         self.ready.restore(loaded.confirmed, loaded.age);
         let took_ms = clock.monotonic().since(started).as_millis() as u64;
-        // An older kill set than was kept has been put back: what it lacks must not be served.
-        let kills_known = *kills.known().borrow() && kills.epoch() >= loaded.kill_epoch;
+        // An older kill set than was kept has been put back, or nothing is left that would tell: what it lacks must not be served,
+        // neither now nor once there is configuration, until a control plane has said what is killed.
+        let proven = loaded.kill_epoch.is_some_and(|least| kills.epoch() >= least);
+        if !proven {
+            kills.doubt();
+        }
+        let kills_known = *kills.known().borrow();
         if loaded.complete && kills_known {
             self.ready.set();
             tracing::warn!(
@@ -125,6 +131,8 @@ async fn follow(
         whole.mark_changed();
     }
     let mut look = tokio::time::interval(LOOK_EVERY);
+    // What came by this run's stream is known on disk to be all there is.
+    let mut complete = false;
     loop {
         tokio::select! {
             _ = look.tick() => {
@@ -136,11 +144,8 @@ async fn follow(
                 if changed.is_err() {
                     return;
                 }
-                if *whole.borrow() {
-                    // Together: what is whole on disk has an age there.
-                    keep_age(&ready, &archive);
-                    archive.complete();
-                } else {
+                complete = false;
+                if !*whole.borrow() {
                     ready.unset();
                 }
             }
@@ -150,7 +155,16 @@ async fn follow(
                 }
             }
         }
-        if *whole.borrow() && *known.borrow() && !ready.is_whole() {
+        let may_serve = *whole.borrow() && *known.borrow();
+        if may_serve && !complete {
+            complete = true;
+            // Together: what is whole on disk has an age there, and an epoch of the kill set, without which the next start would
+            // believe a set that this one does not.
+            keep_age(&ready, &archive);
+            archive.note_kills(kills.epoch());
+            archive.complete();
+        }
+        if may_serve && !ready.is_whole() {
             ready.set();
             tracing::info!("proxy is ready");
         }
@@ -162,3 +176,6 @@ fn keep_age(ready: &Readiness, archive: &Archive) {
         archive.confirm(confirmed, age);
     }
 }
+
+#[cfg(test)]
+mod tests;

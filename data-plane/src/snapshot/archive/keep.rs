@@ -117,6 +117,14 @@ fn run(archive: &Archive, stop: &Mutex<bool>) {
 }
 
 impl Archive {
+    /// What the keeper's thread would do in time.
+    #[cfg(test)]
+    pub(crate) fn settle_now(&self) {
+        if let Some(key) = &self.key {
+            self.settle(key, true).unwrap();
+        }
+    }
+
     /// Puts on disk what is not: changes, then the floor that counts on them, if it is time. Says whether a floor was written.
     pub(super) fn settle(&self, key: &ArchiveKey, floor: bool) -> io::Result<bool> {
         let (files, wanted, proxy, copies) = {

@@ -35,8 +35,8 @@ pub(crate) struct Loaded {
     pub(crate) confirmed: Timestamp,
     /// How long ago that was when it was written, at least.
     pub(crate) age: Duration,
-    /// The kill set that is kept has this epoch at least.
-    pub(crate) kill_epoch: u64,
+    /// The kill set that is kept has this epoch at least; `None`: nothing tells, so what is kept may have been put back.
+    pub(crate) kill_epoch: Option<u64>,
 }
 
 impl Archive {
@@ -125,7 +125,8 @@ impl Archive {
             complete: open.complete && open.missing.is_empty(),
             confirmed: open.confirmed,
             age: open.age,
-            kill_epoch: open.kill_epoch,
+            // Before it was ever complete, it began anew beside whatever kill set there was.
+            kill_epoch: open.complete.then_some(open.kill_epoch),
         };
         Ok(Some((loaded, prepared, open)))
     }

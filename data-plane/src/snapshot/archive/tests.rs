@@ -98,7 +98,7 @@ fn what_was_kept_is_there_again() {
     assert_eq!(numbers, whole());
     let confirmed = Timestamp::from_secs(1_800_000_000);
     let expected =
-        load::Loaded { tenants: 3, missing: 0, complete: true, confirmed, age: AGE, kill_epoch: 0 };
+        load::Loaded { tenants: 3, missing: 0, complete: true, confirmed, age: AGE, kill_epoch: Some(0) };
     assert_eq!(loaded, expected);
     assert_eq!(again.get(tenant(1)), Some(sample(1, 1)));
 
