@@ -14,7 +14,7 @@ use wire::{
     stream::{
         Version,
         server::{
-            CloseReason, Delta, Input, Load, LoadFailure, Output, Place, QUEUE, Server, Snapshot, WINDOW,
+            CloseReason, Delta, Input, Load, LoadFailure, Output, QUEUE, Server, Snapshot, Turn, WINDOW,
         },
     },
     v1,
@@ -143,7 +143,7 @@ impl Session {
                 }
                 place = turn(&mut session.turn) => {
                     (session.turn, session.place) = (None, Some(place));
-                    Input::FullSync(Place::Now)
+                    Input::FullSync(Turn::Now)
                 }
                 () = sleep(tick) => Input::Tick,
             };
@@ -176,16 +176,16 @@ impl Session {
                 Output::FullSync => {
                     self.place = self.places.clone().try_acquire_owned().ok();
                     let place = match self.place {
-                        Some(_) => Place::Now,
+                        Some(_) => Turn::Now,
                         None if self.world.dice.percent(50) => {
-                            Place::Nowhere(self.world.dice.millis(500..2_000))
+                            Turn::Nowhere(self.world.dice.millis(500..2_000))
                         }
                         None => {
                             let places = self.places.clone();
                             let taken = async move { places.acquire_owned().await.expect("never closed") };
                             self.turn = Some(Box::pin(taken));
                             self.world.count(|outcome| outcome.waited += 1);
-                            Place::Later
+                            Turn::Later
                         }
                     };
                     self.step(Input::FullSync(place));

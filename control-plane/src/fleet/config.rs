@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::{
     stream::{
         Context,
-        server::{CloseReason, Input, Output, Place as Turn, QUEUE, Server},
+        server::{CloseReason, Input, Output, QUEUE, Server, Turn},
     },
     v1,
 };

@@ -209,6 +209,7 @@ impl Driver {
             Some(v1::proxy_message::Body::Beat(beat)) => {
                 let sum = self.says.tallies.sum();
                 (beat.answers, beat.refusals, beat.failures) = (sum.answers, sum.refusals, sum.failures);
+                beat.turned_away = sum.turned_away;
             }
             _ => {}
         }
@@ -218,7 +219,6 @@ impl Driver {
         let connected = self.machine.is_connected();
         if connected {
             self.failing = false;
-                beat.turned_away = sum.turned_away;
         }
         self.says.connected.send_if_modified(|current| std::mem::replace(current, connected) != connected);
         metrics::gauge!(metric::CONTROL_CONNECTED).set(if connected { 1.0 } else { 0.0 });

@@ -34,7 +34,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server as TonicServ
 use wire::{
     stream::{
         Context, Version,
-        server::{Delta, Input, Load, Output, Place, QUEUE, Server, Snapshot},
+        server::{Delta, Input, Load, Output, QUEUE, Server, Snapshot, Turn},
     },
     v1,
 };
@@ -310,7 +310,7 @@ async fn drive(
                 Output::Rejected { tenant, version, at_rev, code, .. } => {
                     let _unheard = inner.said.send(Said::Rejected(tenant, version.rev, at_rev, code.slug()));
                 }
-                Output::FullSync => inputs.push(Input::FullSync(Place::Now)),
+                Output::FullSync => inputs.push(Input::FullSync(Turn::Now)),
                 Output::Misfit { tenant, version, .. } => {
                     let _unheard = inner.said.send(Said::Misfit(tenant, version.rev));
                 }

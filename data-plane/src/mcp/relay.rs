@@ -34,6 +34,8 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes of framing an event may have beside its data.
 const FRAMING: usize = 4 * 1024;
+/// Bytes of an upstream that are looked at before others have their turn, if nothing of it is for the caller.
+const MOUTHFUL: usize = 64 * 1024;
 /// Bytes gathered before they are handed on.
 const GATHER: usize = 16 * 1024;
 
@@ -136,6 +138,7 @@ where
 
     /// The next bytes for the caller; `None` at the end.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut fed = 0;
         loop {
             while self.out.len() < GATHER && self.decode() {}
             if !self.out.is_empty() {
@@ -155,11 +158,20 @@ where
                 self.fail(&UpstreamError::Cut(code));
                 continue;
             }
+            if fed >= MOUTHFUL {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
+                        fed += data.len();
                         self.heard = self.clock.monotonic();
                         self.decoder.feed(&data);
+                        // An upstream that never pauses never lets the timer have its turn.
+                        if self.is_over_time(self.heard) {
+                            self.on_tick();
+                        }
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -243,13 +255,16 @@ where
     /// Ends the stream, telling the caller why where it waits for something.
     fn fail(&mut self, error: &UpstreamError) {
         let code = error.code();
+        // A server that has answered and does not close the stream has done all it must.
+        let answered = self.request.is_some() && self.waiting.is_none();
         if let Some(request) = self.waiting.take() {
             let data = jsonrpc::response(Some(&request.id), code, None, None, &[]);
             sse::encode(&mut self.out, Frame { data: &data, ..Frame::default() });
         }
         tracing::warn!(%error, error.code = code.slug(), upstream.id = %self.speaker.upstream.id, "stream ended");
         let cut = matches!(error, UpstreamError::Cut(_));
-        self.state = State::Ended { code: Some(code), outcome: Outcome::of(error), cut };
+        let outcome = if answered { Outcome::Answered } else { Outcome::of(error) };
+        self.state = State::Ended { code: Some(code), outcome, cut };
     }
 
     /// Up to 2025-11-25 closing a stream does not cancel its request, so the cancellation is said.
@@ -260,11 +275,15 @@ where
         }
     }
 
+    fn is_over_time(&self, now: Monotonic) -> bool {
+        self.patience.total.is_some_and(|limit| now.since(self.started) >= limit)
+    }
+
     fn on_tick(&mut self) {
         let now = self.clock.monotonic();
         let over =
             |since: Monotonic, limit: Option<Duration>| limit.is_some_and(|limit| now.since(since) >= limit);
-        if over(self.started, self.patience.total) {
+        if self.is_over_time(now) {
             self.tell_upstream_it_was_cut();
             self.fail(&UpstreamError::Timeout(Waiting::Total));
         } else if over(self.heard, self.patience.idle) {

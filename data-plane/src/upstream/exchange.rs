@@ -24,6 +24,9 @@ use super::{
 };
 use crate::snapshot::index::UpstreamIndex;
 
+/// Frames that are read without a look at the clock, if they are there already.
+const FRAMES_UNTIMED: u64 = 64;
+
 /// A request to an upstream, without what names the server.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
@@ -44,7 +47,7 @@ impl Outgoing<'_> {
                 head.extend_from_slice(piece);
             }
         })?;
-        if self.method == Method::POST {
+        if self.method == Method::POST || !self.body.is_empty() {
             // Writing to memory does not fail.
             let _ = write!(head, "content-length: {}\r\n", self.body.len());
         }
@@ -80,6 +83,11 @@ impl Time {
     pub(super) fn of(upstream: &UpstreamIndex) -> Self {
         let begun = Instant::now();
         Self { begun, until: begun + upstream.total_timeout }
+    }
+
+    /// What is always ready never waits, and its time is over all the same.
+    fn check(self) -> Result<(), UpstreamError> {
+        if Instant::now() < self.until { Ok(()) } else { Err(UpstreamError::Timeout(Waiting::Total)) }
     }
 
     /// Waits for this, at most so long from `from` on, and never past the end. One timer for both, and none for what is
@@ -164,7 +172,10 @@ pub(super) async fn collect(
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    loop {
+    for frames in 1_u64.. {
+        if frames % FRAMES_UNTIMED == 0 {
+            time.check()?;
+        }
         let frame = time.wait(None, upstream.idle_timeout, Waiting::Idle, body.frame()).await?;
         let Some(frame) = frame else { break };
         let Ok(data) = frame?.into_data() else { continue };

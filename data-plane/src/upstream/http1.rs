@@ -21,7 +21,10 @@ use std::{
 use ::http1::{Framing, MAX_HEAD, Malformed, NotHttp, Step, parse};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::SizeHint;
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::{
+    io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf},
+    task::coop,
+};
 
 use super::{
     connect::Io,
@@ -33,6 +36,8 @@ use super::{
 /// Room made for a read. Doubled while reads fill it, so that small answers cost little and large ones few reads.
 const READ: usize = 4 * 1024;
 const READ_AT_MOST: usize = 256 * 1024;
+/// The same for streams, of which a worker has many.
+const READ_OF_STREAM: usize = 16 * 1024;
 /// Bodies up to this size are written together with their head; copying them costs less than naming two pieces.
 const TOGETHER: usize = 4 * 1024;
 /// Buffers above this are not kept with an idle connection.
@@ -57,6 +62,9 @@ struct Inner {
     output: Vec<u8>,
     /// Room for the next read.
     room: usize,
+    room_at_most: usize,
+    /// The largest `input` was. Its own capacity does not tell: what was split off it may share a large buffer.
+    largest: usize,
 }
 
 /// How far a request is.
@@ -73,7 +81,14 @@ struct Progress {
 impl Connection {
     /// Over this stream.
     pub(super) fn new(io: Io, address: SocketAddr) -> Rc<Self> {
-        let inner = Inner { io, input: BytesMut::new(), output: Vec::new(), room: READ };
+        let inner = Inner {
+            io,
+            input: BytesMut::new(),
+            output: Vec::new(),
+            room: READ,
+            room_at_most: READ_AT_MOST,
+            largest: 0,
+        };
         Rc::new(Self { address, inner: RefCell::new(inner), busy: Cell::new(false) })
     }
 
@@ -93,19 +108,21 @@ impl Connection {
         let mut byte = [0];
         let mut byte = ReadBuf::new(&mut byte);
         let mut nobody = Context::from_waker(Waker::noop());
-        Pin::new(&mut inner.io).poll_read(&mut nobody, &mut byte).is_pending()
+        // Without budget every read is pending, whatever there is.
+        coop::has_budget_remaining() && Pin::new(&mut inner.io).poll_read(&mut nobody, &mut byte).is_pending()
     }
 
     /// Large buffers are given back before the connection lies idle.
     pub(super) fn rest(&self) {
         let mut inner = self.inner.borrow_mut();
-        if inner.input.capacity() > KEEP {
+        if inner.largest > KEEP {
             inner.input = BytesMut::new();
+            inner.largest = 0;
         }
         if inner.output.capacity() > KEEP {
             inner.output = Vec::new();
         }
-        inner.room = READ;
+        (inner.room, inner.room_at_most) = (READ, READ_AT_MOST);
     }
 
     /// Sends a request, whose head `write` appends, and waits for the response's head.
@@ -129,12 +146,14 @@ impl Connection {
         let (received, framing, persistent) =
             std::future::poll_fn(|cx| self.inner.borrow_mut().poll_exchange(cx, apart, &mut progress))
                 .await?;
-        // A server that answered before it read everything is not spoken to again.
+        // A server that answered before it read everything is told the rest, and then not spoken to again.
         let keep = persistent && progress.flushed;
         if framing == Framing::Done {
             self.busy.set(!keep);
         }
-        Ok((received, Body { connection: self.clone(), framing, keep }))
+        let unsent = (!progress.flushed && progress.refused.is_none())
+            .then(|| Box::new((if together { Bytes::new() } else { body.clone() }, progress)));
+        Ok((received, Body { connection: self.clone(), framing, keep, unsent }))
     }
 }
 
@@ -148,7 +167,8 @@ impl Inner {
         if !progress.flushed && progress.refused.is_none() {
             match self.poll_write(cx, apart, progress) {
                 Poll::Ready(Ok(())) => progress.flushed = true,
-                Poll::Ready(Err(error)) if progress.written == 0 => {
+                // TLS may have sent a part of what it then fails to send.
+                Poll::Ready(Err(error)) if progress.written == 0 && matches!(self.io, Io::Plain(_)) => {
                     return Poll::Ready(Err(Unanswered::Unsent(Break::Io(error))));
                 }
                 Poll::Ready(Err(error)) => progress.refused = Some(error),
@@ -218,9 +238,10 @@ impl Inner {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // Room is there again, without a new buffer, when whoever had the earlier bytes has dropped them.
         self.input.reserve(self.room);
+        self.largest = self.largest.max(self.input.capacity());
         let room = self.input.capacity() - self.input.len();
         let read = ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx))?;
-        self.room = if read == room { (self.room * 2).min(READ_AT_MOST) } else { READ };
+        self.room = if read == room { (self.room * 2).min(self.room_at_most) } else { READ };
         Poll::Ready(Ok(read))
     }
 }
@@ -239,6 +260,8 @@ pub(super) struct Body {
     framing: Framing,
     /// The connection may be used again when all was read.
     keep: bool,
+    /// What the server had not taken of the request when it began to answer.
+    unsent: Option<Box<(Bytes, Progress)>>,
 }
 
 impl Body {
@@ -258,6 +281,10 @@ impl Body {
 
     /// The next bytes; `None` at the end.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Break>>> {
+        if self.is_done() {
+            return Poll::Ready(None);
+        }
+        self.write_on(cx);
         let inner = &mut *self.connection.inner.borrow_mut();
         loop {
             match self.framing.take(&mut inner.input) {
@@ -286,7 +313,20 @@ impl Body {
 
     /// The body will take its time: what the request needed is given back now.
     pub(super) fn slow_down(&self) {
-        self.connection.inner.borrow_mut().output = Vec::new();
+        let mut inner = self.connection.inner.borrow_mut();
+        inner.room_at_most = READ_OF_STREAM;
+        if self.unsent.is_none() {
+            inner.output = Vec::new();
+        }
+    }
+
+    /// Writes what is left of the request, as far as the server takes it.
+    fn write_on(&mut self, cx: &mut Context<'_>) {
+        let Some(unsent) = &mut self.unsent else { return };
+        let (apart, progress) = &mut **unsent;
+        if self.connection.inner.borrow_mut().poll_write(cx, apart, progress).is_ready() {
+            self.unsent = None;
+        }
     }
 
     /// Waits until some more of a body of known length is there; says whether it is all there. What is there stays in one
@@ -295,6 +335,7 @@ impl Body {
         let Framing::Length(length) = self.framing else { return Ok(true) };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         std::future::poll_fn(|cx| {
+            self.write_on(cx);
             let inner = &mut *self.connection.inner.borrow_mut();
             let Some(missing) = length.checked_sub(inner.input.len()).filter(|missing| *missing > 0) else {
                 return Poll::Ready(Ok(true));

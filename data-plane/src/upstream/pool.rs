@@ -143,6 +143,9 @@ impl Pool {
             });
         }
         let origin = Rc::new(Origin::new(upstream)?);
+        if !self.sweeping.replace(true) {
+            (self.parts.spawn)(Box::pin(sweep(Rc::downgrade(self))));
+        }
         // Connections made under other options are closed by being dropped here.
         places.insert(
             upstream.id,
@@ -203,7 +206,7 @@ impl Pool {
         Ok(Kind::Many(Shared { sender, address, driver: Rc::new(Driver(driver)) }))
     }
 
-    fn give_back(self: &Rc<Self>, lease: Lease, idle_for: Option<Duration>) {
+    fn give_back(&self, lease: Lease, idle_for: Option<Duration>) {
         let Kind::One(connection) = lease.kind else { return };
         let now = self.parts.clock.monotonic();
         let keep = idle_for.unwrap_or(IDLE_FOR).min(IDLE_AT_MOST);
@@ -220,10 +223,6 @@ impl Pool {
             let until = Monotonic::from_nanos(now.nanos().saturating_add(keep.as_nanos() as u64));
             place.idle.push(Idle { connection, until });
             place.used = now;
-        }
-        drop(places);
-        if !self.sweeping.replace(true) {
-            (self.parts.spawn)(Box::pin(sweep(Rc::downgrade(self))));
         }
     }
 

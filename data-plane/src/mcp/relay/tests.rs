@@ -32,6 +32,8 @@ struct Case {
     patience: Patience,
     /// What comes after the chunks: the end, or nothing.
     ends: bool,
+    /// What comes over and over, faster than anybody reads it.
+    flood: Option<&'static str>,
     cut: Option<ErrorCode>,
 }
 
@@ -42,6 +44,7 @@ impl Default for Case {
             waiting: Some(Request { id: b"1".as_slice().into(), method: Method::ToolsCall }),
             patience: Patience::default(),
             ends: true,
+            flood: None,
             cut: None,
         }
     }
@@ -69,10 +72,14 @@ impl Case {
             aside: Rc::new(move |message| aside.lock().aside.push(String::from_utf8(message).unwrap())),
         };
         let frames = chunks.into_iter().map(|chunk| Ok::<_, Infallible>(BodyFrame::data(chunk)));
-        let ends = self.ends;
+        let (ends, flood) = (self.ends, self.flood);
         let frames = futures_util::StreamExt::chain(
             stream::iter(frames),
-            stream::poll_fn(move |_| if ends { Poll::Ready(None) } else { Poll::Pending }),
+            stream::poll_fn(move |_| match flood {
+                Some(text) => Poll::Ready(Some(Ok(BodyFrame::data(Bytes::from_static(text.as_bytes()))))),
+                None if ends => Poll::Ready(None),
+                None => Poll::Pending,
+            }),
         );
         let clock = Arc::new(SystemClock);
         let mut relay =
@@ -218,6 +225,29 @@ async fn time_outs_end_a_call_but_not_a_stream_that_is_kept_open() {
     assert_eq!(String::from_utf8(out).unwrap(), PROGRESS);
     // The caller gave up in the end.
     assert_eq!((&*record.code, record.cut, seen.given_back), ("", true, false));
+}
+
+/// A server that never pauses neither outlasts its time nor keeps the worker to itself.
+#[tokio::test]
+async fn a_flood_has_its_time_out_and_leaves_others_their_turn() {
+    let total = Some(Duration::from_millis(40));
+    for flood in [": nothing\n\n", PROGRESS] {
+        let case = Case { patience: Patience { idle: None, total }, flood: Some(flood), ..Case::default() };
+        let turns = std::cell::Cell::new(0_u64);
+        let other = async {
+            loop {
+                turns.set(turns.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        };
+        let (_, record, _) = tokio::select! {
+            biased;
+            done = case.run(Vec::new()) => done,
+            () = other => unreachable!(),
+        };
+        assert_eq!(record.code, "upstream_timeout");
+        assert!(flood == PROGRESS || turns.get() > 0);
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use std::{
 use ids::TenantId;
 use seams::Monotonic;
 
-pub use events::{CloseReason, Delta, Input, Load, LoadFailure, Output, Place, Snapshot};
+pub use events::{CloseReason, Delta, Input, Load, LoadFailure, Output, Snapshot, Turn};
 use known::Known;
 use scope::{Flight, Scope, Want};
 use window::Window;
@@ -144,7 +144,7 @@ impl Server {
             Input::Loaded(tenant, snapshot) => self.loaded(context, tenant, snapshot, out),
             Input::LoadedDelta(tenant, delta) => self.loaded_delta(context, tenant, delta, out),
             Input::NotLoaded(tenant, failure) => self.not_loaded(context, tenant, failure),
-            Input::FullSync(place) => self.place(context, place, out),
+            Input::FullSync(turn) => self.turn(context, turn, out),
             Input::Live(count) => {
                 self.live = count;
                 Ok(())
@@ -222,20 +222,20 @@ impl Server {
         }
     }
 
-    fn place(&mut self, context: Context<'_>, place: Place, out: &mut Vec<Output>) -> Step {
-        match (self.phase, place) {
-            (Phase::Asking, Place::Now | Place::Later) => {
-                self.waits = place == Place::Later;
+    fn turn(&mut self, context: Context<'_>, turn: Turn, out: &mut Vec<Output>) -> Step {
+        match (self.phase, turn) {
+            (Phase::Asking, Turn::Now | Turn::Later) => {
+                self.waits = turn == Turn::Later;
                 self.welcome(context, out);
             }
-            (Phase::Asking, Place::Nowhere(retry_after)) => {
+            (Phase::Asking, Turn::Nowhere(retry_after)) => {
                 // 0 would say that it may stay.
                 let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(1);
                 let welcome = v1::Welcome { retry_after_ms, ..self.greeting(context) };
                 send(out, control_message::Body::Welcome(welcome));
                 return Err(CloseReason::Busy);
             }
-            (_, Place::Now) => self.waits = false,
+            (_, Turn::Now) => self.waits = false,
             _ => {}
         }
         Ok(())

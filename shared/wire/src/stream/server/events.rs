@@ -29,8 +29,8 @@ pub enum Input {
     LoadedDelta(TenantId, Delta),
     /// Answer to [`Output::Load`].
     NotLoaded(TenantId, LoadFailure),
-    /// Answer to [`Output::FullSync`]; after [`Place::Later`] there comes another.
-    FullSync(Place),
+    /// Answer to [`Output::FullSync`]; after [`Turn::Later`] there comes another.
+    FullSync(Turn),
     /// Live proxies of the pool, this one included.
     Live(u32),
     /// Time has passed.
@@ -39,7 +39,7 @@ pub enum Input {
 
 /// Whether a proxy that lacks more than a few tenants is given them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Turn {
     /// Now.
     Now,
     /// When its turn comes: it is welcome, and waits without asking again.

@@ -139,7 +139,7 @@ impl Line {
                 server::Output::Send(message) => self.to_proxy.push_back(message),
                 server::Output::Load(load) => self.loading.push_back(load),
                 server::Output::FullSync => {
-                    self.tell_server(stage, server::Input::FullSync(server::Place::Now))
+                    self.tell_server(stage, server::Input::FullSync(server::Turn::Now))
                 }
                 server::Output::Close(reason) => {
                     assert!(

@@ -6,7 +6,7 @@ use errors::ErrorCode;
 
 use super::*;
 use crate::{
-    stream::server::{CloseReason, Input, LoadFailure, Output, Place, Server, Snapshot, WINDOW},
+    stream::server::{CloseReason, Input, LoadFailure, Output, Server, Snapshot, Turn, WINDOW},
     v1::{self, control_message, proxy_message},
 };
 
@@ -188,7 +188,7 @@ fn at_most_a_window_is_in_flight() {
     let list: Vec<_> = (0..3 * WINDOW as u64).map(|n| (tenant(n), stored(tenant(n), 1))).collect();
     let (mut bench, out) = Bench::open(&list);
     assert!(matches!(out[..], [Output::Heard, Output::FullSync]), "{out:?}");
-    let first = loads(&bench.step(Input::FullSync(Place::Now)));
+    let first = loads(&bench.step(Input::FullSync(Turn::Now)));
     assert_eq!(first.len(), WINDOW);
     let (nonce, _) = replaced(&bench.step(snapshot(first[0], 1)));
     let out = bench.step(ack(nonce, first[0], Some(stored(first[0], 1))));

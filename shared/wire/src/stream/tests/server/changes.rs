@@ -150,14 +150,14 @@ fn the_newest_common_schema_is_chosen() {
 fn without_a_place_for_everything_at_once_the_proxy_is_told_to_come_back() {
     let list: Vec<_> = (0..=WINDOW as u64).map(|n| (tenant(n), stored(tenant(n), 1))).collect();
     let (mut bench, _) = Bench::open(&list);
-    let out = bench.step(Input::FullSync(Place::Nowhere(Duration::from_millis(7_500))));
+    let out = bench.step(Input::FullSync(Turn::Nowhere(Duration::from_millis(7_500))));
     assert!(
         matches!(&out[..], [Output::Send(_), Output::Close(CloseReason::Busy)]),
         "nothing is loaded: {out:?}"
     );
     assert!(matches!(sent(&out)[..], [Body::Welcome(welcome)] if welcome.retry_after_ms == 7_500));
     let (mut bench, _) = Bench::open(&list);
-    let out = bench.step(Input::FullSync(Place::Nowhere(Duration::ZERO)));
+    let out = bench.step(Input::FullSync(Turn::Nowhere(Duration::ZERO)));
     assert!(
         matches!(sent(&out)[..], [Body::Welcome(welcome)] if welcome.retry_after_ms > 0),
         "not a welcome"
@@ -171,10 +171,10 @@ fn without_a_place_for_everything_at_once_the_proxy_is_told_to_come_back() {
 fn who_waits_for_a_place_is_welcome_and_given_nothing_before_its_turn() {
     let list: Vec<_> = (0..=WINDOW as u64).map(|n| (tenant(n), stored(tenant(n), 1))).collect();
     let (mut bench, _) = Bench::open(&list);
-    let out = bench.step(Input::FullSync(Place::Later));
+    let out = bench.step(Input::FullSync(Turn::Later));
     assert!(matches!(sent(&out)[..], [Body::Welcome(welcome)] if welcome.retry_after_ms == 0), "{out:?}");
     assert!(loads(&bench.step(Input::Changed(tenant(0), stored(tenant(0), 2)))).is_empty());
-    let out = bench.step(Input::FullSync(Place::Now));
+    let out = bench.step(Input::FullSync(Turn::Now));
     assert!(sent(&out).is_empty(), "it was welcomed before: {out:?}");
     assert_eq!(loads(&out).len(), WINDOW);
     // What it is to hold no longer does not wait.
@@ -182,7 +182,7 @@ fn who_waits_for_a_place_is_welcome_and_given_nothing_before_its_turn() {
     let mut bench = Bench::new();
     bench.step(Input::Sources(list));
     bench.step(hello(&[(gone, stored(gone, 1))]));
-    let out = bench.step(Input::FullSync(Place::Later));
+    let out = bench.step(Input::FullSync(Turn::Later));
     assert!(matches!(sent(&out)[..], [Body::Welcome(_), Body::Remove(_)]), "{out:?}");
 }
 
