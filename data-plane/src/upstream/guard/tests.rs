@@ -218,6 +218,8 @@ fn what_is_known_outlives_a_revision_but_not_another_place() {
     let mut rig = Rig::new();
     for _ in 0..5 {
         rig.call(Some("add"), 0, Outcome::Unanswered);
+    }
+    for _ in 0..4 {
         rig.call(None, 0, Outcome::Unreachable);
     }
     rig.world.edit(|body| {
