@@ -143,9 +143,6 @@ impl Pool {
             });
         }
         let origin = Rc::new(Origin::new(upstream)?);
-        if !self.sweeping.replace(true) {
-            (self.parts.spawn)(Box::pin(sweep(Rc::downgrade(self))));
-        }
         // Connections made under other options are closed by being dropped here.
         places.insert(
             upstream.id,
@@ -168,6 +165,9 @@ impl Pool {
         origin: Rc<Origin>,
         sticky: Option<SocketAddr>,
     ) -> Result<Lease, UpstreamError> {
+        if !self.sweeping.replace(true) {
+            (self.parts.spawn)(Box::pin(sweep(Rc::downgrade(self))));
+        }
         let resolver = &*self.parts.resolver;
         let connected = connect::connect(&origin, rules, resolver, sticky, upstream.connect_timeout).await?;
         let kind = self.handshake(connected).await.map_err(Break::from)?;

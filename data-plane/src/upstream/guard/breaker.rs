@@ -44,13 +44,23 @@ impl Limits {
     }
 }
 
-/// Leave to send a call.
+/// Leave to send a call. It counts only as long as the breaker neither opens nor closes: what was sent before says nothing
+/// of what is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// One of many.
-    Call,
-    /// The one that shows whether it works again.
-    Probe,
+pub(super) struct Pass {
+    epoch: u32,
+    /// The one call that shows whether it works again; and when the next one would go.
+    probe: Option<u64>,
+}
+
+impl Pass {
+    /// For a breaker that does not exist, because nothing has ever failed.
+    pub(super) const FIRST: Self = Self { epoch: 0, probe: None };
+
+    /// Whether it shows that it works again.
+    pub(super) const fn is_probe(self) -> bool {
+        self.probe.is_some()
+    }
 }
 
 /// What a call's end has changed.
@@ -67,6 +77,8 @@ pub(super) enum Change {
 pub struct Breaker {
     /// While open: the clock's nanoseconds at which the next probe may go. 0: closed.
     probe_at: AtomicU64,
+    /// How often it opened, closed, or lost a probe.
+    epoch: AtomicU32,
     /// Failures in a row.
     row: AtomicU32,
     /// How often it opened since a call succeeded.
@@ -78,19 +90,20 @@ pub struct Breaker {
 impl Breaker {
     /// Leave to call, or how long there is none. Takes the probe, if one is due.
     pub(super) fn admit(&self, limits: Limits, now: Monotonic) -> Result<Pass, Duration> {
+        let epoch = self.epoch.load(Ordering::Acquire);
         let at = self.probe_at.load(Ordering::Acquire);
         if at == 0 || limits.are_off() {
-            return Ok(Pass::Call);
+            return Ok(Pass { epoch, probe: None });
         }
         let now = now.nanos();
-        // One probe at a time. If nothing is heard of it, its caller having left, there is another after a while.
+        // One probe at a time. If nothing is heard of it for long, there is another.
         let next = now.saturating_add(limits.open.as_nanos() as u64).max(1);
         if now < at {
             return Err(Duration::from_nanos(at - now));
         }
         match self.probe_at.compare_exchange(at, next, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Ok(Pass::Probe),
-            Err(0) => Ok(Pass::Call),
+            Ok(_) => Ok(Pass { epoch, probe: Some(next) }),
+            Err(0) => Ok(Pass { epoch: self.epoch.load(Ordering::Acquire), probe: None }),
             Err(other) => Err(Duration::from_nanos(other.saturating_sub(now))),
         }
     }
@@ -102,26 +115,38 @@ impl Breaker {
         shut.then(|| Duration::from_nanos(at - now.nanos()))
     }
 
+    /// Nothing will be heard of a call. If it was the probe, the next call is.
+    pub(super) fn lost(&self, pass: Pass, now: Monotonic) {
+        let Some(next) = pass.probe.filter(|_| self.is_of_now(pass)) else { return };
+        let due = now.nanos().max(1);
+        if self.probe_at.compare_exchange(next, due, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn is_of_now(&self, pass: Pass) -> bool {
+        self.epoch.load(Ordering::Acquire) == pass.epoch
+    }
+
     /// A call was answered.
     pub(super) fn succeeded(&self, limits: Limits, pass: Pass, now: Monotonic) -> Option<Change> {
-        if limits.are_off() {
+        if limits.are_off() || !self.is_of_now(pass) {
             return None;
         }
-        if pass == Pass::Probe {
+        if pass.is_probe() {
             // On probation: one more failure is enough.
             self.row.store(limits.failures - 1, Ordering::Relaxed);
             self.window.store(0, Ordering::Relaxed);
-            return (self.probe_at.swap(0, Ordering::AcqRel) != 0).then_some(Change::Closed);
+            let closed = self.probe_at.swap(0, Ordering::AcqRel) != 0;
+            self.epoch.fetch_add(u32::from(closed), Ordering::AcqRel);
+            return closed.then_some(Change::Closed);
         }
-        // What was sent before it opened says nothing of now.
-        if self.probe_at.load(Ordering::Acquire) == 0 {
-            for count in [&self.row, &self.streak] {
-                if count.load(Ordering::Relaxed) != 0 {
-                    count.store(0, Ordering::Relaxed);
-                }
+        for count in [&self.row, &self.streak] {
+            if count.load(Ordering::Relaxed) != 0 {
+                count.store(0, Ordering::Relaxed);
             }
-            self.count(now, 0);
         }
+        self.count(now, 0);
         None
     }
 
@@ -133,11 +158,11 @@ impl Breaker {
         now: Monotonic,
         chance: impl FnOnce() -> u64,
     ) -> Option<Change> {
-        if limits.are_off() {
+        if limits.are_off() || !self.is_of_now(pass) {
             return None;
         }
         let open = self.probe_at.load(Ordering::Acquire);
-        if pass == Pass::Call {
+        if !pass.is_probe() {
             if open != 0 {
                 return None;
             }
@@ -153,6 +178,7 @@ impl Breaker {
         let until = now.nanos().saturating_add(open_for).max(1);
         // Of calls that fail together, one opens it.
         self.probe_at.compare_exchange(open, until, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.row.store(0, Ordering::Relaxed);
         self.window.store(0, Ordering::Relaxed);
         Some(Change::Opened(Duration::from_nanos(open_for)))

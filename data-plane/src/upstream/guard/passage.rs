@@ -40,6 +40,8 @@ pub(crate) struct Passage {
     tool: Option<Arc<ToolIndex>>,
     of_upstream: Pass,
     of_tool: Pass,
+    /// When it began; `None` once it is known how it ended.
+    open_since: Option<Monotonic>,
 }
 
 impl Passage {
@@ -60,13 +62,21 @@ impl Passage {
         }
         let of_upstream =
             upstream.guard.breaker.admit(limits, now).map_err(|shut| open(Shut::Upstream, shut))?;
-        let of_tool = breaker.map_or(Ok(Pass::Call), |breaker| breaker.admit(limits, now));
-        let of_tool = of_tool.map_err(|shut| open(Shut::Tool, shut))?;
-        Ok(Self { upstream: Arc::clone(upstream), tool: tool.cloned(), of_upstream, of_tool })
+        let of_tool = breaker.map_or(Ok(Pass::FIRST), |breaker| breaker.admit(limits, now));
+        let of_tool = of_tool.map_err(|shut| {
+            upstream.guard.breaker.lost(of_upstream, now);
+            open(Shut::Tool, shut)
+        })?;
+        let tool = tool.cloned();
+        Ok(Self { upstream: Arc::clone(upstream), tool, of_upstream, of_tool, open_since: Some(now) })
     }
 
     /// The call has ended.
-    pub(crate) fn end(self, outcome: Outcome, now: Monotonic, entropy: &dyn Entropy) {
+    pub(crate) fn end(mut self, outcome: Outcome, now: Monotonic, entropy: &dyn Entropy) {
+        if outcome == Outcome::Unknown {
+            return;
+        }
+        self.open_since = None;
         let limits = self.upstream.breaker;
         let guard = &*self.upstream.guard;
         let chance = || u64::from_le_bytes(entropy.bytes());
@@ -86,7 +96,7 @@ impl Passage {
                     self.tell(Shut::Tool, breaker.failed(limits, self.of_tool, now, chance));
                 }
                 // A probe's failure always counts, else it would say nothing.
-                if guard.is_news(self.tool.as_ref().map(|tool| tool.id)) || self.of_upstream == Pass::Probe {
+                if guard.is_news(self.tool.as_ref().map(|tool| tool.id)) || self.of_upstream.is_probe() {
                     self.tell(Shut::Upstream, guard.breaker.failed(limits, self.of_upstream, now, chance));
                 }
             }
@@ -97,7 +107,8 @@ impl Passage {
     /// Without a guard's leave.
     #[cfg(test)]
     pub(crate) fn unasked(upstream: &Arc<UpstreamIndex>) -> Self {
-        Self { upstream: Arc::clone(upstream), tool: None, of_upstream: Pass::Call, of_tool: Pass::Call }
+        let (of_upstream, of_tool) = (Pass::FIRST, Pass::FIRST);
+        Self { upstream: Arc::clone(upstream), tool: None, of_upstream, of_tool, open_since: None }
     }
 
     fn tell(&self, of: Shut, change: Option<Change>) {
@@ -116,6 +127,17 @@ impl Passage {
             }
         };
         metrics::counter!(metric::CIRCUIT_CHANGES, "of" => of.as_str(), "to" => to).increment(1);
+    }
+}
+
+impl Drop for Passage {
+    /// Nobody heard how it ended, its caller having left: if it was the probe, the next call is.
+    fn drop(&mut self) {
+        let Some(since) = self.open_since else { return };
+        self.upstream.guard.breaker.lost(self.of_upstream, since);
+        if let Some(breaker) = self.tool.as_ref().and_then(|tool| tool.breaker.get()) {
+            breaker.lost(self.of_tool, since);
+        }
     }
 }
 

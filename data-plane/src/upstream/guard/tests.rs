@@ -21,37 +21,81 @@ fn fail(breaker: &Breaker, pass: Pass, now: u64) -> Option<Change> {
     breaker.failed(LIMITS, pass, at(now), || 0)
 }
 
+/// A call that passes now and fails.
+fn fails(breaker: &Breaker, now: u64) -> Option<Change> {
+    fail(breaker, breaker.admit(LIMITS, at(now)).unwrap(), now)
+}
+
+fn probe(breaker: &Breaker, now: u64) -> Pass {
+    let pass = breaker.admit(LIMITS, at(now)).unwrap();
+    assert!(pass.is_probe());
+    pass
+}
+
 #[test]
 fn it_opens_lets_one_probe_through_and_closes_when_that_succeeds() {
     let breaker = Breaker::default();
     for _ in 0..2 {
-        assert_eq!(fail(&breaker, Pass::Call, 0), None);
+        assert_eq!(fails(&breaker, 0), None);
     }
-    assert_eq!(fail(&breaker, Pass::Call, 0), Some(Change::Opened(Duration::from_secs(5))));
-    assert_eq!(breaker.admit(LIMITS, at(SECOND)), Err(Duration::from_secs(4)));
-    // What was sent before has no say.
-    assert_eq!(fail(&breaker, Pass::Call, SECOND), None);
-    assert_eq!(breaker.succeeded(LIMITS, Pass::Call, at(SECOND)), None);
+    assert_eq!(fails(&breaker, 0), Some(Change::Opened(Duration::from_secs(5))));
     assert_eq!(breaker.admit(LIMITS, at(SECOND)), Err(Duration::from_secs(4)));
 
     assert_eq!(breaker.shut_for(LIMITS, at(5 * SECOND)), None);
-    assert_eq!(breaker.admit(LIMITS, at(5 * SECOND)), Ok(Pass::Probe));
+    probe(&breaker, 5 * SECOND);
     assert_eq!(breaker.admit(LIMITS, at(5 * SECOND)), Err(Duration::from_secs(5)));
     // A probe of which nothing is heard does not keep it shut.
-    assert_eq!(breaker.admit(LIMITS, at(10 * SECOND)), Ok(Pass::Probe));
-    assert_eq!(fail(&breaker, Pass::Probe, 11 * SECOND), Some(Change::Opened(Duration::from_secs(10))));
-    assert_eq!(breaker.admit(LIMITS, at(21 * SECOND)), Ok(Pass::Probe));
-    assert_eq!(breaker.succeeded(LIMITS, Pass::Probe, at(21 * SECOND)), Some(Change::Closed));
-    assert_eq!(breaker.admit(LIMITS, at(21 * SECOND)), Ok(Pass::Call));
+    let second = probe(&breaker, 10 * SECOND);
+    assert_eq!(fail(&breaker, second, 11 * SECOND), Some(Change::Opened(Duration::from_secs(10))));
+    let third = probe(&breaker, 21 * SECOND);
+    assert_eq!(breaker.succeeded(LIMITS, third, at(21 * SECOND)), Some(Change::Closed));
+    assert!(!breaker.admit(LIMITS, at(21 * SECOND)).unwrap().is_probe());
     // On probation the first failure is enough, and it stays open for longer; a success ends that.
-    assert_eq!(fail(&breaker, Pass::Call, 22 * SECOND), Some(Change::Opened(Duration::from_secs(20))));
-    assert_eq!(breaker.admit(LIMITS, at(42 * SECOND)), Ok(Pass::Probe));
-    breaker.succeeded(LIMITS, Pass::Probe, at(42 * SECOND));
-    breaker.succeeded(LIMITS, Pass::Call, at(42 * SECOND));
+    assert_eq!(fails(&breaker, 22 * SECOND), Some(Change::Opened(Duration::from_secs(20))));
+    let fourth = probe(&breaker, 42 * SECOND);
+    breaker.succeeded(LIMITS, fourth, at(42 * SECOND));
+    breaker.succeeded(LIMITS, breaker.admit(LIMITS, at(42 * SECOND)).unwrap(), at(42 * SECOND));
     for _ in 0..2 {
-        assert_eq!(fail(&breaker, Pass::Call, 43 * SECOND), None);
+        assert_eq!(fails(&breaker, 43 * SECOND), None);
     }
-    assert_eq!(fail(&breaker, Pass::Call, 43 * SECOND), Some(Change::Opened(Duration::from_secs(5))));
+    assert_eq!(fails(&breaker, 43 * SECOND), Some(Change::Opened(Duration::from_secs(5))));
+}
+
+/// Calls that hang while a server is away end long after it is back; so does a slow probe.
+#[test]
+fn what_was_sent_before_it_opened_or_closed_has_no_say() {
+    let breaker = Breaker::default();
+    let hanging: Vec<_> = (0..6).map(|_| breaker.admit(LIMITS, at(0)).unwrap()).collect();
+    for pass in &hanging[..3] {
+        fail(&breaker, *pass, SECOND);
+    }
+    assert_eq!(breaker.succeeded(LIMITS, hanging[3], at(SECOND)), None);
+    assert!(breaker.admit(LIMITS, at(SECOND)).is_err());
+    let slow = probe(&breaker, 6 * SECOND);
+    let quick = probe(&breaker, 12 * SECOND);
+    assert_eq!(breaker.succeeded(LIMITS, quick, at(12 * SECOND)), Some(Change::Closed));
+    for late in [hanging[4], hanging[5], slow] {
+        assert_eq!(fail(&breaker, late, 13 * SECOND), None);
+    }
+    assert!(breaker.admit(LIMITS, at(13 * SECOND)).is_ok());
+}
+
+#[test]
+fn a_probe_that_is_lost_is_given_to_the_next_call() {
+    let breaker = Breaker::default();
+    for _ in 0..3 {
+        fails(&breaker, 0);
+    }
+    let lost = probe(&breaker, 5 * SECOND);
+    assert!(breaker.admit(LIMITS, at(5 * SECOND)).is_err());
+    breaker.lost(lost, at(5 * SECOND));
+    let next = probe(&breaker, 5 * SECOND);
+    // Once.
+    breaker.lost(lost, at(5 * SECOND));
+    assert!(breaker.admit(LIMITS, at(6 * SECOND)).is_err());
+    assert_eq!(breaker.succeeded(LIMITS, next, at(6 * SECOND)), Some(Change::Closed));
+    breaker.lost(next, at(6 * SECOND));
+    assert!(breaker.admit(LIMITS, at(6 * SECOND)).is_ok());
 }
 
 #[test]
@@ -60,8 +104,8 @@ fn a_share_of_the_calls_of_ten_seconds_opens_it() {
         let breaker = Breaker::default();
         let opened = (0..number).any(|n| {
             let now = n * gap;
-            breaker.succeeded(LIMITS, Pass::Call, at(now));
-            fail(&breaker, Pass::Call, now).is_some()
+            breaker.succeeded(LIMITS, breaker.admit(LIMITS, at(now)).unwrap(), at(now));
+            fails(&breaker, now).is_some()
         });
         assert_eq!(opened, breaker.shut_for(LIMITS, at(number * gap)).is_some());
         opened
@@ -76,14 +120,13 @@ fn it_can_be_switched_off_while_it_is_open() {
     let breaker = Breaker::default();
     let off = Limits { failures: 0, ..LIMITS };
     for _ in 0..50 {
-        assert_eq!(breaker.failed(off, Pass::Call, at(0), || 0), None);
+        assert_eq!(breaker.failed(off, Pass::FIRST, at(0), || 0), None);
     }
-    assert_eq!(breaker.admit(LIMITS, at(0)), Ok(Pass::Call));
     for _ in 0..3 {
-        fail(&breaker, Pass::Call, 0);
+        fails(&breaker, 0);
     }
     assert!(breaker.admit(LIMITS, at(0)).is_err());
-    assert_eq!((breaker.admit(off, at(0)), breaker.shut_for(off, at(0))), (Ok(Pass::Call), None));
+    assert_eq!((breaker.admit(off, at(0)).is_ok(), breaker.shut_for(off, at(0))), (true, None));
 }
 
 proptest! {
@@ -108,7 +151,7 @@ proptest! {
                     continue;
                 }
                 Ok(pass) => {
-                    if pass == Pass::Probe {
+                    if pass.is_probe() {
                         prop_assert!(failures > 0);
                         if let Some(last) = last_probe {
                             prop_assert!(!probing || now - last >= 5 * SECOND);
@@ -127,7 +170,7 @@ proptest! {
                         prop_assert!(time >= LIMITS.open && time <= Duration::from_secs(75));
                     }
                     if change == Some(Change::Closed) {
-                        prop_assert_eq!(pass, Pass::Probe);
+                        prop_assert!(pass.is_probe());
                         probing = false;
                     }
                 }
@@ -208,7 +251,9 @@ fn a_server_that_cannot_be_reached_is_no_tools_fault() {
     assert_eq!(rig.shut(Some("add"), 0), None);
     rig.call(Some("add"), 0, Outcome::Unreachable);
     assert_eq!(rig.shut(Some("add"), 1), Some(Shut::Upstream));
-    // A probe goes through, and closes it.
+    // A probe goes through; whoever sent it leaves, so there is another, which closes it.
+    drop(rig.begin(None, 10).unwrap());
+    rig.call(None, 10, Outcome::Unknown);
     rig.call(None, 10, Outcome::Answered);
     assert_eq!(rig.shut(Some("add"), 10), None);
 }

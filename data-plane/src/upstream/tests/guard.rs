@@ -34,20 +34,20 @@ fn ping(world: &World) -> Dispatch {
 
 #[tokio::test]
 async fn addresses_that_upstreams_may_not_have_are_not_dialled() {
-    let literal =
-        ["http://127.0.0.1:1/", "http://[::1]/", "http://169.254.169.254/", "http://[::ffff:10.0.0.1]/"];
-    let pool = pool(Scripted::new(&[&["10.0.0.1", "192.168.0.1"]]));
-    for url in literal.into_iter().chain(["http://inside.example.com/", "https://inside.example.com/"]) {
-        let world = world(url, None, |_| {});
-        assert_eq!(
-            failed(&pool, &world, ping(&world)).await.code(),
-            ErrorCode::UpstreamAddressRefused,
-            "{url}"
-        );
-    }
-    let nowhere = super::super::testing::pool(Scripted::new(&[&[]]));
-    let world = world("http://nowhere.example.com/", None, |_| {});
-    assert_eq!(failed(&nowhere, &world, ping(&world)).await.code(), ErrorCode::UpstreamUnreachable);
+    let case = async {
+        let literal =
+            ["http://127.0.0.1:1/", "http://[::1]/", "http://169.254.169.254/", "http://[::ffff:10.0.0.1]/"];
+        let inside = pool(Scripted::new(&[&["10.0.0.1", "192.168.0.1"]]));
+        for url in literal.into_iter().chain(["http://inside.example.com/", "https://inside.example.com/"]) {
+            let world = world(url, None, |_| {});
+            let error = failed(&inside, &world, ping(&world)).await;
+            assert_eq!(error.code(), ErrorCode::UpstreamAddressRefused, "{url}");
+        }
+        let nowhere = pool(Scripted::new(&[&[]]));
+        let world = world("http://nowhere.example.com/", None, |_| {});
+        assert_eq!(failed(&nowhere, &world, ping(&world)).await.code(), ErrorCode::UpstreamUnreachable);
+    };
+    LocalSet::new().run_until(case).await;
 }
 
 #[tokio::test]
