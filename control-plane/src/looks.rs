@@ -43,7 +43,8 @@ impl Turns {
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not get its turn, or does not end.
     pub async fn take<T>(&self, look: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.within(PATIENCE, look).await
+        // Boxed: it is moved through three futures otherwise, and counted three times.
+        self.within(PATIENCE, Box::pin(look)).await
     }
 
     async fn within<T>(

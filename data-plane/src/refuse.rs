@@ -4,8 +4,7 @@
 //! - before a JSON-RPC request is known, and for messages that get no JSON-RPC response: the real HTTP status with a
 //!   problem document (RFC 9457); 401 and 403 for identity with a challenge (RFC 6750 section 3);
 //! - where a protocol revision prescribes 400 or 404 for a parsed request: that status, with a JSON-RPC error;
-//! - every other refusal of a parsed request: HTTP 200 with a JSON-RPC error, since official clients drop the bodies
-//!   of other statuses.
+//! - every other refusal of a parsed request: HTTP 200 with a JSON-RPC error: official clients drop bodies of other statuses.
 //!
 //! All carry `Portcullis-Refusal: <slug>` for monitors that see only HTTP.
 

@@ -107,6 +107,7 @@ async fn with_a_certificate_the_api_speaks_tls_alone() {
 
 #[tokio::test]
 async fn the_api_shows_a_certificate_that_takes_the_place_of_its_own() {
+    install_tls_provider();
     let dir = tempfile::tempdir().unwrap();
     let files = CertificateFiles { chain: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
     let renew = || {

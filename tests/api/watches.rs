@@ -252,9 +252,9 @@ async fn a_watch_that_is_not_read_ends_with_its_token() {
     .unwrap();
     // Which it has not read: other watches of the tenant have come to all of them by then.
     let mut others = Vec::new();
-    for _ in 1..16 {
+    for number in 1..16 {
         let mut events = records(&gateway, &tenant, None).await;
-        client(&gateway, &tenant, "another").await;
+        client(&gateway, &tenant, &format!("client {number}")).await;
         events.acts(1).await;
         others.push(events);
     }
@@ -300,11 +300,11 @@ async fn a_watch_of_a_quiet_tenant_does_not_go_through_what_others_store() {
         .unwrap()
     };
     // One look at least is over that has seen all of it.
-    client(&gateway, &quiet, "mine").await;
+    client(&gateway, &quiet, "first").await;
     events.acts(1).await;
     let before = read(&mut conn).await;
-    for _ in 0..5 {
-        client(&gateway, &quiet, "mine").await;
+    for number in 0..5 {
+        client(&gateway, &quiet, &format!("client {number}")).await;
         events.acts(1).await;
     }
     // What is counted is told within a second after a connection has nothing to do; another look tells it.

@@ -181,7 +181,12 @@ impl v1::enrol_server::Enrol for EnrolService {
         let csr = Csr::verify(&request.csr_der).ok_or_else(bad_request)?;
         let joined =
             self.redeem(token, &csr, &request.build, address).await.map_err(FleetError::into_status)?;
-        Ok(self.response(joined.ok_or_else(|| refused("used, or its time is over"))?))
+        let joined = joined.ok_or_else(|| {
+            self.core.authentication_failed(address);
+            self.core.known.ended(&presented);
+            refused("used, or its time is over")
+        })?;
+        Ok(self.response(joined))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::EnrolResponse>, Status> {

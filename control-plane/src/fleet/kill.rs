@@ -81,8 +81,7 @@ impl Session {
         self.core.kills.connected(proxy);
         // Before it is sent the first set, which replaces what it gives back. It says so as it opens the stream.
         if let Ok(Ok(Some(greeting))) = tokio::time::timeout(GREETING, inbound.message()).await {
-            let now = self.core.clock.now();
-            self.core.kills.given_back(&greeting.unsaved, &greeting.unsaved_signature, now).await;
+            self.given_back(&greeting).await;
         }
         self.sets.mark_changed();
         loop {
@@ -99,13 +98,21 @@ impl Session {
                     break;
                 },
                 message = inbound.message() => match message {
-                    Ok(Some(ack)) => self.take(&ack),
+                    Ok(Some(ack)) => {
+                        // On a slow way it comes after the first set, and it is the proxy's only copy all the same.
+                        self.given_back(&ack).await;
+                        self.take(&ack);
+                    }
                     Ok(None) | Err(_) => break,
                 },
             }
         }
         self.core.kills.gone(proxy);
         tracing::debug!(portcullis.proxy.id = %proxy, "kill stream closed");
+    }
+
+    async fn given_back(&self, ack: &v1::KillAck) {
+        self.core.kills.given_back(&ack.unsaved, &ack.unsaved_signature, self.core.clock.now()).await;
     }
 
     /// Sends the present set. `false`: the proxy does not read.

@@ -148,7 +148,7 @@ pub fn judge(look: Look<'_>) -> Verdict {
 
 type Part = fn(&Counts) -> (u64, u64);
 
-/// What has become worse where it was applied, against before, or against the others.
+/// What has become worse where it was applied, against before and against the others.
 fn worse(before: Counts, since: Counts, elsewhere: Counts, bounds_connections: bool) -> Option<String> {
     let parts: [(&str, Part, bool); 3] = [
         ("failures", |counts| (counts.failures, counts.answers), true),
@@ -156,7 +156,7 @@ fn worse(before: Counts, since: Counts, elsewhere: Counts, bounds_connections: b
         // By themselves these say nothing of the revision: whoever opens connections without end could hold up any.
         (
             "connections turned away",
-            |counts| (counts.turned_away, counts.turned_away + counts.answers),
+            |counts| (counts.turned_away, counts.turned_away.saturating_add(counts.answers)),
             bounds_connections,
         ),
     ];
@@ -165,7 +165,9 @@ fn worse(before: Counts, since: Counts, elsewhere: Counts, bounds_connections: b
             let (some, all) = part(counts);
             (all >= ENOUGH).then(|| some as f64 / all as f64)
         };
-        let (usual, since) = ([before, elsewhere].iter().find_map(share)?, share(&since)?);
+        // What rose everywhere did not rise because of the revision.
+        let usual = [before, elsewhere].iter().filter_map(share).reduce(f64::max)?;
+        let since = share(&since)?;
         (since > 2.0 * usual + 0.05).then(|| {
             let (since, usual) = (since * 100.0, usual * 100.0);
             format!("{what} rose to {since:.0} % of answers where it was applied, from {usual:.0} %")
@@ -175,10 +177,10 @@ fn worse(before: Counts, since: Counts, elsewhere: Counts, bounds_connections: b
 
 fn sum(counts: impl Iterator<Item = Counts>) -> Counts {
     counts.fold(Counts::default(), |sum, each| Counts {
-        answers: sum.answers + each.answers,
-        refusals: sum.refusals + each.refusals,
-        failures: sum.failures + each.failures,
-        turned_away: sum.turned_away + each.turned_away,
+        answers: sum.answers.saturating_add(each.answers),
+        refusals: sum.refusals.saturating_add(each.refusals),
+        failures: sum.failures.saturating_add(each.failures),
+        turned_away: sum.turned_away.saturating_add(each.turned_away),
     })
 }
 

@@ -295,9 +295,7 @@ async fn present(parts: &Parts, core: &Core) -> Result<Authenticated, ApiError> 
         return Err(ApiError::AddressLimited { retry_after });
     }
     let identified = identify(parts, core, &presented, address).await;
-    if matches!(identified, Err(ApiError::Unauthenticated)) {
-        core.authentication_failed(address);
-    }
+    known::learn(core, address, token.as_ref(), &identified);
     identified
 }
 

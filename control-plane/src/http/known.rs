@@ -5,7 +5,11 @@
 //! is refused at once ([`Known::whose`]), and that an address from which too many wrong tokens came may go on with good
 //! ones ([`Known::has`]). Whether a token is still good is asked of the database in every case.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use crypto::{KeyKind, Presented, key};
 use ids::{AdminTokenId, TenantId, Uuid};
@@ -13,9 +17,9 @@ use parking_lot::Mutex;
 use seams::Monotonic;
 
 use super::queries;
-use crate::{app::Core, audit::Actor, db::StoreError, secrets::Secrets};
+use crate::{app::Core, audit::Actor, db::StoreError, http::problem::ApiError, secrets::Secrets};
 
-/// Tokens remembered that were presented here lately.
+/// Tokens remembered that were presented here lately, and of those that have ended.
 const RECENT: usize = 16_384;
 /// All are read again when one is not found, but not sooner than this,
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -44,6 +48,8 @@ type Entries = HashMap<Box<str>, Entry>;
 #[derive(Debug, Default)]
 pub struct Known {
     recent: Mutex<Entries>,
+    /// Those of which the database has said that they are good no longer: they count as guesses.
+    ended: Mutex<HashSet<Box<str>>>,
     all: tokio::sync::Mutex<All>,
 }
 
@@ -58,6 +64,26 @@ pub(super) fn token(presented: &str) -> Option<Presented<'_>> {
     [KeyKind::OperatorToken, KeyKind::AdminToken]
         .into_iter()
         .find_map(|kind| key::parse(kind, presented).ok())
+}
+
+/// What came of asking the database. A token that was ours and has ended opens nothing any more, not even the way to the
+/// database: from then on it is a guess as any other.
+pub(super) fn learn<T>(
+    core: &Core,
+    address: Option<IpAddr>,
+    token: Option<&Presented<'_>>,
+    found: &Result<T, ApiError>,
+) {
+    match (found, token) {
+        (Ok(_), Some(token)) => core.known.is_good(token),
+        (Err(ApiError::Unauthenticated), token) => {
+            core.authentication_failed(address);
+            if let Some(token) = token.filter(|token| core.known.whose(&core.secrets, token).is_some()) {
+                core.known.ended(token);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Whether it is one of ours.
@@ -89,13 +115,31 @@ impl Known {
         recent.insert(token.lookup.into(), Entry { hash, whose });
     }
 
+    /// It was ours, and is good no longer.
+    pub(crate) fn ended(&self, token: &Presented<'_>) {
+        self.recent.lock().remove(token.lookup);
+        let mut ended = self.ended.lock();
+        if ended.len() >= RECENT {
+            ended.clear();
+        }
+        ended.insert(token.lookup.into());
+    }
+
+    /// It is good, whatever was said of it before: its tenant may have come back.
+    pub(super) fn is_good(&self, token: &Presented<'_>) {
+        let mut ended = self.ended.lock();
+        if !ended.is_empty() {
+            ended.remove(token.lookup);
+        }
+    }
+
     /// Whose it is, if it was presented here lately.
     pub(super) fn whose(&self, secrets: &Secrets, token: &Presented<'_>) -> Option<Whose> {
         let entry = self.recent.lock().get(token.lookup).copied();
         entry.filter(|entry| secrets.verify_token(token, &entry.hash)).map(|entry| entry.whose)
     }
 
-    /// Whether there is such a token, or was. All that is asked of the database meanwhile is, now and then, which there are.
+    /// Whether there is such a token, as far as is known here. All that is asked of the database meanwhile is, now and then, which there are.
     ///
     /// # Errors
     /// [`StoreError`] when that cannot be read.
@@ -103,9 +147,15 @@ impl Known {
         if self.whose(&core.secrets, token).is_some() {
             return Ok(true);
         }
+        if self.ended.lock().contains(token.lookup) {
+            core.secrets.dummy_token(token);
+            return Ok(false);
+        }
         let mut all = self.all.lock().await;
         let now = core.clock.monotonic();
         if !all.entries.contains_key(token.lookup) && all.again_at.is_none_or(|at| at <= now) {
+            // First, so that whoever asks and goes away does not let the next one read everything again.
+            all.again_at = Some(Monotonic::from_nanos(now.nanos() + READ_AGAIN.as_nanos() as u64));
             all.entries = queries::tokens(&mut core.store.auth().await?).await?.into_iter().collect();
             let after = core.clock.monotonic();
             let pause = READ_AGAIN.max(after.since(now).saturating_mul(SHARE));

@@ -20,6 +20,7 @@ mod reference;
 pub mod router;
 pub mod scope;
 pub mod serve;
+mod sources;
 pub mod watch;
 pub mod write;
 

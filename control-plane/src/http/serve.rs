@@ -25,6 +25,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use super::sources::{Activity, Sources};
 use crate::tasks::Tasks;
 
 /// The other end of a connection.
@@ -100,6 +101,7 @@ pub fn serve(
     let all = tasks.clone();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let handshakes = Arc::new(Handshakes::new(HANDSHAKES, HANDSHAKE_TIME));
+    let sources = Sources::default();
     tasks.spawn(name, async move {
         let stopping = all.stopping();
         let mut over = std::pin::pin!(async {
@@ -136,7 +138,7 @@ pub fn serve(
             let balancer = front.clone().filter(|front| front.declares(address.ip()));
             let _ = stream.set_nodelay(true);
             let (routes, acceptor, tasks) = (routes.clone(), acceptor.clone(), all.clone());
-            let handshakes = Arc::clone(&handshakes);
+            let (handshakes, sources) = (Arc::clone(&handshakes), sources.clone());
             all.spawn("connection", async move {
                 let _place = place;
                 let mut peer = Peer { address, tls: acceptor.is_some() };
@@ -149,6 +151,11 @@ pub fn serve(
                     },
                     None => None,
                 };
+                // A balancer that names its callers request by request has all of theirs.
+                let source = balancer.is_none().then(|| sources.enter(peer.address.ip()));
+                if matches!(source, Some(None)) {
+                    return tracing::debug!(%address, "as many connections come from there as may");
+                }
                 let routes = Routes { routes, balancer };
                 match acceptor {
                     None => connection(stream, peer, false, routes, &tasks).await,
@@ -214,12 +221,16 @@ where
 {
     let stopping = tasks.stopping();
     let Routes { routes, balancer } = routes;
+    let activity = Arc::new(Activity::default());
+    let (asked, answered) = (Arc::clone(&activity), Arc::clone(&activity));
     let service = routes
         .map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+            asked.begin();
             name_source(&mut request, peer, balancer.as_deref());
             request
         })
-        .map_response(move |mut response| {
+        .map_response(move |response| {
+            let mut response = answered.answer(response);
             if !http2 && stopping.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -248,9 +259,15 @@ where
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut served = std::pin::pin!(served);
     let stopping = tasks.stopping();
+    let over = async {
+        tokio::select! {
+            () = activity.idle() => {}
+            () = async { stopping.cancelled().await; tokio::time::sleep(IDLE_GRACE).await } => {}
+        }
+    };
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
-        () = async { stopping.cancelled().await; tokio::time::sleep(IDLE_GRACE).await } => {
+        () = over => {
             served.as_mut().graceful_shutdown();
             match tokio::time::timeout(DRAIN_TIME, served).await {
                 Ok(ended) => ended,

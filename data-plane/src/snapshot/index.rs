@@ -1,6 +1,8 @@
 //! One tenant's configuration in the form in which requests use it. Immutable; every part is found by the name a request
 //! brings.
 
+mod of_use;
+
 use std::{
     fmt,
     net::IpAddr,
@@ -8,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use ::mcp::{headers::ParamHeaders, raw::Raw};
 use bytes::Bytes;
 use crypto::Presented;
 use http::{HeaderName, HeaderValue};
@@ -27,7 +28,9 @@ use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
 
-use crate::upstream::{Breaker, BreakerLimits, Guard};
+use crate::upstream::{BreakerLimits, Guard};
+
+pub(super) use of_use::OfUse;
 
 pub use super::{
     secrets::{CredentialUnavailable, DataKeys, TenantKeys},
@@ -175,11 +178,8 @@ pub struct ToolIndex {
     pub labels: Box<[Box<str>]>,
     /// Its own limit.
     pub limit: Option<Arc<SubjectLimit>>,
-    /// From the first failure on.
-    pub breaker: OnceLock<Arc<Breaker>>,
     /// Made when first needed, and boxed: there are many tools, and most are not called for long.
-    pub(super) resource: OnceLock<Box<policy::Resource>>,
-    pub(super) mirrored: OnceLock<Option<ParamHeaders>>,
+    pub(super) of_use: OnceLock<Box<OfUse>>,
 }
 
 /// An OAuth client or machine identity.
@@ -318,31 +318,6 @@ impl EndpointIndex {
     pub fn admits(&self, address: IpAddr) -> bool {
         let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
         !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
-    }
-}
-
-impl ToolIndex {
-    /// The tool as policies see it.
-    #[must_use]
-    pub fn resource(&self) -> &policy::Resource {
-        self.resource.get_or_init(|| {
-            let class = match self.class {
-                ToolClass::Read => policy::Class::Read,
-                ToolClass::Write => policy::Class::Write,
-                ToolClass::Destructive => policy::Class::Destructive,
-                ToolClass::Unclassified | ToolClass::Unspecified => policy::Class::Unclassified,
-            };
-            Box::new(policy::Resource::tool(self.id, self.upstream, &self.name, class, self.labels.iter()))
-        })
-    }
-}
-
-impl ToolIndex {
-    /// The arguments that its approved definition mirrors into headers; `None` where its annotations are not usable.
-    #[must_use]
-    pub fn mirrored(&self) -> Option<&ParamHeaders> {
-        let compile = || ParamHeaders::compile(Raw::parse(&self.definition).ok()?).ok();
-        self.mirrored.get_or_init(compile).as_ref()
     }
 }
 

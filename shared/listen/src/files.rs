@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -119,8 +119,8 @@ impl Followed {
         if tls.certificates.is_empty() {
             return Err(TlsError::NoCertificate);
         }
-        let (found, certificates) = read(&tls.certificates)?;
-        let certificates = certificates.parse(None)?;
+        let (found, contents) = read(&tls.certificates)?;
+        let certificates = parse(&contents, None)?;
         let not_after = first_end(&certificates);
         let resolver = Arc::new(Certificates::new(&certificates));
         let config = Arc::new(tls::server(resolver.clone(), tls.floor)?);
@@ -177,7 +177,7 @@ impl Followed {
             self.measure();
             return Look::Same;
         }
-        match contents.and_then(|contents| contents.parse(Some(&*self.clock))) {
+        match contents.and_then(|contents| parse(&contents, Some(&*self.clock))) {
             Ok(certificates) => {
                 self.certificates.replace(&certificates);
                 self.seen.lock().not_after = first_end(&certificates);
@@ -207,38 +207,44 @@ impl Followed {
     }
 }
 
-struct Contents<'a>(Vec<(&'a CertificateFiles, Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)>);
+/// What the files of one certificate hold.
+struct Contents<'a> {
+    files: &'a CertificateFiles,
+    chain: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
+}
 
 impl Contents<'_> {
     /// With a clock, what has expired is refused: it is no better than what is in force.
-    fn parse(&self, clock: Option<&dyn Clock>) -> Result<Vec<Certificate>, TlsError> {
-        let parse = |(files, chain, key): &(&CertificateFiles, Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)| {
-            let path = || files.chain.clone();
-            let certificate = Certificate::from_pem(chain, key)
-                .map_err(|source| TlsError::Certificate { path: path(), source })?;
-            match clock {
-                Some(clock) if certificate.not_after <= seconds(clock) => Err(TlsError::Expired(path())),
-                _ => Ok(certificate),
-            }
-        };
-        self.0.iter().map(parse).collect()
+    fn parse(&self, clock: Option<&dyn Clock>) -> Result<Certificate, TlsError> {
+        let path = || self.files.chain.clone();
+        let certificate = Certificate::from_pem(&self.chain, &self.key)
+            .map_err(|source| TlsError::Certificate { path: path(), source })?;
+        match clock {
+            Some(clock) if certificate.not_after <= seconds(clock) => Err(TlsError::Expired(path())),
+            _ => Ok(certificate),
+        }
     }
 }
 
-fn read(files: &[CertificateFiles]) -> Result<(String, Contents<'_>), TlsError> {
+fn parse(contents: &[Contents<'_>], clock: Option<&dyn Clock>) -> Result<Vec<Certificate>, TlsError> {
+    contents.iter().map(|each| each.parse(clock)).collect()
+}
+
+fn read(files: &[CertificateFiles]) -> Result<(String, Vec<Contents<'_>>), TlsError> {
     let mut contents = Vec::with_capacity(files.len());
     let mut digests = String::new();
-    for each in files {
-        let (chain, key) = (read_file(&each.chain)?, read_file(&each.key)?);
+    for files in files {
+        let (chain, key) = (read_file(&files.chain)?, read_file(&files.key)?);
         digests.push_str(&hex::encode(sha256(&chain)));
         digests.push_str(&hex::encode(sha256(&key)));
-        contents.push((each, chain, key));
+        contents.push(Contents { files, chain, key });
     }
-    Ok((digests, Contents(contents)))
+    Ok((digests, contents))
 }
 
-fn read_file(path: &PathBuf) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let failed = |source| TlsError::Read { path: path.clone(), source };
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let failed = |source| TlsError::Read { path: path.to_path_buf(), source };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -105,12 +105,12 @@ pub(super) async fn trim(
     let done = sqlx::query!(
         "DELETE FROM stored_answers WHERE answered AND lookup IN (
            SELECT lookup FROM (
-             SELECT lookup, expires_at, row_number() OVER newest AS place, sum(octet_length(sealed)) OVER newest AS bytes
+             SELECT lookup, expires_at, answered, row_number() OVER newest AS place, sum(octet_length(sealed)) OVER newest AS bytes
              FROM stored_answers
              WHERE coalesce(tenant_id, '00000000-0000-0000-0000-000000000000')
                = coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
              WINDOW newest AS (ORDER BY expires_at DESC, lookup)
-           ) AS held WHERE place > $2 OR bytes > $3 ORDER BY expires_at LIMIT $4)",
+           ) AS held WHERE answered AND (place > $2 OR bytes > $3) ORDER BY expires_at LIMIT $4)",
         tenant.map(TenantId::uuid),
         most,
         bytes,

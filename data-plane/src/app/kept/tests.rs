@@ -25,6 +25,7 @@ struct Run {
 }
 
 impl Run {
+    #[expect(clippy::disallowed_methods, reason = "the runtime of a test ends with it")]
     fn start(state: &Path) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let kills = Arc::new(Kills::load(state.to_owned(), None, clock.clone()));

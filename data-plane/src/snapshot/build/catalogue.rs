@@ -1,6 +1,6 @@
 //! Tools, and the policies that bear on them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use ids::{UpstreamId, Uuid};
 use wire::v1;
@@ -47,9 +47,7 @@ pub(super) fn tools(
             cost: tool.cost.max(1),
             labels: boxed(&tool.labels),
             limit: limits.tools.get(&id.uuid()).cloned(),
-            breaker: former.breaker(upstream, &tool.name),
-            resource: OnceLock::new(),
-            mirrored: OnceLock::new(),
+            of_use: former.of_use(upstream, &tool.name),
             name: tool.name.as_str().into(),
         };
         out.entry(upstream).or_default().insert(Arc::new(index));

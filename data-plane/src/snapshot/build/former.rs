@@ -7,8 +7,8 @@ use ids::{Id, UpstreamId, Uuid};
 use prost::Message as _;
 use wire::v1;
 
-use super::super::index::{Map, TenantIndex, UpstreamIndex};
-use crate::upstream::{Breaker, Guard};
+use super::super::index::{Map, OfUse, TenantIndex, UpstreamIndex};
+use crate::upstream::Guard;
 
 /// The former revision's servers, of those that are where they were.
 pub(super) struct Former<'a>(Map<UpstreamId, &'a UpstreamIndex>);
@@ -28,9 +28,11 @@ impl<'a> Former<'a> {
         self.0.get(&upstream).map_or_else(Arc::default, |former| Arc::clone(&former.guard))
     }
 
-    pub(super) fn breaker(&self, upstream: UpstreamId, tool: &str) -> OnceLock<Arc<Breaker>> {
+    /// Of what a tool of now takes over from what it was.
+    pub(super) fn of_use(&self, upstream: UpstreamId, tool: &str) -> OnceLock<Box<OfUse>> {
         let former = self.0.get(&upstream).and_then(|former| former.tools.get(tool));
-        former.map(|tool| tool.breaker.clone()).unwrap_or_default()
+        let breaker = former.and_then(|former| former.breaker());
+        breaker.map_or_else(OnceLock::new, |breaker| Box::new(OfUse::failed(Arc::clone(breaker))).into())
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) enum Change {
 
 /// A breaker's state.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     /// While open: the clock's nanoseconds at which the next probe may go. 0: closed.
     probe_at: AtomicU64,
     /// How often it opened, closed, or lost a probe.

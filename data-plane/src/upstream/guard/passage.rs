@@ -7,7 +7,7 @@ use telemetry::metric;
 
 use super::{
     Outcome,
-    breaker::{Breaker, Change, Pass},
+    breaker::{Change, Pass},
 };
 use crate::{
     refuse::Refusal,
@@ -56,7 +56,7 @@ impl Passage {
     ) -> Result<Self, Refusal> {
         let limits = upstream.breaker;
         // Most tools have never failed, and so have none.
-        let breaker = tool.and_then(|tool| tool.breaker.get());
+        let breaker = tool.and_then(|tool| tool.breaker());
         if let Some(shut) = breaker.and_then(|breaker| breaker.shut_for(limits, now)) {
             return Err(open(Shut::Tool, shut));
         }
@@ -83,7 +83,7 @@ impl Passage {
         match outcome {
             Outcome::Answered => {
                 self.tell(Shut::Upstream, guard.breaker.succeeded(limits, self.of_upstream, now));
-                if let Some(breaker) = self.tool.as_ref().and_then(|tool| tool.breaker.get()) {
+                if let Some(breaker) = self.tool.as_ref().and_then(|tool| tool.breaker()) {
                     self.tell(Shut::Tool, breaker.succeeded(limits, self.of_tool, now));
                 }
             }
@@ -92,7 +92,7 @@ impl Passage {
             }
             Outcome::Unanswered => {
                 if let Some(tool) = &self.tool {
-                    let breaker = tool.breaker.get_or_init(Arc::<Breaker>::default);
+                    let breaker = tool.breaker_of_failures();
                     self.tell(Shut::Tool, breaker.failed(limits, self.of_tool, now, chance));
                 }
                 // A probe's failure always counts, else it would say nothing.
@@ -135,7 +135,7 @@ impl Drop for Passage {
     fn drop(&mut self) {
         let Some(since) = self.open_since else { return };
         self.upstream.guard.breaker.lost(self.of_upstream, since);
-        if let Some(breaker) = self.tool.as_ref().and_then(|tool| tool.breaker.get()) {
+        if let Some(breaker) = self.tool.as_ref().and_then(|tool| tool.breaker()) {
             breaker.lost(self.of_tool, since);
         }
     }

@@ -55,23 +55,23 @@ impl Pair {
             stored: BTreeMap::new(),
             steps: BTreeMap::new(),
         };
-        pair.to_server(server::Input::Sources(Vec::new()));
-        pair.to_client(client::Input::Tick);
+        pair.tell_server(server::Input::Sources(Vec::new()));
+        pair.tell_client(client::Input::Tick);
         pair
     }
 
-    fn to_client(&mut self, input: client::Input) {
+    fn tell_client(&mut self, input: client::Input) {
         let mut out = Vec::new();
         self.client.handle(self.stage.context(), input, &mut out);
         for output in out {
             match output {
-                client::Output::Connect => self.to_client(client::Input::Connected),
+                client::Output::Connect => self.tell_client(client::Input::Connected),
                 client::Output::Send(mut message) => {
                     if let Some(proxy_message::Body::Hello(hello)) = &mut message.body {
                         hello.definitions =
                             self.held.keys().flat_map(|address| address[..ADDRESS_SHOWN].to_vec()).collect();
                     }
-                    self.to_server(server::Input::Received(message));
+                    self.tell_server(server::Input::Received(message));
                 }
                 client::Output::Learn(new) => {
                     self.held.extend(new.definitions.into_iter().map(|bytes| (address(&bytes), bytes)));
@@ -107,17 +107,17 @@ impl Pair {
                 client::Input::Misfit(ticket, misfit.to_string())
             }
         };
-        self.to_client(input);
+        self.tell_client(input);
     }
 
-    fn to_server(&mut self, input: server::Input) {
+    fn tell_server(&mut self, input: server::Input) {
         let mut out = Vec::new();
         self.server.handle(self.stage.context(), input, &mut out);
         for output in out {
             match output {
                 server::Output::Send(message) => {
                     self.said.extend(message.body.clone());
-                    self.to_client(client::Input::Received(message));
+                    self.tell_client(client::Input::Received(message));
                 }
                 server::Output::Load(load) => {
                     let (version, bytes) = self.stored[&load.tenant].clone();
@@ -128,7 +128,7 @@ impl Pair {
                         }
                         _ => server::Input::Loaded(load.tenant, Snapshot::new(version, bytes, Vec::new())),
                     };
-                    self.to_server(input);
+                    self.tell_server(input);
                 }
                 server::Output::Close(reason) => panic!("{reason:?}"),
                 _ => {}
@@ -149,7 +149,7 @@ impl Pair {
         }
         self.stored.insert(tenant, (version, bytes));
         self.said.clear();
-        self.to_server(server::Input::Changed(tenant, version));
+        self.tell_server(server::Input::Changed(tenant, version));
         assert_eq!(
             self.applied[&tenant], self.stored[&tenant].1,
             "what is enforced is what is stored, byte for byte"
