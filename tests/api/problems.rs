@@ -67,6 +67,12 @@ async fn bodies_are_bounded_and_typed() {
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1024 * 1024));
     let answer = send(&gateway, token, Method::POST, &path, &[JSON], large).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"));
+    // An order to stop something is held before anybody is asked whose it is; so strangers hold little.
+    let order = |bytes: usize| format!("{{\"level\":\"fleet\",\"reason\":\"{}\"}}", "x".repeat(bytes));
+    let answer = send(&gateway, None, Method::POST, "/v1/kills", &[JSON], order(17 * 1024)).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"));
+    let answer = send(&gateway, None, Method::POST, "/v1/kills", &[JSON], order(400)).await;
+    assert_eq!(answer.code(), "unauthenticated");
     for headers in [&[][..], &[("content-type", "text/plain")], &[MERGE]] {
         let answer = send(&gateway, token, Method::POST, &path, headers, "{}").await;
         assert_eq!(

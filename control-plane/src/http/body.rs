@@ -17,13 +17,16 @@ use crate::app::Core;
 /// Largest body of a request, bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// The same request with all of its body here.
+/// Largest body that is held before anybody is asked whose it is: an order to stop something is a few hundred bytes.
+pub const MAX_ORDER: usize = 16 * 1024;
+
+/// The same request with all of its body here, which may have so many bytes.
 ///
 /// # Errors
 /// As for every body.
-pub async fn whole(core: &Core, request: Request) -> Result<Request, ApiError> {
+pub async fn whole(core: &Core, request: Request, most: usize) -> Result<Request, ApiError> {
     let (parts, body) = request.into_parts();
-    match tokio::time::timeout(core.config.api_limits.body_time, axum::body::to_bytes(body, MAX_BODY)).await {
+    match tokio::time::timeout(core.config.api_limits.body_time, axum::body::to_bytes(body, most)).await {
         Ok(Ok(body)) => Ok(Request::from_parts(parts, body.into())),
         Ok(Err(error)) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
             Err(ApiError::TooLarge)

@@ -188,7 +188,7 @@ async fn to_the_end(State(core): State<Core>, request: Request, next: Next) -> R
     if request.method() != Method::POST || route != Some(KILLS) {
         return next.run(request).await;
     }
-    let request = match body::whole(&core, request).await {
+    let request = match body::whole(&core, request, body::MAX_ORDER).await {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };
