@@ -246,21 +246,23 @@ async fn a_tenant_keeps_its_newest_answers_and_no_more_than_so_many() {
     let (gateway, tenant) = api().await;
     let other = gateway.tenant("other").await;
     let mut conn = database(&gateway).await;
-    // As if they had been written before this replica started; the last one is another tenant's.
+    // As if they had been written before this replica started; one is another tenant's. The oldest are claims that somebody
+    // abandoned, more than a batch of them.
     let fill = format!(
         "INSERT INTO stored_answers (lookup, tenant_id, ticket, claimed_until, answered, sealed, expires_at)
          SELECT sha256(n::text::bytea), (SELECT id FROM tenants WHERE slug = CASE n WHEN 0 THEN '{}' ELSE '{}' END),
-           substr(sha256(n::text::bytea), 1, 16), now(), true, '\\x00', now() + n * interval '1 second'
-         FROM generate_series(0, 23000) n",
+           substr(sha256(n::text::bytea), 1, 16), now(), n > -1500, '\\x00',
+           now() + interval '1 hour' + n * interval '1 second'
+         FROM generate_series(-3000, 23000) n WHERE n >= 0 OR n < -1500",
         other.slug, tenant.slug
     );
-    assert_eq!(run(&mut conn, &fill).await, 23_001);
+    assert_eq!(run(&mut conn, &fill).await, 24_501);
     let body = json!({"name": "one"});
     assert_eq!(keyed(&gateway, &tenant, "/clients", "k", &body).await.status, StatusCode::CREATED);
     let mut watching = database(&gateway).await;
     eventually("the oldest are forgotten, in batches", async || {
         let of_tenant =
-            "SELECT count(*) FROM stored_answers WHERE tenant_id = (SELECT id FROM tenants WHERE slug = $1)";
+            "SELECT count(*) FROM stored_answers WHERE answered AND tenant_id = (SELECT id FROM tenants WHERE slug = $1)";
         let kept: i64 =
             sqlx::query_scalar(of_tenant).bind(&tenant.slug).fetch_one(&mut watching).await.unwrap();
         kept <= 20_000

@@ -1,6 +1,6 @@
 //! What listens where, and with what protection.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use control_plane::{
     app::{ControlPlane, Running, StartError},
@@ -8,7 +8,7 @@ use control_plane::{
     db::PoolSizes,
 };
 use crypto::{FileKek, Zeroizing};
-use harness::{gateway::install_tls_provider, servers::Servers};
+use harness::{eventually, gateway::install_tls_provider, servers::Servers};
 use listen::{
     files::{CertificateFiles, Tls},
     front::{Front, Tells},
@@ -17,7 +17,10 @@ use listen::{
 use reqwest::StatusCode;
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, StartError> {
     install_tls_provider();
@@ -167,5 +170,32 @@ async fn behind_a_balancer_the_api_knows_whose_a_request_is() {
     assert!(
         reqwest::get(format!("http://127.0.0.1:{}/v1/openapi.json", running.api_addr.port())).await.is_err()
     );
+    running.shutdown().await;
+}
+
+/// Whoever opens connections without end leaves places for others.
+#[tokio::test]
+async fn one_address_has_256_connections_and_no_more() {
+    let running = start(|_| {}).await.unwrap();
+    let mut open = Vec::new();
+    for _ in 0..300 {
+        open.push(TcpStream::connect(running.api_addr).await.unwrap());
+    }
+    eventually("those above the bound are closed", async || {
+        let mut closed = 0;
+        for stream in &mut open {
+            let mut byte = [0];
+            let read = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut byte)).await;
+            closed += usize::from(read.is_ok());
+        }
+        closed == 44
+    })
+    .await;
+    drop(open);
+    // Their places are free again.
+    eventually("a place is free", async || {
+        reqwest::get(format!("http://{}/v1/openapi.json", running.api_addr)).await.is_ok()
+    })
+    .await;
     running.shutdown().await;
 }

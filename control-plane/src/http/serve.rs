@@ -291,4 +291,34 @@ mod tests {
         assert!(bind("127.0.0.1:0".parse().unwrap(), false).await.is_ok());
         assert!(bind("0.0.0.0:0".parse().unwrap(), true).await.is_ok());
     }
+
+    /// An HTTP/2 client that answers pings and asks nothing is sent away; one that asks now and then stays.
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "the runtime of a test ends with it")]
+    async fn a_connection_in_which_nothing_is_asked_ends() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let peer = Peer { address: "192.0.2.1:1".parse().unwrap(), tls: true };
+        let routes = Routes { routes: Router::new(), balancer: None };
+        let tasks = Tasks::new();
+        let mut serving = Box::pin(connection(far, peer, true, routes, &tasks));
+        let client = hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<axum::body::Bytes>>;
+        let shaken = client(TokioExecutor::new(), TokioIo::new(near));
+        let (mut sender, driver) = tokio::select! {
+            shaken = shaken => shaken.unwrap(),
+            () = &mut serving => panic!("it ended"),
+        };
+        tokio::spawn(driver);
+        let asking = async {
+            for _ in 0..4 {
+                let request = http::Request::new(http_body_util::Empty::new());
+                assert_eq!(sender.send_request(request).await.unwrap().status(), 404);
+                tokio::time::sleep(Duration::from_secs(100)).await;
+            }
+        };
+        tokio::select! {
+            () = asking => {}
+            () = &mut serving => panic!("it ended"),
+        }
+        tokio::time::timeout(Duration::from_secs(600), serving).await.expect("it ends");
+    }
 }

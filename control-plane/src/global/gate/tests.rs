@@ -96,6 +96,11 @@ fn a_rise_of_refusals_or_failures_fails_it() {
     assert!(why(|fleet| fleet[0].now = counts(2_000, 40, 90)).starts_with("failures rose to 8 %"));
     assert_eq!(verdict(|fleet| fleet[0].now = counts(2_000, 100, 20)), Verdict::Held, "little more");
     assert_eq!(verdict(|fleet| fleet[0].now = counts(1_040, 60, 50)), Verdict::Held, "too few to tell");
+    // What rises on the others too, a tenant's server being down, is not the revision's doing.
+    let everywhere = |fleet: &mut Vec<Member>| {
+        (fleet[0].now, fleet[1].now) = (counts(2_000, 120, 90), counts(2_000, 240, 180));
+    };
+    assert_eq!(verdict(everywhere), Verdict::Held);
     // A proxy that had answered nothing before is compared with the others; where there is nothing, with nobody.
     let fresh = |fleet: &mut Vec<Member>| {
         (fleet[0].before, fleet[0].now) = (counts(0, 0, 0), counts(100, 30, 0));
