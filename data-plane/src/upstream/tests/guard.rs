@@ -170,6 +170,26 @@ async fn of_what_the_caller_sent_only_the_list_goes_out_and_the_credential_is_ou
         .await;
 }
 
+/// Nor beside it: which of two values counts is for each server to say. Of what goes out, a credential may be named so.
+#[tokio::test]
+async fn what_the_credential_names_comes_from_the_credential_alone() {
+    let case = async {
+        let server = Server::start(|_| async { result("{}") }).await;
+        let pool = pool(Scripted::new(&[&["127.0.0.1"]]));
+        let url = format!("http://{}/", server.address);
+        let world = world(&url, Some(server.address), |upstream| {
+            "user-agent".clone_into(&mut upstream.headers[0].name);
+        });
+        let mut call = ping(&world);
+        call.headers.insert("user-agent", http::HeaderValue::from_static("agent/1"));
+        called(&pool, &world, call).await;
+        let seen = server.last();
+        let values: Vec<_> = seen.headers.get_all("user-agent").iter().collect();
+        assert_eq!(values, [crate::snapshot::samples::HEADER_VALUE]);
+    };
+    LocalSet::new().run_until(case).await;
+}
+
 /// Nobody has compared them with the body there, so whoever believes them would be told something else.
 #[tokio::test]
 async fn headers_that_describe_the_body_go_out_only_where_they_were_compared_with_it() {
