@@ -4,4 +4,4 @@ set -euo pipefail
 scripts/setup.sh test
 export SQLX_OFFLINE=true
 cargo build --locked --workspace --bins
-exec cargo nextest run --locked -p portcullis-tests --profile long --no-capture -E "$1"
+exec cargo nextest run --locked --workspace --profile long --no-capture -E "$1"

@@ -77,6 +77,12 @@ impl Secrets {
         self.kek.derive_all(MasterPurpose::KillSet)
     }
 
+    /// What seals the reasons of kills that have no row yet, as [`Self::answer_sealers`].
+    #[must_use]
+    pub fn unsaved_kill_sealers(&self) -> Vec<Sealer> {
+        self.kek.derive_all(MasterPurpose::UnsavedKill).into_iter().map(Sealer::new).collect()
+    }
+
     /// What seals the stored answer to a request with this idempotency key: neither the database nor the master key opens
     /// it without the key. The first seals, every one opens while a rotation lasts.
     #[must_use]

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, future::join_all};
 use harness::{Gateway, Tenant, eventually, member::Member};
-use ids::TenantId;
+use ids::{KillId, TenantId, Uuid};
 use portcullis_cli::rest::RestError;
 use portcullis_cli::up::demo;
 use prost::Message as _;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
+use tonic::Streaming;
 use wire::{
     kill::MAX_REVOKED,
     v1::{self, config_client::ConfigClient, kill_client::KillClient, proxy_message},
@@ -83,7 +84,7 @@ async fn killed(database: &mut PgConnection, by: &Tenant, kills: usize) {
     .execute(&mut *database)
     .await
     .unwrap();
-    sqlx::query("UPDATE kill_epochs SET epoch = epoch + 1").execute(database).await.unwrap();
+    raise(database).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,18 +133,98 @@ async fn a_tenant_that_revokes_many_keys_leaves_room_for_those_of_others() {
         .await
         .unwrap();
     }
-    sqlx::query("UPDATE kill_epochs SET epoch = epoch + 1").execute(&mut database).await.unwrap();
+    raise(&mut database).await;
+    let body = present_body(&mut sets(&gateway, &member).await, &mut database).await;
+    assert_eq!(body.revoked.len(), MAX_REVOKED);
+    let of_few = body.revoked.iter().filter(|revoked| revoked.tenant_id == few.uuid().as_bytes());
+    assert_eq!(of_few.count(), 1, "the oldest of all");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_lifts_many_kills_leaves_room_for_lifts_of_others() {
+    const TOLD: usize = 4_096;
+    let gateway = Gateway::with_proxies(0).await;
+    let (many, few) = (gateway.tenant("many").await, gateway.tenant("few").await);
+    let member = Member::join(&gateway, &demo::join_token(&gateway.operator).await.unwrap()).await;
+    let mut database = PgConnection::connect(&gateway.database_url).await.unwrap();
+    let mut oldest = Vec::new();
+    for (tenant, kills) in [(&few, 1), (&many, TOLD + 10)] {
+        killed(&mut database, tenant, kills).await;
+        oldest.extend(lifted(&mut database).await);
+    }
+    // An operator's, which no tenant has.
+    let order = json!({"level": "fleet", "reason": "an exercise", "drill": true});
+    let kill = gateway.operator.post("/v1/kills", order).await.unwrap();
+    let lift = format!("/v1/kills/{}/lift", kill["id"].as_str().unwrap());
+    gateway.operator.post(&lift, json!({"reason": "it is over", "epoch": kill["epoch"]})).await.unwrap();
+    killed(&mut database, &many, 10).await;
+    lifted(&mut database).await;
+    let body = present_body(&mut sets(&gateway, &member).await, &mut database).await;
+    assert_eq!((body.lifted.len(), body.entries.len()), (TOLD, 0));
+    let of_few = oldest[0].as_bytes().to_vec();
+    let of_operator: KillId = kill["id"].as_str().unwrap().parse().unwrap();
+    assert!(body.lifted.contains(&of_few), "the oldest of all");
+    assert!(body.lifted.contains(&of_operator.uuid().as_bytes().to_vec()));
+}
+
+/// What it leaves unread becomes one set, and it is not sent away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_reads_late_is_sent_the_latest_set() {
+    const CHANGES: usize = 12;
+    let gateway = Gateway::with_proxies(0).await;
+    let (many, few) = (gateway.tenant("many").await, gateway.tenant("few").await);
+    let late = Member::join(&gateway, &demo::join_token(&gateway.operator).await.unwrap()).await;
+    let prompt = Member::join(&gateway, &demo::join_token(&gateway.operator).await.unwrap()).await;
+    let mut database = PgConnection::connect(&gateway.database_url).await.unwrap();
+    // More than a connection takes in unread.
+    killed(&mut database, &many, 15_000).await;
+    let (mut late, mut prompt) = (sets(&gateway, &late).await, sets(&gateway, &prompt).await);
+    let first = present_body(&mut late, &mut database).await;
+    for change in 1..=CHANGES {
+        killed(&mut database, &few, 1).await;
+        // By this one's reading each is a set of its own.
+        while next_body(&mut prompt).await.entries.len() < first.entries.len() + change {}
+    }
+    let (mut last, mut received) = (first.clone(), 0);
+    while last.entries.len() < first.entries.len() + CHANGES {
+        last = next_body(&mut late).await;
+        received += 1;
+    }
+    assert!(received < CHANGES, "{received} sets for {CHANGES} changes");
+}
+
+async fn raise(database: &mut PgConnection) {
+    sqlx::query("UPDATE kill_epochs SET epoch = epoch + 1").execute(database).await.unwrap();
+}
+
+/// Lifts every kill in force, in one more change; which they were.
+async fn lifted(database: &mut PgConnection) -> Vec<Uuid> {
+    let lift = "UPDATE kills SET lifted_at = now(), lift_reason = 'over', lift_actor = 'test',
+                  lift_epoch = (SELECT epoch + 1 FROM kill_epochs)
+                WHERE lifted_at IS NULL RETURNING id";
+    let lifted = sqlx::query_scalar(lift).fetch_all(&mut *database).await.unwrap();
+    raise(database).await;
+    lifted
+}
+
+async fn sets(gateway: &Gateway, member: &Member) -> Streaming<v1::KillSet> {
     let acks = futures_util::stream::iter([v1::KillAck::default()]).chain(futures_util::stream::pending());
-    let mut client = KillClient::new(member.channel(&gateway)).max_decoding_message_size(wire::MAX_MESSAGE);
-    let mut sets = client.watch(acks).await.unwrap().into_inner();
+    let mut client = KillClient::new(member.channel(gateway)).max_decoding_message_size(wire::MAX_MESSAGE);
+    client.watch(acks).await.unwrap().into_inner()
+}
+
+async fn next_body(sets: &mut Streaming<v1::KillSet>) -> v1::KillBody {
+    let set = sets.message().await.unwrap().expect("the stream goes on");
+    v1::KillBody::decode(set.body.as_slice()).unwrap()
+}
+
+/// Of the first set with all that is in the database by now.
+async fn present_body(sets: &mut Streaming<v1::KillSet>, database: &mut PgConnection) -> v1::KillBody {
+    let present: i64 = sqlx::query_scalar("SELECT epoch FROM kill_epochs").fetch_one(database).await.unwrap();
     loop {
-        let body = v1::KillBody::decode(sets.message().await.unwrap().unwrap().body.as_slice()).unwrap();
-        if body.epoch == 0 {
-            continue;
+        let body = next_body(sets).await;
+        if body.epoch >= present.try_into().unwrap() {
+            return body;
         }
-        assert_eq!(body.revoked.len(), MAX_REVOKED);
-        let of_few = body.revoked.iter().filter(|revoked| revoked.tenant_id == few.uuid().as_bytes());
-        assert_eq!(of_few.count(), 1, "the oldest of all");
-        return;
     }
 }

@@ -122,9 +122,15 @@ impl Member {
     /// A connection to the proxies' port that shows this identity.
     #[must_use]
     pub fn channel(&self, gateway: &Gateway) -> Channel {
+        self.channel_at(gateway.streams_addr())
+    }
+
+    /// The same at this address.
+    #[must_use]
+    pub fn channel_at(&self, addr: SocketAddr) -> Channel {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         let config = builder(&self.ca).with_client_auth_cert(self.chain.clone(), key).unwrap();
-        channel(gateway.streams_addr(), config)
+        channel(addr, config)
     }
 
     /// A connection to the proxies' port that shows nothing.

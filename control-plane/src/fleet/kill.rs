@@ -12,8 +12,10 @@ use wire::v1;
 use super::{Peers, peer::Named};
 use crate::{app::Core, kills::Signed};
 
-/// Sets a proxy may leave unread. Each holds all that those before it did, so there is no use for more.
-const QUEUE: usize = 4;
+/// Sets on their way to a proxy. Each holds all that those before it did: while this one is unread those that follow are one.
+const QUEUE: usize = 1;
+/// How long a proxy may leave a set unread. Then it may come back and read.
+const UNREAD: Duration = Duration::from_secs(10);
 /// Sets a proxy may leave unacknowledged before it is sent only the latest.
 const UNACKNOWLEDGED: usize = 64;
 /// How long the first set waits for what opens the stream.
@@ -49,13 +51,12 @@ impl v1::kill_server::Kill for KillService {
             core: self.core.clone(),
             peers: self.peers.clone(),
             named,
-            sender,
             nonce: 0,
             sent: VecDeque::new(),
             acknowledged,
         };
         self.core.tasks.spawn("kill acknowledgements", store(self.core.clone(), proxy, storing));
-        self.core.tasks.spawn("kill stream", session.run(request.into_inner()));
+        self.core.tasks.spawn("kill stream", session.run(request.into_inner(), sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
@@ -65,7 +66,6 @@ struct Session {
     peers: Peers,
     named: Named,
     sets: watch::Receiver<Option<Arc<Signed>>>,
-    sender: mpsc::Sender<Result<v1::KillSet, Status>>,
     nonce: u64,
     /// Not acknowledged yet: nonce, serial and epoch.
     sent: VecDeque<(u64, u64, u64)>,
@@ -74,7 +74,11 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, mut inbound: Streaming<v1::KillAck>) {
+    async fn run(
+        mut self,
+        mut inbound: Streaming<v1::KillAck>,
+        sender: mpsc::Sender<Result<v1::KillSet, Status>>,
+    ) {
         let stopping = self.core.tasks.stopping();
         let (proxy, peers) = (self.named.proxy, self.peers.clone());
         let mut out = std::pin::pin!(peers.until_out(self.named));
@@ -84,19 +88,37 @@ impl Session {
             self.given_back(&greeting).await;
         }
         self.sets.mark_changed();
+        let mut unsent = false;
+        let mut unread = std::pin::pin!(tokio::time::sleep(UNREAD));
         loop {
             tokio::select! {
                 () = stopping.cancelled() => break,
-                () = self.sender.closed() => break,
+                () = sender.closed() => break,
                 // It holds what it was told, and hears of no more kills from here.
                 status = &mut out => {
                     tracing::warn!(portcullis.proxy.id = %proxy, reason = status.message(), "kill stream ended by us");
-                    let _gone = self.sender.try_send(Err(status));
+                    let _gone = sender.try_send(Err(status));
                     break;
                 }
-                changed = self.sets.changed() => if changed.is_err() || !self.send() {
-                    break;
+                changed = self.sets.changed() => match changed {
+                    Ok(()) if unsent => {}
+                    Ok(()) => {
+                        unsent = true;
+                        unread.set(tokio::time::sleep(UNREAD));
+                    }
+                    Err(_) => break,
                 },
+                place = sender.reserve(), if unsent => {
+                    let Ok(place) = place else { break };
+                    if let Some(set) = self.present() {
+                        place.send(Ok(set));
+                    }
+                    unsent = false;
+                }
+                () = &mut unread, if unsent => {
+                    tracing::warn!(portcullis.proxy.id = %proxy, "kill sets are not being read; the stream is ended");
+                    break;
+                }
                 message = inbound.message() => match message {
                     Ok(Some(ack)) => {
                         // On a slow way it comes after the first set, and it is the proxy's only copy all the same.
@@ -115,21 +137,16 @@ impl Session {
         self.core.kills.given_back(&ack.unsaved, &ack.unsaved_signature, self.core.clock.now()).await;
     }
 
-    /// Sends the present set. `false`: the proxy does not read.
-    fn send(&mut self) -> bool {
-        let Some(signed) = self.sets.borrow_and_update().clone() else { return true };
+    /// The present set, under a nonce of its own.
+    fn present(&mut self) -> Option<v1::KillSet> {
+        let signed = self.sets.borrow_and_update().clone()?;
         self.nonce += 1;
         if self.sent.len() == UNACKNOWLEDGED {
             // The later one covers it.
             self.sent.pop_front();
         }
         self.sent.push_back((self.nonce, signed.serial, signed.epoch));
-        let set = v1::KillSet { nonce: self.nonce, ..signed.set.clone() };
-        let sent = self.sender.try_send(Ok(set)).is_ok();
-        if !sent {
-            tracing::warn!(portcullis.proxy.id = %self.named.proxy, "kill sets are not being read; the stream is ended");
-        }
-        sent
+        Some(v1::KillSet { nonce: self.nonce, ..signed.set.clone() })
     }
 
     /// What was sent up to this nonce is in force there. What was never sent is no acknowledgement.

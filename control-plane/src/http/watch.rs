@@ -44,7 +44,8 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 /// How long an event waits to be read. Then the watch is over, and its caller begins again where it was.
 const UNREAD: Duration = Duration::from_secs(30);
 /// How often a watch that is not being read looks whether its token is good.
-const CHECK: Duration = Duration::from_secs(2);
+/// R59: a revoked token gives nothing out for longer than a second.
+const CHECK: Duration = Duration::from_millis(500);
 /// Watches of one tenant at this replica.
 pub const PER_TENANT: usize = 16;
 /// Watches at this replica. Fewer than connections, so that they leave room for other requests.
@@ -67,11 +68,11 @@ impl Watches {
     fn enter(self: &Arc<Self>, tenant: TenantId) -> Option<Place> {
         let mut open = self.0.lock();
         let all: usize = open.values().sum();
-        let of_tenant = open.entry(tenant).or_default();
-        if all >= IN_ALL || *of_tenant >= PER_TENANT {
+        let of_tenant = open.get(&tenant).copied().unwrap_or_default();
+        if all >= IN_ALL || of_tenant >= PER_TENANT {
             return None;
         }
-        *of_tenant += 1;
+        open.insert(tenant, of_tenant + 1);
         Some(Place { watches: self.clone(), tenant })
     }
 }
@@ -319,6 +320,10 @@ mod tests {
         drop(held);
         assert!(watches.enter(a).is_some());
         assert!(watches.0.lock().is_empty());
+        // Nor does a tenant that is refused leave anything.
+        watches.0.lock().insert(a, IN_ALL);
+        assert!(watches.enter(b).is_none());
+        assert_eq!(watches.0.lock().len(), 1);
     }
 
     /// Has always more; good for so many questions.

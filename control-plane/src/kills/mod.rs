@@ -100,6 +100,7 @@ struct State {
 #[derive(Debug)]
 pub struct Kills {
     key: SigningKey,
+    sealers: unsaved::Sealers,
     /// The one that signs first.
     public_keys: Vec<Vec<u8>>,
     state: Mutex<State>,
@@ -131,6 +132,7 @@ impl Kills {
         let key = keys.into_iter().next().ok_or(crypto::signature::SigningKeyError::Unusable)?;
         let kills = Self {
             key,
+            sealers: unsaved::Sealers::new(secrets),
             public_keys,
             state: Mutex::default(),
             store_away: AtomicBool::new(false),

@@ -39,8 +39,8 @@ pub(super) async fn epoch(tx: &mut OperatorTx) -> Result<u64, StoreError> {
     number(sqlx::query_scalar!("SELECT epoch FROM kill_epochs WHERE one").fetch_one(tx.conn()).await?)
 }
 
-/// The set. Everything up to the epoch is in it, because that is read first. Of revocations since a moment there are at most so
-/// many: where there are more, tenants take turns, each with its latest.
+/// The set. Everything up to the epoch is in it, because that is read first. Of lifts, and of revocations since a moment, there are
+/// at most so many: where there are more, tenants take turns, each with its latest, and operators' are one tenant more.
 pub(super) async fn body(
     tx: &mut OperatorTx,
     lifts: i64,
@@ -65,7 +65,10 @@ pub(super) async fn body(
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     let lifted = sqlx::query_scalar!(
-        "SELECT id FROM kills WHERE lifted_at IS NOT NULL ORDER BY lift_epoch DESC LIMIT $1",
+        "SELECT id FROM (
+           SELECT id, lift_epoch, row_number() OVER (PARTITION BY tenant_id ORDER BY lift_epoch DESC) AS turn
+           FROM kills WHERE lifted_at IS NOT NULL ORDER BY turn, lift_epoch DESC LIMIT $1
+         ) AS latest ORDER BY lift_epoch DESC",
         lifts
     )
     .fetch_all(tx.conn())

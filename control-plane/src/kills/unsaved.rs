@@ -4,8 +4,9 @@
 //! Every replica that knows of one writes its row as soon as it can; the kill's id makes writing it twice harmless. So a
 //! kill's record is lost only with the disks and the memory of all that heard of it, proxies included.
 
+mod record;
+
 use std::{
-    collections::BTreeMap,
     io,
     path::Path,
     sync::{Arc, atomic::Ordering},
@@ -13,19 +14,17 @@ use std::{
 };
 
 use crypto::signature;
-use ids::{KillId, ProxyId, Uuid};
-use prost::Message as _;
-use seams::Timestamp;
+use ids::KillId;
+use seams::{Entropy, Timestamp};
 use telemetry::metric;
-use wire::{
-    kill::{Kill, Target, UNSAVED_CONTEXT},
-    v1,
-};
+use wire::kill::{Kill, Target, UNSAVED_CONTEXT};
 
+pub(super) use self::record::Sealers;
+pub use self::record::Unsaved;
 use super::{Kills, State, file, queries};
 use crate::{
     app::Core,
-    audit::{Act, Actor, ending::Ending},
+    audit::{Act, ending::Ending},
     db::StoreError,
     publish::commit::commit_operator,
 };
@@ -41,21 +40,6 @@ const MOST_DROPPED: usize = 4_096;
 /// How long an answer waits for the disk. What it says is in force before.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A kill that has no row yet.
-#[derive(Debug, Clone)]
-pub struct Unsaved {
-    /// It.
-    pub kill: Kill,
-    /// Why.
-    pub reason: String,
-    /// By whom, for the audit log.
-    pub act: Act,
-    /// In force at a proxy from this serial on.
-    pub(super) serial: u64,
-    /// When each proxy connected here had it in force.
-    pub(super) acked: BTreeMap<ProxyId, Timestamp>,
-}
-
 /// What became of one.
 enum Saved {
     /// It has its row.
@@ -68,50 +52,6 @@ enum Saved {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many kills wait for Postgres")]
 pub struct Full;
-
-impl Unsaved {
-    fn write(&self) -> v1::UnsavedKill {
-        let operator = match self.act.actor {
-            Actor::Operator(id) => id,
-            _ => Uuid::nil(),
-        };
-        v1::UnsavedKill {
-            kill: Some(self.kill.write()),
-            reason: self.reason.clone(),
-            operator_id: operator.as_bytes().to_vec(),
-            address: self.act.address.map(|address| address.to_string()).unwrap_or_default(),
-            request_id: self.act.request_id.clone().unwrap_or_default(),
-        }
-    }
-
-    /// `None` for what this build does not know.
-    fn read(written: &v1::UnsavedKill) -> Option<Self> {
-        let kill = Kill::read(written.kill.as_ref()?)?;
-        let reason = written.reason.clone();
-        let act = Act {
-            actor: Actor::Operator(Uuid::from_slice(&written.operator_id).ok()?),
-            operation: ORDERED_BY,
-            target: format!("{} {reason}", kill.id),
-            address: written.address.parse().ok(),
-            request_id: (!written.request_id.is_empty()).then(|| written.request_id.clone()),
-            ending: Ending::Commit,
-        };
-        Some(Self { kill, reason, act, serial: 0, acked: BTreeMap::new() })
-    }
-}
-
-/// Empty when there are none.
-pub(super) fn encode(unsaved: &[Unsaved]) -> Vec<u8> {
-    v1::UnsavedKills { kills: unsaved.iter().map(Unsaved::write).collect() }.encode_to_vec()
-}
-
-/// Those that this build knows, and whether that is all.
-pub(super) fn decode(bytes: &[u8]) -> (Vec<Unsaved>, bool) {
-    let Ok(written) = v1::UnsavedKills::decode(bytes) else { return (Vec::new(), false) };
-    let read: Vec<_> = written.kills.iter().filter_map(Unsaved::read).collect();
-    let whole = read.len() == written.kills.len();
-    (read, whole)
-}
 
 impl State {
     /// Another one, with the next set that is signed. `false` when there is no room.
@@ -183,12 +123,12 @@ impl Kills {
     /// Those that one of the installation's keys signed, and whether this build knows them all.
     pub(super) fn verified_unsaved(&self, body: &[u8], signature: &[u8]) -> Option<(Vec<Unsaved>, bool)> {
         let good = |key: &Vec<u8>| signature::verify(key, UNSAVED_CONTEXT, body, signature);
-        self.public_keys.iter().any(good).then(|| decode(body))
+        self.public_keys.iter().any(good).then(|| self.sealers.decode(body))
     }
 
     /// The bytes and their signature, for whoever is to keep them; both empty when there are none.
     pub(super) fn signed_unsaved(&self, state: &State) -> (Vec<u8>, Vec<u8>) {
-        let body = encode(&state.unsaved);
+        let body = record::encode(&state.unsaved);
         if body.is_empty() {
             return (body, Vec::new());
         }
@@ -201,12 +141,19 @@ impl Kills {
     ///
     /// # Errors
     /// [`Full`]; it is not ordered then.
-    pub async fn order_now(&self, kill: Kill, reason: String, act: Act) -> Result<(), Full> {
+    pub async fn order_now(
+        &self,
+        kill: Kill,
+        reason: String,
+        act: Act,
+        entropy: &dyn Entropy,
+    ) -> Result<(), Full> {
         // Whatever the request wanted of its own transaction: this row is written in another one.
         let act = Act { ending: Ending::Commit, ..act };
+        let unsaved = self.sealers.unsaved(kill, reason, act, entropy);
         {
             let mut state = self.state.lock();
-            if !state.wait_for_row(Unsaved { kill, reason, act, serial: 0, acked: BTreeMap::new() }) {
+            if !state.wait_for_row(unsaved) {
                 return Err(Full);
             }
             self.sign(&mut state);

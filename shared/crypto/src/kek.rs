@@ -88,6 +88,8 @@ pub enum MasterPurpose {
     KillSet,
     /// Answers that are kept for repetitions of a request.
     Answer,
+    /// Why kills were ordered that have no row yet.
+    UnsavedKill,
 }
 
 impl MasterPurpose {
@@ -97,6 +99,7 @@ impl MasterPurpose {
             Self::Cursor => b"operator cursor",
             Self::KillSet => b"kill set",
             Self::Answer => b"stored answer",
+            Self::UnsavedKill => b"unsaved kill",
         }
     }
 }

@@ -1,11 +1,13 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use crypto::FileKek;
-use ids::TenantId;
+use ids::{TenantId, Uuid};
+use prost::Message as _;
 use seams::SeededEntropy;
+use wire::v1;
 
 use super::*;
-use crate::secrets::Secrets;
+use crate::{audit::Actor, secrets::Secrets};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -19,17 +21,20 @@ fn id(n: usize) -> KillId {
     KillId::from_parts(n as u64, [0; 10])
 }
 
-async fn order(kills: &Kills, n: usize, target: Target) -> Result<(), Full> {
-    let act = Act {
+fn act(n: usize) -> Act {
+    Act {
         actor: Actor::Operator(Uuid::from_u128(7)),
         operation: ORDERED_BY,
         target: format!("{} an incident", id(n)),
         address: Some([10, 0, 0, 1].into()),
         request_id: Some("req".to_owned()),
         ending: Ending::default(),
-    };
+    }
+}
+
+async fn order(kills: &Kills, n: usize, target: Target) -> Result<(), Full> {
     let kill = Kill { id: id(n), target, drill: false, at: NOW };
-    kills.order_now(kill, "an incident".to_owned(), act).await
+    kills.order_now(kill, "an incident".to_owned(), act(n), &SeededEntropy::new(n as u64)).await
 }
 
 fn tenant() -> Target {
@@ -108,13 +113,8 @@ async fn there_is_room_for_the_fleet_when_there_is_none_for_anything_else() {
         let mut state = kills.state.lock();
         for n in 0..MOST {
             let kill = Kill { id: id(n), target: tenant(), drill: false, at: NOW };
-            let written = v1::UnsavedKill {
-                kill: Some(kill.write()),
-                reason: "r".repeat(500),
-                operator_id: vec![0; 16],
-                ..v1::UnsavedKill::default()
-            };
-            assert!(state.wait_for_row(Unsaved::read(&written).unwrap()));
+            let entropy = SeededEntropy::new(n as u64);
+            assert!(state.wait_for_row(kills.sealers.unsaved(kill, "r".repeat(500), act(n), &entropy)));
         }
     }
     assert_eq!(order(&kills, MOST, tenant()).await, Err(Full));
@@ -188,6 +188,13 @@ async fn what_a_proxy_gives_back_is_taken_over_once_and_only_if_it_is_ours() {
     }
     order(&first, 1, tenant()).await.unwrap();
     let told = first.subscribe().borrow().clone().unwrap().set.clone();
+    // Whoever keeps it learns what to stop, and neither why nor who said so.
+    let kept = fs::read(here.path().join("unsaved-kills.bin")).unwrap();
+    for bytes in [&told.encode_to_vec(), &kept, &first.copy().unwrap()] {
+        for named in [&b"an incident"[..], b"10.0.0.1", Uuid::from_u128(7).as_bytes()] {
+            assert!(!bytes.windows(named.len()).any(|window| window == named));
+        }
+    }
     let stranger = replica(2, tempfile::tempdir().unwrap().path());
     stranger.given_back(&told.unsaved, &told.unsaved_signature, NOW).await;
     assert!(stranger.unsaved(id(1)).is_none());

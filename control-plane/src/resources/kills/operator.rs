@@ -73,7 +73,8 @@ pub async fn create(
         Err(error @ (StoreError::Unavailable(_) | StoreError::Bug(_))) if !dry_run => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(kill = %id, error.cause = cause, %error, "a kill is pushed without being stored");
-            core.kills.order_now(kill, reason.to_string(), act).await.map_err(|kills::Full| {
+            let ordering = core.kills.order_now(kill, reason.to_string(), act, &*core.entropy);
+            ordering.await.map_err(|kills::Full| {
                 ApiError::Conflict("too many kills wait for Postgres; kill what these are part of")
             })?;
             pushed(&core, id, &wait).await
