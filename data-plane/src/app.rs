@@ -43,9 +43,6 @@ use crate::{
 
 /// Threads for everything that is no call.
 const CONTROL_THREADS: usize = 2;
-/// What the audit spool may hold on disk before calls are refused, and how much of it one tenant may fill.
-const SPOOL_BYTES: u64 = 1 << 30;
-const SPOOL_TENANT_BYTES: u64 = 256 << 20;
 const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
 /// A record is on disk at most so long after it was written.
 const SYNC_WITHIN: Duration = Duration::from_millis(50);
@@ -157,8 +154,8 @@ impl Proxy {
                 dir: config.state_dir.join("spool"),
                 proxy: kept.proxy.unwrap_or_else(|| ProxyId::from_uuid(ids::Uuid::nil())),
                 boot,
-                quota_bytes: SPOOL_BYTES,
-                tenant_quota_bytes: SPOOL_TENANT_BYTES,
+                quota_bytes: config.bounds.spool_bytes,
+                tenant_quota_bytes: config.bounds.spool_tenant_bytes,
                 segment_bytes: SPOOL_SEGMENT_BYTES,
                 sync_within: SYNC_WITHIN,
             },

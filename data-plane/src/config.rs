@@ -74,7 +74,14 @@ pub struct Bounds {
     pub drain_quiet: Duration,
     /// or, where they keep coming, after so long.
     pub drain_accept: Duration,
+    /// Bytes of audit records on disk that no control plane has acknowledged; a call that would need more is refused.
+    pub spool_bytes: u64,
+    /// Of these, of one tenant.
+    pub spool_tenant_bytes: u64,
 }
+
+/// What [`Bounds::spool_bytes`] is at least: a few segments.
+pub const LEAST_SPOOL_BYTES: u64 = 64 << 20;
 
 impl Default for Bounds {
     fn default() -> Self {
@@ -93,6 +100,9 @@ impl Default for Bounds {
             drain_timeout: Duration::from_secs(30),
             drain_quiet: Duration::from_millis(500),
             drain_accept: Duration::from_secs(5),
+            // About 1 KiB a call: an hour without a control plane at 1,000 calls a second.
+            spool_bytes: 4 << 30,
+            spool_tenant_bytes: 1 << 30,
         }
     }
 }
@@ -108,6 +118,9 @@ pub enum ConfigError {
     /// Nobody would serve calls.
     #[error("at least one worker is needed")]
     NoWorkers,
+    /// Calls would be refused for want of room, or one tenant could fill all of it.
+    #[error("the audit spool needs 64 MiB or more, of which one tenant may have a part, and not all")]
+    Spool,
 }
 
 impl Config {
@@ -122,6 +135,10 @@ impl Config {
         }
         if self.workers == 0 {
             return Err(ConfigError::NoWorkers);
+        }
+        let Bounds { spool_bytes, spool_tenant_bytes, .. } = self.bounds;
+        if spool_bytes < LEAST_SPOOL_BYTES || !(1..spool_bytes).contains(&spool_tenant_bytes) {
+            return Err(ConfigError::Spool);
         }
         Ok(())
     }

@@ -50,6 +50,17 @@ pub(crate) enum Manners {
 impl Load {
     /// So many callers of `echo` at these proxies.
     pub(crate) fn start(count: usize, endpoint: &Endpoint, proxies: &[String], manners: Manners) -> Self {
+        Self::paced(count, endpoint, proxies, manners, Duration::ZERO)
+    }
+
+    /// The same, with a pause of each caller after each call.
+    pub(crate) fn paced(
+        count: usize,
+        endpoint: &Endpoint,
+        proxies: &[String],
+        manners: Manners,
+        pause: Duration,
+    ) -> Self {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
         seen.lock().passed_over = vec![0; proxies.len()];
         let answered = Arc::new(AtomicU64::new(0));
@@ -59,6 +70,7 @@ impl Load {
                     number,
                     urls: proxies.iter().map(|proxy| format!("{proxy}{}", endpoint.path)).collect(),
                     manners,
+                    pause,
                     caller: endpoint.caller(),
                     stop: Arc::clone(&stop),
                     seen: Arc::clone(&seen),
@@ -103,6 +115,7 @@ struct One {
     number: usize,
     urls: Vec<String>,
     manners: Manners,
+    pause: Duration,
     caller: Caller,
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
@@ -116,6 +129,8 @@ impl One {
             count += 1;
             if !self.call(&format!("call-{}-{count}", self.number)).await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
+            } else if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
             }
         }
     }

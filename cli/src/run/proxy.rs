@@ -41,6 +41,13 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_MAX_STALE_SECONDS", default_value_t = MAX_STALE.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=365 * 24 * 3600))]
     max_stale_seconds: u64,
+    /// Bytes of audit records that may wait on disk for a control plane, about 1 KiB a call; a call that would need more
+    /// is refused
+    #[arg(long, env = "PORTCULLIS_SPOOL_BYTES", default_value_t = Bounds::default().spool_bytes)]
+    spool_bytes: u64,
+    /// Of these, of one tenant
+    #[arg(long, env = "PORTCULLIS_SPOOL_TENANT_BYTES", default_value_t = Bounds::default().spool_tenant_bytes)]
+    spool_tenant_bytes: u64,
     /// File with the public half of the key that signs offline kill orders; without it none is followed
     #[arg(long, env = "PORTCULLIS_KILL_ORDER_KEY_FILE")]
     kill_order_key_file: Option<PathBuf>,
@@ -94,7 +101,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             build: env!("CARGO_PKG_VERSION").to_owned(),
         },
         redis: redis_address(options.redis_url, options.redis_ca_file.as_deref())?,
-        bounds: Bounds::default(),
+        bounds: Bounds {
+            spool_bytes: options.spool_bytes,
+            spool_tenant_bytes: options.spool_tenant_bytes,
+            ..Bounds::default()
+        },
         trace_calls: options.logs.traces(),
     };
     let running =

@@ -33,7 +33,9 @@ impl StartError {
             Self::Config(ConfigError::PlainHttp) => ErrorCode::TlsRequired,
             Self::Spool(_) => ErrorCode::AuditUnavailable,
             Self::Tls(_) => ErrorCode::CertificateUnusable,
-            Self::Config(ConfigError::NoWorkers) | Self::Bind(..) | Self::Threads(_) => ErrorCode::Internal,
+            Self::Config(ConfigError::NoWorkers | ConfigError::Spool) | Self::Bind(..) | Self::Threads(_) => {
+                ErrorCode::Internal
+            }
         }
     }
 }

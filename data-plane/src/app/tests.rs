@@ -14,7 +14,7 @@ use seams::{SystemClock, SystemEntropy};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::config::ConfigError;
+use crate::config::{Bounds, ConfigError};
 
 fn config(state: &tempfile::TempDir) -> Config {
     Config {
@@ -104,6 +104,23 @@ fn plain_http_is_for_loopback_and_somebody_has_to_serve() {
     }
     let nobody = Config { workers: 0, ..config(&state) };
     assert!(matches!(start(nobody), Err(StartError::Config(ConfigError::NoWorkers))));
+}
+
+#[test]
+fn no_tenant_may_have_all_of_the_spool() {
+    let state = tempfile::tempdir().unwrap();
+    for (spool_bytes, spool_tenant_bytes, good) in [
+        (64 << 20, 1 << 20, true),
+        ((64 << 20) - 1, 1 << 20, false),
+        (1 << 30, 1 << 30, false),
+        (1 << 30, (1 << 30) - 1, true),
+        (1 << 30, 0, false),
+    ] {
+        let bounds = Bounds { spool_bytes, spool_tenant_bytes, ..Bounds::default() };
+        let checked = Config { bounds, ..config(&state) }.validate();
+        assert_eq!(checked.is_ok(), good, "{spool_tenant_bytes} of {spool_bytes}");
+        assert!(good || matches!(checked, Err(ConfigError::Spool)));
+    }
 }
 
 #[test]
