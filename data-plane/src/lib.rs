@@ -26,6 +26,7 @@ mod ready;
 mod redis;
 mod refuse;
 mod tally;
+mod timings;
 mod trail;
 mod upstream;
 mod visible;

@@ -20,6 +20,7 @@ use crate::{
     drain::Phase,
     limiter,
     refuse::Refusal,
+    timings::{Check, Laps},
     trail::Trail,
     upstream::{self, Body, Passage},
     worker::{Peer, Worker},
@@ -58,6 +59,7 @@ where
 {
     let shared = &*worker.shared;
     let (head, body) = request.into_parts();
+    let mut laps = Laps::begin(worker.timings.as_ref(), &*shared.clock);
 
     // 0 · Without configuration every endpoint would look unknown.
     shared.ready.check()?;
@@ -66,24 +68,26 @@ where
     told?;
 
     // 1 · Nothing is read before it is bounded.
-    let exchange = edge::check(head, trail.address(), &shared.bounds)?;
+    let exchange = laps.of(Check::Edge, edge::check(head, trail.address(), &shared.bounds))?;
 
     // 2 · Nothing has a meaning before the endpoint, and hence the tenant, is known.
-    let place = worker.with_fleet(|fleet| endpoint::check(&exchange, fleet, &shared.hosts))?;
+    let place = worker.with_fleet(|fleet| endpoint::check(&exchange, fleet, &shared.hosts));
+    let place = laps.of(Check::Endpoint, place)?;
     trail.at(&place);
 
     // 3 · What is stopped answers nobody; depends on nothing that can fail.
-    kill::coarse(&shared.kills, &place)?;
+    laps.of(Check::KillCoarse, kill::coarse(&shared.kills, &place))?;
 
     // · What nobody has confirmed for too long is not enforced: who may do what may have changed since.
-    shared.ready.fresh(place.tenant().max_stale_secs)?;
+    laps.of(Check::Fresh, shared.ready.fresh(place.tenant().max_stale_secs))?;
 
     // 4 · Stops DNS rebinding before any secret is looked at.
-    let reached = network::check(&exchange, &place)?;
+    let reached = laps.of(Check::Network, network::check(&exchange, &place))?;
     trail.reached_from(reached.origin());
 
     // 5 · Protects the credential check from guessing.
-    let counted = address_limit::check(&shared.addresses, place.address_rate(), &exchange, trail.started())?;
+    let counted = address_limit::check(&shared.addresses, place.address_rate(), &exchange, trail.started());
+    let counted = laps.of(Check::AddressLimit, counted)?;
 
     // · The complete list of what an anonymous caller can get.
     if let Some(answer) = public::answer(&exchange, &reached, &counted) {
@@ -91,9 +95,10 @@ where
     }
 
     // 6 · Whoever is not known learns nothing more, and fails at the cost of its address.
-    let principal =
-        authenticate::check(&exchange, &place, &counted, trail.began()).inspect_err(|_| counted.charge())?;
-    kill::credential(&shared.kills, &place, &principal).inspect_err(|_| counted.charge())?;
+    let principal = authenticate::check(&exchange, &place, &counted, trail.began());
+    let principal = laps.of(Check::Authenticate, principal).inspect_err(|_| counted.charge())?;
+    let credential = kill::credential(&shared.kills, &place, &principal);
+    laps.of(Check::KillCredential, credential).inspect_err(|_| counted.charge())?;
     trail.by(&principal);
     trail.with(&exchange.head().method);
 
@@ -106,10 +111,15 @@ where
         }
         Verb::Get | Verb::Delete => ReadBody::empty(),
     };
+    if body.was_waited_for() {
+        laps.leave_out();
+    } else {
+        laps.of(Check::Body, ());
+    }
     trail.read(&body);
     let message = protocol::parse(verb, &body)?;
     trail.parsed(message.as_ref(), &body);
-    let call = protocol::check(&exchange, verb, message)?;
+    let call = laps.of(Check::Protocol, protocol::check(&exchange, verb, message))?;
     trail.called(&call);
 
     // 8 · What the caller carries back must be its own.
@@ -117,11 +127,13 @@ where
     let tool = authorize::named_tool(attachment, call.target());
     trail.towards(attachment, tool);
     trail.traced(exchange.headers(), &call);
-    let session = session::check(&exchange, &place, attachment, &principal, &call)?;
+    let session = session::check(&exchange, &place, attachment, &principal, &call);
+    let session = laps.of(Check::Session, session)?;
     trail.about_task(session.opened().task.as_deref());
 
     // 9 · The names are known only now.
-    kill::fine(&shared.kills, &place, attachment, tool.map(AsRef::as_ref), &principal)?;
+    let fine = kill::fine(&shared.kills, &place, attachment, tool.map(AsRef::as_ref), &principal);
+    laps.of(Check::KillFine, fine)?;
 
     // 10 · Before authorize, so that probing is limited too.
     let cost = Cost::of(&call, tool.map(AsRef::as_ref));
@@ -131,18 +143,21 @@ where
     } else {
         limiter::at(trail.began(), trail.started())
     };
-    let reservation = limit::check(&shared.limiter, &place, &principal, &session, cost, now).await?;
+    let reservation = limit::check(&shared.limiter, &place, &principal, &session, cost, now).await;
+    let reservation = laps.of(Check::Limit, reservation)?;
     trail.charged();
 
     // 11 · Most refusals end here, cheaply.
     let permit =
-        authorize::check(&worker.decisions, &place, attachment, &principal, &call, tool, &reservation)?;
+        authorize::check(&worker.decisions, &place, attachment, &principal, &call, tool, &reservation);
+    let permit = laps.of(Check::Authorize, permit)?;
     trail.decided_by(permit.policies());
 
     // 12 · Only an approved definition may be called.
     let pinned = tool_pin::check(&exchange, &call, &permit, |tool| {
         shared.watched.is_quarantined(attachment.upstream.id, tool)
-    })?;
+    });
+    let pinned = laps.of(Check::ToolPin, pinned)?;
 
     // A stream that would be ended at once is not begun: another proxy will keep it.
     if shared.drain.phase() > Phase::Serving && call.keeps_open() {
@@ -151,7 +166,8 @@ where
 
     // 13 · A server that fails is left alone: whoever calls it learns so at once, and is not charged. Last, so that nothing else
     // is learned from it.
-    let passage = Passage::begin(&attachment.upstream, pinned.tool(), shared.clock.monotonic())?;
+    let passage = Passage::begin(&attachment.upstream, pinned.tool(), shared.clock.monotonic());
+    let passage = laps.of(Check::Guard, passage)?;
 
     // → · Recorded first, then forwarded. A destructive call waits until its record is on disk. Whether it was killed or
     // revoked meanwhile is asked again before its first byte leaves: that is the first thing `watch::Cut` does.
@@ -171,7 +187,9 @@ where
         passage,
     };
     let admitted = Admitted::new(worker, evidence);
-    let intent = worker.pen.intent(facts, strict).await.map_err(Refusal::AuditUnavailable)?;
+    let intent = worker.pen.intent(facts, strict).await.map_err(Refusal::AuditUnavailable);
+    let intent = laps.of(Check::Intent, intent)?;
+    laps.passed();
     let forwarded = upstream::forward(&worker.pool, admitted, intent);
     Ok(if shared.trace_calls { forwarded.instrument(trail.span()).await } else { forwarded.await })
 }

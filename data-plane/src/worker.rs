@@ -36,7 +36,9 @@ use crate::{
     meters::Meters,
     refuse::Refusal,
     snapshot::{index::Map, store::Fleet},
-    tasks, upstream,
+    tasks,
+    timings::Timings,
+    upstream,
     watch::{self, Watchers},
 };
 
@@ -58,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Rc<upstream::Pool>,
     pub(crate) decisions: Decisions,
     pub(crate) meters: Meters,
+    /// `None` unless wanted.
+    pub(crate) timings: Option<Timings>,
     pub(crate) watchers: Watchers,
     pub(crate) pen: Rc<Pen>,
     handshakes: Handshakes,
@@ -94,6 +98,7 @@ impl Worker {
             pool,
             decisions: Decisions::default(),
             meters,
+            timings: Timings::if_wanted(),
             watchers: Watchers::default(),
             pen,
             handshakes,

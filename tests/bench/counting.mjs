@@ -4,18 +4,13 @@ import { median, pin, tree } from "./machine.mjs";
 import { burst, settled } from "./burst.mjs";
 import { startPlanes } from "./planes.mjs";
 import { request, verify } from "./requests.mjs";
-import { LOAD_CORE, PROXY_CORE, TOOL, startEcho } from "./sides.mjs";
+import { LOAD_CORE, PROXY_CORE, STRICT, TOOL, proxySide, startEcho } from "./sides.mjs";
 import { provision } from "../peers/setup.mjs";
 
 const PORT_BASE = 8300;
 const SECONDS = 4;
 /** Calls of the hot bucket, below which its figure does not count. */
 const LEAST_CALLS = 100_000;
-/**
- * Of a burst under 20 for each proxy nothing is leased: every take is a call to Redis. At this rate it is full again before the
- * next of 16 connections calls, so that nothing is refused.
- */
-const STRICT = { per_minute: 10_000_000, burst: 19, concurrency: 0 };
 /** By which scripts of limits are called. */
 const SCRIPT_CALLS = ["eval", "evalsha", "fcall"];
 
@@ -32,14 +27,6 @@ async function commandCalls(redisUrl) {
 }
 
 const scripts = (calls) => SCRIPT_CALLS.reduce((sum, name) => sum + (calls[name] ?? 0), 0);
-
-/** A proxy as one of the sides that are compared. */
-function side(name, proxy, endpoint, key) {
-  const listen = proxy.options["--listen"];
-  const url = endpoint.replace(/\/\/[^/]+/, `//${listen}`);
-  const port = Number(listen.split(":")[1]);
-  return { name, url, port, key, pids: [proxy.pid], pid: proxy.pid, adminUrl: proxy.adminUrl };
-}
 
 export async function counting({ out, profile, rounds }) {
   const echo = await startEcho(out);
@@ -68,7 +55,7 @@ export async function counting({ out, profile, rounds }) {
     return files;
   };
 
-  const hotSide = side("hot", together, hot.endpoints.echo, hot.key);
+  const hotSide = proxySide("hot", together, hot.endpoints.echo);
   const hotFiles = await ready(hot, hotSide);
   let [calls, asked] = [0, 0];
   while (calls < LEAST_CALLS) {
@@ -78,7 +65,7 @@ export async function counting({ out, profile, rounds }) {
   }
   console.log(`hot bucket: ${asked} calls to Redis for ${calls} calls`);
 
-  const sides = [side("redis", together, strict.endpoints.echo, strict.key), side("local", alone, strict.endpoints.echo, strict.key)];
+  const sides = [proxySide("redis", together, strict.endpoints.echo), proxySide("local", alone, strict.endpoints.echo)];
   const files = {};
   for (const one of sides) files[one.name] = await ready(strict, one);
   const samples = { redis: [], local: [] };

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { inRoot, runToEnd, stopAll } from "../peers/processes.mjs";
+import { checks, print as printChecks } from "./checks.mjs";
 import { counting } from "./counting.mjs";
 import { processor } from "./machine.mjs";
 import { path, print } from "./path.mjs";
@@ -29,6 +30,7 @@ const [profile, tries] = [options.profile, Number(options.tries)];
 /** Parts of a run; each has its processes to itself. `--only survival` also takes a single one of its parts. */
 const PARTS = {
   path: { of: "path", run: () => path({ out, options }), print },
+  checks: { of: "path", run: () => checks({ out, profile }), print: printChecks },
   scale: { of: "survival", run: () => scale({ out, profile }) },
   counting: { of: "survival", run: () => counting({ out, profile, rounds: Number(options.rounds) }) },
   survival: { of: "survival", run: () => survival({ out, profile, tries }) },

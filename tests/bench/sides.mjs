@@ -13,12 +13,18 @@ export const LOAD_CORE = 1;
 /** Of the fifty tools that the upstream lists, the one that is called. */
 export const TOOL = "tool_07";
 
+/**
+ * Of a burst under 20 for each proxy nothing is leased: every take is a call to Redis. At this rate it is full again before the
+ * next of 16 connections calls, so that nothing is refused.
+ */
+export const STRICT = { per_minute: 10_000_000, burst: 19, concurrency: 0 };
+
 const onCore = (core, command, ...args) => ["taskset", ["-c", String(core), command, ...args]];
 
 /** The upstream, its port and a function that says how many calls it has answered. */
-export async function startEcho(out) {
+export async function startEcho(out, profile) {
   const port = await freePort();
-  const command = onCore(LOAD_CORE, benchTool("bench-echo"), String(port));
+  const command = onCore(LOAD_CORE, benchTool("bench-echo", profile), String(port));
   await serve(...command, { port, log: `${out}/echo.log` });
   const calls = async () => Number(await (await fetch(`http://127.0.0.1:${port}/calls`)).text());
   return { name: "direct", url: `http://127.0.0.1:${port}/mcp`, port, calls };
@@ -77,4 +83,11 @@ export async function startGateway(out, upstream, { profile, up }) {
   const { endpoints, key } = await provision(facts, { tenant, servers, roles: 20 });
   const url = endpoints.echo;
   return { name: "gateway", url, port: Number(new URL(url).port), pids: [proxy.pid], pid: proxy.pid, adminUrl: proxy.admin_url, key };
+}
+
+/** A proxy of planes that run, as one of the sides. */
+export function proxySide(name, proxy, endpoint) {
+  const listen = proxy.options["--listen"];
+  const url = endpoint.replace(/\/\/[^/]+/, `//${listen}`);
+  return { name, url, port: Number(listen.split(":")[1]), pids: [proxy.pid], pid: proxy.pid, adminUrl: proxy.adminUrl };
 }

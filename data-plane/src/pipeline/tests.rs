@@ -11,6 +11,7 @@ use wire::v1::{Decision, Phase as RecordPhase, resource::Body as Resource};
 
 mod configuration;
 mod guard;
+mod latency;
 
 use super::*;
 use crate::{

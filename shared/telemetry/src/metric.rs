@@ -39,6 +39,34 @@ pub const DURATION_BUCKETS: &[f64] =
 pub const FINE_BUCKETS: &[f64] =
     &[0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
 
+/// Buckets of a single check, in seconds: most take less than a microsecond, and none may take a millisecond.
+pub const CHECK_BUCKETS: &[f64] = &[
+    0.000_000_1,
+    0.000_000_2,
+    0.000_000_3,
+    0.000_000_5,
+    0.000_000_7,
+    0.000_001,
+    0.000_002,
+    0.000_003,
+    0.000_005,
+    0.000_007,
+    0.000_01,
+    0.000_015,
+    0.000_02,
+    0.000_03,
+    0.000_05,
+    0.000_07,
+    0.000_1,
+    0.000_2,
+    0.000_5,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.1,
+];
+
 /// Histograms that use [`FINE_BUCKETS`].
 pub const FINE: &[&str] = &[OVERHEAD, AUDIT_SYNC, SNAPSHOT_APPLY];
 
@@ -63,6 +91,8 @@ metrics! {
         "Time from sending a request to an upstream to its answer's last byte.";
     OVERHEAD "portcullis_overhead_seconds" Histogram Seconds []
         "Time a forwarded call spent in the gateway itself, without the upstream's.";
+    CHECK "portcullis_check_seconds" Histogram Seconds ["check"]
+        "Time of each check a request came to, and `all` of a request that passed. Only while the log filter has `portcullis::checks=debug`.";
     REFUSALS "portcullis_refusals_total" Counter Count ["code"]
         "Refused requests by error code.";
     REQUESTS_IN_FLIGHT "portcullis_requests_in_flight" Gauge Count []

@@ -61,5 +61,5 @@ fn builder() -> Result<PrometheusBuilder, BuildError> {
     for name in metric::FINE {
         builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), metric::FINE_BUCKETS)?;
     }
-    Ok(builder)
+    builder.set_buckets_for_metric(Matcher::Full(metric::CHECK.to_owned()), metric::CHECK_BUCKETS)
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    metric::{DURATION_BUCKETS, FINE, FINE_BUCKETS, Kind, METRICS},
+    metric::{CHECK_BUCKETS, DURATION_BUCKETS, FINE, FINE_BUCKETS, Kind, METRICS},
     trace_context::{MAX_TRACESTATE, tracestate_is_valid},
 };
 
@@ -81,7 +81,7 @@ fn metric_names_follow_their_unit() {
         assert!(!metric.labels.iter().any(|label| label.contains("tenant")), "{}", metric.name);
     }
     assert!(FINE.iter().all(|name| names.contains(name)));
-    for buckets in [DURATION_BUCKETS, FINE_BUCKETS] {
+    for buckets in [DURATION_BUCKETS, FINE_BUCKETS, CHECK_BUCKETS] {
         assert!(buckets.is_sorted());
     }
 }
@@ -92,6 +92,7 @@ fn metrics_are_installed_once_and_rendered() {
     metrics::counter!(metric::REFUSALS, "code" => "rate_limited").increment(3);
     metrics::histogram!(metric::MCP_SERVER_OPERATION, "mcp_method_name" => "tools/call").record(0.07);
     metrics::histogram!(metric::OVERHEAD).record(0.000_03);
+    metrics::histogram!(metric::CHECK, "check" => "edge").record(0.000_001_5);
     metrics::histogram!("some.thing.duration").record(0.03);
     first.upkeep();
     for text in [first.render(), second.render()] {
@@ -99,6 +100,7 @@ fn metrics_are_installed_once_and_rendered() {
         assert!(text.contains("# HELP portcullis_refusals_total Refused requests by error code."), "{text}");
         assert!(text.contains("le=\"300\"} 1"), "{text}");
         assert!(text.contains("some_thing_duration_bucket{le=\"0.05\"} 1"), "{text}");
+        assert!(text.contains("portcullis_check_seconds_bucket{check=\"edge\",le=\"0.000002\"} 1"), "{text}");
         assert!(text.contains("portcullis_overhead_seconds_bucket{le=\"0.00005\"} 1"), "{text}");
     }
 }
