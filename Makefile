@@ -7,7 +7,7 @@ export SQLX_OFFLINE := true
 portcullis = $(or $(CARGO_TARGET_DIR),target)/up/portcullis
 own_servers = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: up status down test verify bench bench-fleet test-conformance test-peers test-kill test-outage test-full fuzz advisories fmt prepare openapi help
+.PHONY: up status down test verify bench bench-fleet cost test-conformance test-peers test-kill test-outage test-full fuzz advisories fmt prepare openapi help
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,10 @@ bench: ## CPU per call against nginx, and what survival takes; ARGS="--only path
 bench-fleet: ## 1,000 stub proxies against one control plane and two, which are restarted; ARGS as `bench-fleet --help` says
 	@scripts/setup.sh up
 	@$(own_servers) tests/bench/fleet.sh $(ARGS)
+
+cost: ## Instructions and allocations per call against those accepted, as `make test` does; ARGS=--accept takes new figures
+	@scripts/setup.sh test
+	@$(own_servers) scripts/cost.sh $(ARGS)
 
 test-conformance: ## MCP conformance suite, directly and through the gateway
 	@scripts/setup.sh peers

@@ -97,11 +97,14 @@ up) ;;
 bench)
     have nginx || need nginx-light
     have wrk || need wrk
+    have valgrind || need valgrind
     have npm || need nodejs npm
     ;;
 verify) have curl || need curl ;;
 test | peers)
     have curl || need curl
+    # For counts of instructions.
+    have valgrind || need valgrind
     # For tests of networks that break.
     have ip || need iproute2
     have npm || need nodejs npm

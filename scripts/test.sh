@@ -11,6 +11,7 @@ cargo build --locked --workspace --bins
 cargo nextest run --locked --workspace
 # In the profile of the tests, so that next to nothing is compiled again.
 export PROFILE=dev
+scripts/cost.sh
 scripts/conformance.sh
 scripts/peers.sh test
 scripts/schemathesis.sh short

@@ -42,12 +42,17 @@ class Plane {
     });
   }
 
+  /** The same, run by another program: `words` go before its command line. */
+  under(...words) {
+    return Object.assign(this.like(this.name, {}), { command: [...words, ...this.command] });
+  }
+
   /** Starts it; resolves when its admin listener, asked every `look` ms, says that it is ready. */
   async start(look = 25) {
     const out = openSync(this.log, "a");
-    const [program, subcommand] = this.command;
+    const [program, ...words] = this.command;
     const options = Object.entries(this.options).flatMap(([name, value]) => (value === true ? [name] : [name, value]));
-    this.pid = spawn(program, [subcommand, ...options], { env: this.env, stdio: ["ignore", out, out] }).pid;
+    this.pid = spawn(program, [...words, ...options], { env: this.env, stdio: ["ignore", out, out] }).pid;
     atEnd(() => this.kill());
     await this.ready(look);
     return this;

@@ -72,6 +72,9 @@ export async function provision(up, { tenant: slug, servers, roles = 1, limits =
   return { tenant: tenant.id, key, endpoints, admin };
 }
 
+/** Tools that one review may decide about. */
+const REVIEWED_AT_ONCE = 200;
+
 /** Has a proxy list the upstream's tools and approves each; returns their names. */
 async function approveAll(admin, base, upstream) {
   let command = await admin.post(`${base}/upstreams/${upstream}/discover`);
@@ -81,8 +84,9 @@ async function approveAll(admin, base, upstream) {
   }
   if (command.error_code !== null) throw new Error(`a proxy could not list the upstream's tools: ${command.error_code}`);
   const tools = await admin.all(`${base}/tools?upstream_id=${upstream}`);
-  for (const { id, seen_digest: digest } of tools) {
-    await admin.post(`${base}/tools/${id}/approve`, { class: "read", digest });
+  const decide = ({ id, seen_digest: digest }) => ({ tool_id: id, verdict: "approve", class: "read", digest });
+  for (let at = 0; at < tools.length; at += REVIEWED_AT_ONCE) {
+    await admin.post(`${base}/tools/review`, { decisions: tools.slice(at, at + REVIEWED_AT_ONCE).map(decide) });
   }
   return tools.map((tool) => tool.name);
 }
