@@ -11,23 +11,23 @@
 use std::{borrow::Cow, time::Duration};
 
 use ::mcp::{ProtocolError, envelope::ParseError};
-use bytes::Bytes;
-use errors::{ErrorCode, Level, jsonrpc, problem::Problem};
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use errors::{ErrorCode, Level};
+use http::{HeaderName, HeaderValue, StatusCode};
 use limits::budget::Window;
 use policy::Action;
-use serde_json::json;
 use telemetry::field;
 
 use crate::{
     audit::spool::SpoolError,
     limiter::Counted,
-    upstream::{Body, Shut, UpstreamError},
+    upstream::{Shut, UpstreamError},
 };
 
 mod limit_name;
+mod render;
 
 pub(crate) use limit_name::LimitName;
+pub(crate) use render::{Rendered, render};
 
 /// Slug of the refusal, on every refused response.
 pub(crate) const REFUSAL_HEADER: HeaderName = HeaderName::from_static("portcullis-refusal");
@@ -283,117 +283,6 @@ pub(crate) enum Addressee<'a> {
     Http,
     /// The sender of a JSON-RPC request, by its raw id.
     Request(&'a [u8]),
-}
-
-/// A refusal in the form its addressee understands.
-#[derive(Debug)]
-pub(crate) struct Rendered {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Bytes,
-    content_type: &'static str,
-    slug: &'static str,
-    challenge: Option<HeaderValue>,
-    allow: Option<&'static str>,
-    retry_after_secs: Option<u64>,
-}
-
-/// Renders a refusal.
-pub(crate) fn render(refusal: &Refusal, to: Addressee<'_>, request_id: &str) -> Rendered {
-    let mut rendered = match to {
-        Addressee::Http => http_form(refusal, request_id),
-        Addressee::Request(id) => jsonrpc_form(refusal, id),
-    };
-    rendered.slug = refusal.code().slug();
-    rendered
-}
-
-fn http_form(refusal: &Refusal, request_id: &str) -> Rendered {
-    let mut problem = Problem::new(refusal.code()).with_request_id(request_id);
-    problem.detail = refusal.detail();
-    problem.retry_after = refusal.retry_after();
-    let allow = match refusal {
-        Refusal::MethodNotAllowed { allow } => Some(*allow),
-        _ => None,
-    };
-    Rendered {
-        status: status(problem.status()),
-        body: Bytes::from(problem.to_json()),
-        content_type: errors::problem::CONTENT_TYPE,
-        slug: "",
-        challenge: refusal.challenge(),
-        allow,
-        retry_after_secs: problem.retry_after_seconds(),
-    }
-}
-
-fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
-    let code = refusal.code();
-    let (status, number) = refusal.jsonrpc_numbers();
-    let retry_after_ms = refusal.retry_after().map(jsonrpc::retry_after_ms);
-    let extra: &[(&str, serde_json::Value)] = match refusal {
-        Refusal::RateLimited { limit, per_minute, remaining, counted, .. } => &[
-            ("counted", json!(counted.as_str())),
-            ("limit", json!(limit.as_str())),
-            ("per_minute", json!(per_minute)),
-            ("remaining", json!(remaining)),
-        ],
-        Refusal::BudgetExhausted { limit, window, allowed, remaining, counted, .. } => &[
-            ("counted", json!(counted.as_str())),
-            ("limit", json!(limit.as_str())),
-            ("window", json!(if *window == Window::Day { "day" } else { "month" })),
-            ("allowed", json!(allowed)),
-            ("remaining", json!(remaining)),
-        ],
-        Refusal::ConcurrencyLimited { limit, allowed, counted } => &[
-            ("counted", json!(counted.as_str())),
-            ("limit", json!(limit.as_str())),
-            ("allowed", json!(allowed)),
-            ("remaining", json!(0)),
-        ],
-        Refusal::CircuitOpen { of, .. } => &[("of", json!(of.as_str()))],
-        Refusal::Protocol(error) => error.extra(),
-        _ => &[],
-    };
-    let body = jsonrpc::response_with_code(
-        Some(id),
-        number,
-        code,
-        refusal.detail().as_deref(),
-        retry_after_ms,
-        extra,
-    );
-    Rendered {
-        status,
-        body: Bytes::from(body),
-        content_type: "application/json",
-        slug: "",
-        challenge: None,
-        allow: None,
-        retry_after_secs: None,
-    }
-}
-
-impl Rendered {
-    /// The HTTP response.
-    pub(crate) fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::full(self.body));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(REFUSAL_HEADER, HeaderValue::from_static(self.slug));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(challenge) = self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        if let Some(secs) = self.retry_after_secs {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
-        }
-        response
-    }
 }
 
 #[cfg(test)]

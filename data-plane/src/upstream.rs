@@ -15,6 +15,7 @@ mod pool;
 mod received;
 mod reply;
 mod resolve;
+mod timeouts;
 mod tls;
 mod watched;
 
@@ -33,4 +34,5 @@ pub(crate) use headers::finish;
 pub(crate) use origin::Origin;
 pub(crate) use pool::{Parts, Pool};
 pub(crate) use resolve::{Resolver, SystemResolver};
+pub(crate) use timeouts::{Timeouts, ToolTimeouts};
 pub(crate) use watched::{Noticed, Watched};

@@ -76,6 +76,38 @@ async fn slow_large_and_broken_answers_become_errors() {
 }
 
 #[tokio::test]
+async fn a_tool_may_have_time_outs_of_its_own() {
+    let gateway = Gateway::start().await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back"), tool("slow", "Takes its time")]).await;
+    let tenant = gateway.tenant("acme").await;
+    let endpoint = tenant.endpoint("tools", &upstream).await;
+    tenant.grant(&endpoint, &["echo", "slow"]).await;
+    let tools = tenant.admin.get(&format!("{}/tools", tenant.base)).await.unwrap();
+    let echo = tools["items"].as_array().unwrap().iter().find(|tool| tool["name"] == "echo").unwrap();
+    let unset = json!({"connect_timeout_ms": null, "first_byte_timeout_ms": null, "idle_timeout_ms": null, "total_timeout_ms": null});
+    assert_eq!(echo["timeouts"], unset);
+    let path = format!("{}/tools/{}?wait=applied", tenant.base, text(echo, "id"));
+    let own = json!({"timeouts": {"first_byte_timeout_ms": 300}});
+    assert_eq!(tenant.admin.patch(&path, own).await.unwrap()["timeouts"]["first_byte_timeout_ms"], 300);
+
+    let late = || Behaviour::After(Duration::from_secs(1), json!({"content": [{"type": "text", "text": "late"}]}));
+    let caller = endpoint.caller();
+    upstream.next(late());
+    let refused = caller.call("echo").await;
+    assert_eq!(refused.code(), "upstream_timeout");
+    assert_eq!(refused.json()["error"]["data"]["waited_for"], "first_byte");
+    upstream.next(late());
+    assert_eq!(caller.call("slow").await.tool_text(), "late", "the other tool has its server's");
+    let back = json!({"timeouts": {"first_byte_timeout_ms": null}});
+    assert_eq!(tenant.admin.patch(&path, back).await.unwrap()["timeouts"], unset);
+    upstream.next(late());
+    assert_eq!(caller.call("echo").await.tool_text(), "late");
+    for wrong in [json!({"total_timeout_ms": 0}), json!({"connect_timeout_ms": 60_001}), json!({"read_ms": 1})] {
+        assert!(tenant.admin.patch(&path, json!({"timeouts": wrong})).await.is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_stream_is_relayed_message_by_message() {
     let gateway = Gateway::start().await;
     let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;

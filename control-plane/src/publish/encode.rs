@@ -142,6 +142,8 @@ pub(super) fn tool(row: &ToolRow, grants: &SubjectGrants) -> Option<Resource> {
         slices: slices(grants),
         cost: row.cost,
         labels: sorted(row.labels.iter().cloned()),
+        // Left out where it says nothing, so that an older proxy still reads it.
+        timeouts: Some(row.timeouts).filter(|timeouts| *timeouts != v1::Timeouts::default()),
     };
     Some(Resource { id: row.id.to_string(), body: Some(Body::Tool(body)) })
 }

@@ -5,7 +5,7 @@ use policy::{Class, Effect, GrantSpec, Subject};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use seams::Timestamp;
 use time::OffsetDateTime;
-use wire::v1::Breaker;
+use wire::v1::{Breaker, Timeouts};
 
 use super::rows::{
     ApiKeyRow, AttachmentRow, ClientRow, EgressRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow,
@@ -294,6 +294,7 @@ async fn grants(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<GrantSpec>, S
 async fn tools(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ToolRow>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT tool.id, tool.upstream_id, tool.name, tool.state, tool.class, tool.cost, tool.labels,
+             tool.connect_timeout_ms, tool.first_byte_timeout_ms, tool.idle_timeout_ms, tool.total_timeout_ms,
              tool.pinned_digest, definition.definition AS "definition?"
            FROM tools tool LEFT JOIN tool_definitions definition
              ON definition.tenant_id = tool.tenant_id AND definition.digest = tool.pinned_digest
@@ -315,6 +316,12 @@ async fn tools(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ToolRow>, Stor
                 definition: row.definition,
                 cost: unsigned(row.cost, "tool cost")?,
                 labels: row.labels,
+                timeouts: Timeouts {
+                    connect_ms: unsigned(row.connect_timeout_ms.unwrap_or_default(), "timeout")?,
+                    first_byte_ms: unsigned(row.first_byte_timeout_ms.unwrap_or_default(), "timeout")?,
+                    idle_ms: unsigned(row.idle_timeout_ms.unwrap_or_default(), "timeout")?,
+                    total_ms: unsigned(row.total_timeout_ms.unwrap_or_default(), "timeout")?,
+                },
             })
         })
         .collect()

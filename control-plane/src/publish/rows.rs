@@ -12,6 +12,7 @@ use policy::{Class, GrantSpec};
 use seams::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wire::v1::Timeouts;
 
 /// Everything of one tenant that a proxy needs, read in one transaction.
 #[derive(Debug, Clone)]
@@ -246,6 +247,8 @@ pub struct ToolRow {
     pub cost: u32,
     /// Capability labels.
     pub labels: Vec<String>,
+    /// Its own time-outs; 0: as the upstream's.
+    pub timeouts: Timeouts,
 }
 
 /// What a limit counts.

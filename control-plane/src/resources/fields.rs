@@ -4,6 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+/// Milliseconds that connecting to an upstream may take.
+pub const MAX_CONNECT_TIMEOUT_MS: u32 = 60_000;
+/// Milliseconds of every other time-out of a call.
+pub const MAX_CALL_TIMEOUT_MS: u32 = 3_600_000;
+
 /// A name for people: 1 to 100 characters, no control characters, no white space at either end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]

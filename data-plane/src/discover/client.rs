@@ -195,7 +195,7 @@ impl Client<'_> {
         body: Bytes,
     ) -> Result<Answer, UpstreamError> {
         let request = self.build(verb, method, body)?;
-        let within = self.upstream.connect_timeout;
+        let within = self.upstream.timeouts.connect;
         let connected =
             upstream::connect(&self.origin, self.rules, self.resolver, self.address, within).await?;
         self.address = Some(connected.address);
@@ -204,11 +204,11 @@ impl Client<'_> {
         let wanted = method.map(|_| self.next);
         let exchange = async {
             let sent =
-                tokio::time::timeout(self.upstream.first_byte_timeout, sender.send_request(request)).await;
+                tokio::time::timeout(self.upstream.timeouts.first_byte, sender.send_request(request)).await;
             let response =
                 sent.map_err(|_| UpstreamError::Timeout(Waiting::FirstByte))?.map_err(Break::from)?;
             let answer = read(response, wanted);
-            tokio::time::timeout(self.upstream.total_timeout, answer)
+            tokio::time::timeout(self.upstream.timeouts.total, answer)
                 .await
                 .unwrap_or(Err(UpstreamError::Timeout(Waiting::Total)))
         };

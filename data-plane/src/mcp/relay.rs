@@ -17,6 +17,7 @@ use bytes::Bytes;
 use errors::{ErrorCode, jsonrpc};
 use http_body::Body;
 use seams::{Clock, Monotonic};
+use serde_json::json;
 use telemetry::metric;
 use tokio::time::Sleep;
 
@@ -258,7 +259,11 @@ where
         // A server that has answered and does not close the stream has done all it must.
         let answered = self.request.is_some() && self.waiting.is_none();
         if let Some(request) = self.waiting.take() {
-            let data = jsonrpc::response(Some(&request.id), code, None, None, &[]);
+            let waited_for = match error {
+                UpstreamError::Timeout(waiting) => Some(("waited_for", json!(waiting.as_str()))),
+                _ => None,
+            };
+            let data = jsonrpc::response(Some(&request.id), code, None, None, waited_for.as_slice());
             sse::encode(&mut self.out, Frame { data: &data, ..Frame::default() });
         }
         tracing::warn!(%error, error.code = code.slug(), upstream.id = %self.speaker.upstream.id, "stream ended");

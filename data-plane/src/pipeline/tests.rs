@@ -12,6 +12,7 @@ use wire::v1::{Decision, Phase as RecordPhase, resource::Body as Resource};
 mod configuration;
 mod guard;
 mod latency;
+mod timeouts;
 
 use super::*;
 use crate::{

@@ -1,5 +1,5 @@
 use ::mcp::ProtocolError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 

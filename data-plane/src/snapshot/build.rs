@@ -26,7 +26,7 @@ use super::{
     left::Left,
     limits::Limits,
 };
-use crate::upstream::BreakerLimits;
+use crate::upstream::{BreakerLimits, Timeouts};
 
 /// The resources of a snapshot by kind.
 #[derive(Default)]
@@ -205,10 +205,12 @@ fn upstream(
     Ok(UpstreamIndex {
         id,
         url: upstream.url.parse().map_err(|_| at.fault("url"))?,
-        connect_timeout: millis(upstream.connect_timeout_ms),
-        first_byte_timeout: millis(upstream.first_byte_timeout_ms),
-        idle_timeout: millis(upstream.idle_timeout_ms),
-        total_timeout: millis(upstream.total_timeout_ms),
+        timeouts: Timeouts {
+            connect: millis(upstream.connect_timeout_ms),
+            first_byte: millis(upstream.first_byte_timeout_ms),
+            idle: millis(upstream.idle_timeout_ms),
+            total: millis(upstream.total_timeout_ms),
+        },
         ca_der: tls.ca_der.into(),
         server_name: (!tls.server_name.is_empty()).then(|| tls.server_name.into()),
         headers: keys.open_headers(tenant, &upstream.headers),

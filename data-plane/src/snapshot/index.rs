@@ -7,7 +7,6 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,7 +27,7 @@ use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
 
-use crate::upstream::{BreakerLimits, Guard};
+use crate::upstream::{BreakerLimits, Guard, Timeouts, ToolTimeouts};
 
 pub(super) use of_use::OfUse;
 
@@ -127,14 +126,8 @@ pub struct UpstreamIndex {
     pub slug: Box<str>,
     /// Where it is.
     pub url: Url,
-    /// TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// From the request's last byte to the response's first.
-    pub first_byte_timeout: Duration,
-    /// Between two reads of a response.
-    pub idle_timeout: Duration,
-    /// A whole call.
-    pub total_timeout: Duration,
+    /// How long a call may take, where its tool says nothing else.
+    pub timeouts: Timeouts,
     /// DER certificates trusted instead of the public roots; empty means the public roots.
     pub ca_der: Box<[Vec<u8>]>,
     /// Server name to verify instead of the URL's host.
@@ -178,6 +171,8 @@ pub struct ToolIndex {
     pub labels: Box<[Box<str>]>,
     /// Its own limit.
     pub limit: Option<Arc<SubjectLimit>>,
+    /// Its own time-outs. Boxed: there are many tools, and most have none.
+    pub timeouts: Option<Box<ToolTimeouts>>,
     /// Made when first needed, and boxed: there are many tools, and most are not called for long.
     pub(super) of_use: OnceLock<Box<OfUse>>,
 }

@@ -129,6 +129,7 @@ impl Sample {
                     slices: vec![v1::Slice { subject_id: bytes(client), policies: vec![policy.id.clone()] }],
                     cost: 1,
                     labels: Vec::new(),
+                    timeouts: None,
                 }),
             ),
             (policy.id.clone(), Body::Policy(v1::Policy { id: policy.id, text: policy.text })),

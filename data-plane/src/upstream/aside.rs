@@ -72,13 +72,13 @@ impl Aside {
                 upstream: &aside.upstream,
             };
             let outgoing = Outgoing { method: Method::POST, fields, body: Bytes::from(message), sticky };
-            let time = Time::of(&aside.upstream);
+            let time = Time::of(aside.upstream.timeouts);
             let rules = &aside.tenant.egress;
             let sending = exchange::exchange(&aside.pool, &aside.upstream, rules, outgoing, time);
             let sent = match Box::pin(sending).await {
                 Ok((received, body, lease)) => {
                     let idle_for = received.fields.keep_alive;
-                    let answer = exchange::collect(body, lease, idle_for, MAX_ANSWER, &aside.upstream, time);
+                    let answer = exchange::collect(body, lease, idle_for, MAX_ANSWER, time);
                     answer.await.map(drop)
                 }
                 Err(error) => Err(error),

@@ -21,6 +21,7 @@ use super::{
     origin::Origin,
     pool::{Lease, Pool, Unanswered},
     received::{Inbound, Received},
+    timeouts::Timeouts,
 };
 use crate::snapshot::index::UpstreamIndex;
 
@@ -76,13 +77,14 @@ impl Outgoing<'_> {
 pub(super) struct Time {
     begun: Instant,
     until: Instant,
+    limits: Timeouts,
 }
 
 impl Time {
-    /// From now on as long as a call to this upstream may take.
-    pub(super) fn of(upstream: &UpstreamIndex) -> Self {
+    /// From now on as long as a call with these time-outs may take.
+    pub(super) fn of(limits: Timeouts) -> Self {
         let begun = Instant::now();
-        Self { begun, until: begun + upstream.total_timeout }
+        Self { begun, until: begun + limits.total, limits }
     }
 
     /// What is always ready never waits, and its time is over all the same.
@@ -134,12 +136,13 @@ pub(super) async fn exchange(
         let (mut lease, from) = match pool.idle(upstream, rules, sticky, fresh)? {
             Ok(lease) => (lease, Some(time.begun)),
             Err(origin) => {
-                let connecting = Box::pin(pool.connect(upstream, rules, origin, sticky));
-                (time.wait(None, upstream.total_timeout, Waiting::Total, connecting).await??, None)
+                let within = time.limits.connect;
+                let connecting = Box::pin(pool.connect(upstream, rules, origin, sticky, within));
+                (time.wait(None, time.limits.total, Waiting::Total, connecting).await??, None)
             }
         };
         let sent =
-            time.wait(from, upstream.first_byte_timeout, Waiting::FirstByte, lease.send(&outgoing)).await;
+            time.wait(from, time.limits.first_byte, Waiting::FirstByte, lease.send(&outgoing)).await;
         match sent {
             Ok(Ok((received, body))) => return Ok((received, body, lease)),
             Ok(Err(Unanswered::Unsent(_))) if lease.reused => fresh = true,
@@ -160,7 +163,6 @@ pub(super) async fn collect(
     lease: Lease,
     idle_for: Option<Duration>,
     cap: usize,
-    upstream: &UpstreamIndex,
     time: Time,
 ) -> Result<Bytes, UpstreamError> {
     if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > cap) {
@@ -168,7 +170,7 @@ pub(super) async fn collect(
     }
     // An answer of known length is read into one piece, and not copied.
     if let Inbound::One(body) = &mut body {
-        while !time.wait(None, upstream.idle_timeout, Waiting::Idle, body.gather()).await?? {}
+        while !time.wait(None, time.limits.idle, Waiting::Idle, body.gather()).await?? {}
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
@@ -176,7 +178,7 @@ pub(super) async fn collect(
         if frames % FRAMES_UNTIMED == 0 {
             time.check()?;
         }
-        let frame = time.wait(None, upstream.idle_timeout, Waiting::Idle, body.frame()).await?;
+        let frame = time.wait(None, time.limits.idle, Waiting::Idle, body.frame()).await?;
         let Some(frame) = frame else { break };
         let Ok(data) = frame?.into_data() else { continue };
         if first.len() + rest.len() + data.len() > cap {

@@ -18,6 +18,7 @@ use super::{
     pool::{Lease, Pool},
     received::{Inbound, Received},
     reply::{self, Reply},
+    timeouts::Timeouts,
 };
 use crate::{
     admitted::Admitted,
@@ -130,7 +131,8 @@ pub(super) async fn send(
         Outgoing::Request { ref id, method } => Some(Request { id: id.clone(), method }),
         _ => None,
     };
-    let time = Time::of(&speaker.upstream);
+    let timeouts = speaker.upstream.timeouts.with(passage.timeouts());
+    let time = Time::of(timeouts);
     let call = Call { pool, speaker: &speaker, outgoing: &outgoing, session: session.as_ref(), time };
     let (headers, mcp_name) = (&dispatch.headers, dispatch.mcp_name.as_deref());
     let attempt = Box::pin(call.attempt(headers, mcp_name, dispatch.body, request.as_ref()));
@@ -198,7 +200,7 @@ pub(super) async fn send(
                 _ => None,
             };
             let waiting = waiting.map(|(method, id)| Request { id, method }).or(request);
-            let patience = patience(&outgoing, &speaker.upstream);
+            let patience = patience(&outgoing, timeouts);
             let clock = pool.parts.clock.clone();
             Response::new(Body::stream(Relay::new(body, speaker, waiting, patience, clock, ending)))
         }
@@ -222,12 +224,12 @@ const fn gave_up(error: &UpstreamError) -> bool {
 }
 
 /// Streams that the caller keeps open have no time-outs; what else comes as a stream has a call's.
-fn patience(outgoing: &Outgoing, upstream: &UpstreamIndex) -> Patience {
+fn patience(outgoing: &Outgoing, timeouts: Timeouts) -> Patience {
     match outgoing {
         Outgoing::Listen | Outgoing::Request { method: Method::SubscriptionsListen, .. } => {
             Patience::default()
         }
-        _ => Patience { idle: Some(upstream.idle_timeout), total: Some(upstream.total_timeout) },
+        _ => Patience { idle: Some(timeouts.idle), total: Some(timeouts.total) },
     }
 }
 

@@ -164,12 +164,13 @@ impl Pool {
         rules: &egress::Rules,
         origin: Rc<Origin>,
         sticky: Option<SocketAddr>,
+        within: Duration,
     ) -> Result<Lease, UpstreamError> {
         if !self.sweeping.replace(true) {
             (self.parts.spawn)(Box::pin(sweep(Rc::downgrade(self))));
         }
         let resolver = &*self.parts.resolver;
-        let connected = connect::connect(&origin, rules, resolver, sticky, upstream.connect_timeout).await?;
+        let connected = connect::connect(&origin, rules, resolver, sticky, within).await?;
         let kind = self.handshake(connected).await.map_err(Break::from)?;
         if let Kind::Many(shared) = &kind
             && let Some(place) = self.places.borrow_mut().get_mut(&upstream.id)

@@ -50,7 +50,6 @@ pub(super) async fn read(
         return Err(Fault::Encoding.into());
     }
     let (content, idle_for) = (fields.content(), fields.keep_alive);
-    let upstream = &*call.speaker.upstream;
     let cap = call.speaker.max_message;
     match (call.outgoing, status.is_success(), content) {
         (Outgoing::Request { .. } | Outgoing::Listen, true, Content::Events) => {
@@ -58,7 +57,7 @@ pub(super) async fn read(
             Ok((StatusCode::OK, Reply::Stream { body, lease, idle_for }))
         }
         (Outgoing::Request { .. }, true, Content::Json) => {
-            let body = exchange::collect(body, lease, idle_for, cap, upstream, call.time).await?;
+            let body = exchange::collect(body, lease, idle_for, cap, call.time).await?;
             match call.speaker.hear(request, &body)? {
                 Said::Answer { rewritten, .. } => {
                     Ok((StatusCode::OK, Reply::Whole(rewritten.map_or(body, Bytes::from))))
@@ -80,7 +79,7 @@ pub(super) async fn read(
             Ok((status, Reply::Whole(Bytes::new())))
         }
         (_, false, Content::Json) => {
-            let body = exchange::collect(body, lease, idle_for, cap, upstream, call.time).await?;
+            let body = exchange::collect(body, lease, idle_for, cap, call.time).await?;
             if is_error_for(&body, request) {
                 Ok((passed(status), Reply::Whole(body)))
             } else {
@@ -111,8 +110,7 @@ fn unanswered(outgoing: &Outgoing, status: StatusCode) -> Result<(StatusCode, Re
 /// Takes a body that nobody reads off the connection, if that is quickly done.
 async fn ignore(fields: &Fields, body: Inbound, lease: Lease, call: &Call<'_>) {
     if fields.content() != Content::Events {
-        let upstream = &call.speaker.upstream;
-        let _ = exchange::collect(body, lease, fields.keep_alive, MAX_IGNORED, upstream, call.time).await;
+        let _ = exchange::collect(body, lease, fields.keep_alive, MAX_IGNORED, call.time).await;
     }
 }
 

@@ -156,6 +156,7 @@ pub fn tenant(number: u32, rev: u64, revoked: u16, shape: Shape) -> v1::TenantSn
             slices: vec![v1::Slice { subject_id: raw(clients[0]), policies }],
             cost: 1,
             labels: Vec::new(),
+            timeouts: None,
         };
         resources.push((tool.to_string(), Body::Tool(body)));
     }

@@ -6,7 +6,7 @@ use policy::Class;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::types::{Command, Tool, ToolDetail, ToolSettings};
+use super::types::{Command, Tool, ToolDetail, ToolSettings, ToolTimeouts};
 use crate::{
     db::{StoreError, TenantTx, Unreadable},
     publish::rows::ToolState,
@@ -20,6 +20,10 @@ struct Row {
     class: String,
     labels: Vec<String>,
     cost: i32,
+    connect_timeout_ms: Option<i32>,
+    first_byte_timeout_ms: Option<i32>,
+    idle_timeout_ms: Option<i32>,
+    total_timeout_ms: Option<i32>,
     pinned_digest: Option<Vec<u8>>,
     pinned_at: Option<OffsetDateTime>,
     seen_digest: Vec<u8>,
@@ -41,6 +45,12 @@ impl TryFrom<Row> for Tool {
                 class: Class::from_name(&row.class).ok_or(Unreadable("tool class"))?,
                 labels: row.labels,
                 cost: row.cost.unsigned_abs(),
+                timeouts: ToolTimeouts {
+                    connect_timeout_ms: row.connect_timeout_ms.map(i32::unsigned_abs),
+                    first_byte_timeout_ms: row.first_byte_timeout_ms.map(i32::unsigned_abs),
+                    idle_timeout_ms: row.idle_timeout_ms.map(i32::unsigned_abs),
+                    total_timeout_ms: row.total_timeout_ms.map(i32::unsigned_abs),
+                },
             },
             pinned_digest: row.pinned_digest.as_deref().map(digest::hex),
             pinned_at: row.pinned_at,
@@ -62,8 +72,8 @@ pub(super) async fn list(
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, upstream_id, name, state, class, labels, cost, pinned_digest, pinned_at, seen_digest, first_seen_at,
-           last_seen_at, updated_at
+        "SELECT id, upstream_id, name, state, class, labels, cost, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms,
+           total_timeout_ms, pinned_digest, pinned_at, seen_digest, first_seen_at, last_seen_at, updated_at
          FROM tools
          WHERE tenant_id = $1 AND id > $2 AND ($3::uuid IS NULL OR upstream_id = $3)
            AND ($4::text IS NULL OR state = $4)
@@ -92,8 +102,8 @@ pub(super) async fn get(tx: &mut TenantTx, id: ToolId) -> Result<ToolDetail, Sto
     let tenant = tx.tenant().uuid();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, upstream_id, name, state, class, labels, cost, pinned_digest, pinned_at, seen_digest, first_seen_at,
-           last_seen_at, updated_at
+        "SELECT id, upstream_id, name, state, class, labels, cost, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms,
+           total_timeout_ms, pinned_digest, pinned_at, seen_digest, first_seen_at, last_seen_at, updated_at
          FROM tools WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -129,12 +139,17 @@ pub(super) async fn update(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE tools SET class = $3, labels = $4, cost = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2",
+        "UPDATE tools SET class = $3, labels = $4, cost = $5, connect_timeout_ms = $6, first_byte_timeout_ms = $7,
+           idle_timeout_ms = $8, total_timeout_ms = $9, updated_at = $10 WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
         settings.class.name(),
         &settings.labels,
         settings.cost.cast_signed(),
+        settings.timeouts.connect_timeout_ms.map(u32::cast_signed),
+        settings.timeouts.first_byte_timeout_ms.map(u32::cast_signed),
+        settings.timeouts.idle_timeout_ms.map(u32::cast_signed),
+        settings.timeouts.total_timeout_ms.map(u32::cast_signed),
         now
     )
     .execute(tx.conn())

@@ -60,7 +60,7 @@ pub async fn get(
     Reply::resource(&queries::get(&mut tx, id).await?)
 }
 
-/// Changes a tool's class, labels or cost.
+/// Changes a tool's class, labels, cost or time-outs.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/tools/{tool}", operation_id = "update_tool", tag = "tools",
     params(TenantPath, IfMatch, ("tool" = String, Path, description = "Id (`tool_…`)"), Wait),
     request_body(content = ToolSettings, content_type = "application/merge-patch+json"),

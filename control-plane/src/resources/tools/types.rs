@@ -13,7 +13,7 @@ use wire::snapshot::{MAX_LABEL, MAX_LABELS, MAX_UNITS};
 use crate::{
     http::problem::{ApiError, FieldError},
     publish::rows::ToolState,
-    resources::fields::moment,
+    resources::fields::{MAX_CALL_TIMEOUT_MS, MAX_CONNECT_TIMEOUT_MS, moment},
 };
 
 /// A tool of an upstream.
@@ -80,6 +80,31 @@ pub struct ToolSettings {
     #[serde(default = "one")]
     #[schema(minimum = 1, maximum = 10_000_000)]
     pub cost: u32,
+    /// Time-outs of its calls, where they are not its upstream's.
+    #[serde(default)]
+    pub timeouts: ToolTimeouts,
+}
+
+/// Time-outs of one tool's calls. One that is null or absent is the upstream's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolTimeouts {
+    /// Milliseconds to a connection.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 60000)]
+    pub connect_timeout_ms: Option<u32>,
+    /// Milliseconds from the request's last byte to the response's first.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3600000)]
+    pub first_byte_timeout_ms: Option<u32>,
+    /// Milliseconds between two reads of a response.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3600000)]
+    pub idle_timeout_ms: Option<u32>,
+    /// Milliseconds for a whole call.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3600000)]
+    pub total_timeout_ms: Option<u32>,
 }
 
 const fn unclassified() -> Class {
@@ -113,6 +138,17 @@ impl ToolSettings {
         }
         if !(1..=MAX_UNITS).contains(&self.cost) {
             fault("/cost".to_owned(), format!("must be from 1 to {MAX_UNITS}"));
+        }
+        let timeouts = &self.timeouts;
+        for (field, value, most) in [
+            ("connect_timeout_ms", timeouts.connect_timeout_ms, MAX_CONNECT_TIMEOUT_MS),
+            ("first_byte_timeout_ms", timeouts.first_byte_timeout_ms, MAX_CALL_TIMEOUT_MS),
+            ("idle_timeout_ms", timeouts.idle_timeout_ms, MAX_CALL_TIMEOUT_MS),
+            ("total_timeout_ms", timeouts.total_timeout_ms, MAX_CALL_TIMEOUT_MS),
+        ] {
+            if value.is_some_and(|value| !(1..=most).contains(&value)) {
+                fault(format!("/timeouts/{field}"), format!("must be from 1 to {most}"));
+            }
         }
         self.labels.sort_unstable();
         self.labels.dedup();
@@ -199,7 +235,31 @@ mod tests {
     use super::*;
 
     fn settings(labels: &[&str], cost: u32) -> ToolSettings {
-        ToolSettings { class: Class::Read, labels: labels.iter().map(ToString::to_string).collect(), cost }
+        ToolSettings {
+            class: Class::Read,
+            labels: labels.iter().map(ToString::to_string).collect(),
+            cost,
+            timeouts: ToolTimeouts::default(),
+        }
+    }
+
+    #[test]
+    fn time_outs_are_in_bounds_or_the_upstreams() {
+        let with = |timeouts| ToolSettings { timeouts, ..settings(&[], 1) }.checked();
+        let all = |value| ToolTimeouts {
+            connect_timeout_ms: value,
+            first_byte_timeout_ms: value,
+            idle_timeout_ms: value,
+            total_timeout_ms: value,
+        };
+        for good in [None, Some(1), Some(60_000)] {
+            assert!(with(all(good)).is_ok(), "{good:?}");
+        }
+        let Err(ApiError::Invalid(errors)) = with(all(Some(0))) else { panic!("accepted") };
+        assert_eq!((errors.len(), &*errors[0].pointer), (4, "/timeouts/connect_timeout_ms"));
+        let Err(ApiError::Invalid(errors)) = with(all(Some(60_001))) else { panic!("accepted") };
+        assert_eq!(errors.len(), 1, "only connecting has to be faster");
+        assert!(with(all(Some(3_600_001))).is_err());
     }
 
     #[test]

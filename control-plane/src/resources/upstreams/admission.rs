@@ -13,7 +13,10 @@ use url::{Host, Url};
 use wire::snapshot::{MAX_BREAKER_FAILURES, MAX_BREAKER_OPEN_MS};
 
 use super::types::UpstreamSettings;
-use crate::http::problem::{ApiError, FieldError};
+use crate::{
+    http::problem::{ApiError, FieldError},
+    resources::fields::{MAX_CALL_TIMEOUT_MS, MAX_CONNECT_TIMEOUT_MS},
+};
 
 const MAX_URL: usize = 2048;
 const MAX_PEM: usize = 64 * 1024;
@@ -32,10 +35,10 @@ pub(super) fn check(settings: &UpstreamSettings, rules: &Rules) -> Result<(), Ap
         wrong("/url", message);
     }
     for (field, value, most) in [
-        ("connect_timeout_ms", settings.connect_timeout_ms, 60_000),
-        ("first_byte_timeout_ms", settings.first_byte_timeout_ms, 3_600_000),
-        ("idle_timeout_ms", settings.idle_timeout_ms, 3_600_000),
-        ("total_timeout_ms", settings.total_timeout_ms, 3_600_000),
+        ("connect_timeout_ms", settings.connect_timeout_ms, MAX_CONNECT_TIMEOUT_MS),
+        ("first_byte_timeout_ms", settings.first_byte_timeout_ms, MAX_CALL_TIMEOUT_MS),
+        ("idle_timeout_ms", settings.idle_timeout_ms, MAX_CALL_TIMEOUT_MS),
+        ("total_timeout_ms", settings.total_timeout_ms, MAX_CALL_TIMEOUT_MS),
     ] {
         if !(1..=most).contains(&value) {
             wrong(&format!("/{field}"), format!("must be 1 to {most}"));

@@ -1,6 +1,6 @@
 //! Tools, and the policies that bear on them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ids::{UpstreamId, Uuid};
 use wire::v1;
@@ -14,6 +14,7 @@ use super::{
     At, Limits, boxed,
     former::Former,
 };
+use crate::upstream::ToolTimeouts;
 
 /// Tools by upstream and name.
 pub(super) type Catalogue = Map<UpstreamId, Tools>;
@@ -47,12 +48,23 @@ pub(super) fn tools(
             cost: tool.cost.max(1),
             labels: boxed(&tool.labels),
             limit: limits.tools.get(&id.uuid()).cloned(),
+            timeouts: tool.timeouts.map(timeouts),
             of_use: former.of_use(upstream, &tool.name),
             name: tool.name.as_str().into(),
         };
         out.entry(upstream).or_default().insert(Arc::new(index));
     }
     Ok(out)
+}
+
+fn timeouts(timeouts: v1::Timeouts) -> Box<ToolTimeouts> {
+    let own = |millis: u32| (millis != 0).then(|| Duration::from_millis(u64::from(millis)));
+    Box::new(ToolTimeouts {
+        connect: own(timeouts.connect_ms),
+        first_byte: own(timeouts.first_byte_ms),
+        idle: own(timeouts.idle_ms),
+        total: own(timeouts.total_ms),
+    })
 }
 
 /// Subjects with the policies for each.

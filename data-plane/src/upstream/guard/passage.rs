@@ -12,6 +12,7 @@ use super::{
 use crate::{
     refuse::Refusal,
     snapshot::index::{ToolIndex, UpstreamIndex},
+    upstream::ToolTimeouts,
 };
 
 /// Whose breaker is open.
@@ -69,6 +70,11 @@ impl Passage {
         })?;
         let tool = tool.cloned();
         Ok(Self { upstream: Arc::clone(upstream), tool, of_upstream, of_tool, open_since: Some(now) })
+    }
+
+    /// What its tool says of time-outs.
+    pub(crate) fn timeouts(&self) -> Option<&ToolTimeouts> {
+        self.tool.as_ref()?.timeouts.as_deref()
     }
 
     /// The call has ended.

@@ -195,6 +195,11 @@ fn check_tool(tool: &v1::Tool, known: &Known<'_>) -> Check {
     need(tool.definition.len() <= MAX_DEFINITION, "definition is too large")?;
     need(state != ToolState::Approved || !tool.digest.is_empty(), "is approved without a definition")?;
     need((1..=MAX_UNITS).contains(&tool.cost), "cost is out of bounds")?;
+    if let Some(timeouts) = &tool.timeouts {
+        let v1::Timeouts { connect_ms, first_byte_ms, idle_ms, total_ms } = *timeouts;
+        let longest = [connect_ms, first_byte_ms, idle_ms, total_ms].into_iter().max().unwrap_or_default();
+        need((1..=MAX_TIMEOUT_MS).contains(&longest), "a time-out is out of bounds")?;
+    }
     texts(&tool.labels, MAX_LABELS, MAX_LABEL)?;
     slices(&tool.slices, known)
 }

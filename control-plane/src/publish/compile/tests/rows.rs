@@ -106,6 +106,7 @@ pub(super) fn tool(n: u8, upstream: u8, name: &str, class: Class) -> ToolRow {
         definition: Some(format!("{{\"name\":{name:?}}}").into_bytes()),
         cost: 1,
         labels: Vec::new(),
+        timeouts: wire::v1::Timeouts::default(),
     }
 }
 

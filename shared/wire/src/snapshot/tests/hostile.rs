@@ -7,7 +7,7 @@ use super::{
     super::{Invalid, bounds::*, decode_exact, encode, is_credential_header, validate},
     sample::{GOLDEN, find, id, raw, role, snapshot},
 };
-use crate::v1::{Breaker, Slice, TenantSnapshot, resource::Body};
+use crate::v1::{Breaker, Slice, TenantSnapshot, Timeouts, resource::Body};
 
 /// What is wrong after `change`, and with which kind of resource.
 fn refused(change: impl FnOnce(&mut TenantSnapshot)) -> (String, &'static str) {
@@ -194,6 +194,10 @@ fn bounds_and_forms() {
     assert_eq!(breach!("key_", ApiKey, |it| it.lookup = "short".to_owned()).1, "lookup part is malformed");
     assert_eq!(breach!("tool_", Tool, |it| it.name = long()).1, "name is empty or too long");
     assert_eq!(breach!("tool_", Tool, |it| it.cost = 0).1, "cost is out of bounds");
+    for timeouts in [Timeouts::default(), Timeouts { idle_ms: MAX_TIMEOUT_MS + 1, ..Timeouts::default() }] {
+        let found = breach!("tool_", Tool, |it| it.timeouts = Some(timeouts)).1;
+        assert_eq!(found, "a time-out is out of bounds");
+    }
     assert_eq!(
         breach!("tool_", Tool, |it| it.digest.clear()).1,
         "has a digest without a definition, or the reverse"
