@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what a target needs and is missing: setup.sh up|test|verify|bench|peers. Does nothing when all is there.
+# Installs what a target needs and is missing: setup.sh up|test|verify|bench|peers|hostile. Does nothing when all is there.
 # Servers that come with packages are not started, neither now nor at the next boot, and none on this machine is touched.
 #   setup.sh packages NAME…   only installs Debian packages, as root
 set -euo pipefail
-usage="usage: setup.sh up|test|verify|bench|peers | packages NAME…"
+usage="usage: setup.sh up|test|verify|bench|peers|hostile | packages NAME…"
 want=${1:?$usage}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -97,10 +97,20 @@ up) ;;
 bench)
     have nginx || need nginx-light
     have wrk || need wrk
+    have h2load || need nghttp2-client
+    have openssl || need openssl
     have valgrind || need valgrind
     have npm || need nodejs npm
+    python3 -c 'import ensurepip' 2>/dev/null || need python3 python3-venv
     ;;
 verify) have curl || need curl ;;
+hostile)
+    have slowhttptest || need slowhttptest
+    have testssl || have testssl.sh || need testssl.sh
+    have openssl || need openssl
+    have npm || need nodejs npm
+    python3 -c 'import ensurepip' 2>/dev/null || need python3 python3-venv
+    ;;
 test | peers)
     have curl || need curl
     # For counts of instructions.
@@ -152,4 +162,5 @@ test | verify)
 esac
 case "$want" in
 peers | test) scripts/peers.sh install ;;
+hostile) scripts/hostile.sh install ;;
 esac

@@ -5,14 +5,32 @@ import { LOAD_CORE } from "./sides.mjs";
 
 export const CONNECTIONS = 16;
 
-/** One burst of load on one side; calls and CPU time per call. */
-export async function burst(side, echo, files, seconds) {
-  const before = { calls: await echo.calls(), cpu: cpuMicros(side.pids) };
+/** As many calls as go; what wrk says of them, and the proxy's CPU time. */
+async function asFastAsItGoes(side, files, seconds, paths = []) {
+  const cpu = cpuMicros(side.pids);
   const wrk = ["wrk", "-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, "-s", inRoot("tests/bench/post.lua"), side.url];
-  const printed = await must("taskset", ["-c", String(LOAD_CORE), ...wrk, "--", files.headers, files.body]);
+  const printed = await must("taskset", ["-c", String(LOAD_CORE), ...wrk, "--", files.headers, files.body, ...paths]);
   const load = JSON.parse(printed.trim().split("\n").at(-1));
   await settled(side);
-  const arrived = (await echo.calls()) - before.calls;
+  const took = cpuMicros(side.pids) - cpu;
+  if (load.requests === 0 || took === 0) throw new Error(`${side.name}: ${load.requests} calls in ${took} µs: too few to measure`);
+  return { load, printed, cpu: took };
+}
+
+/** One burst of calls that are refused, all of them; CPU time for each. */
+export async function refusedBurst(side, echo, files, seconds) {
+  const before = await echo.calls();
+  const { load, cpu } = await asFastAsItGoes(side, files, seconds);
+  const arrived = (await echo.calls()) - before;
+  if (arrived > 0) throw new Error(`${side.name}: ${arrived} of the calls that should be refused were not`);
+  return { calls: load.requests, micros: cpu / load.requests };
+}
+
+/** One burst of load on one side, in turn to each of `paths` where there are any; calls and CPU time per call. */
+export async function burst(side, echo, files, seconds, paths = []) {
+  const before = await echo.calls();
+  const { load, printed, cpu } = await asFastAsItGoes(side, files, seconds, paths);
+  const arrived = (await echo.calls()) - before;
   if (load.errors > 0) throw new Error(`${side.name}: ${load.errors} failed calls\n${printed}`);
   // Calls under way when the load ended arrive without being counted; any other difference was refused on the way.
   if (arrived < load.requests || arrived > load.requests + 4 * CONNECTIONS) {
@@ -21,7 +39,7 @@ export async function burst(side, echo, files, seconds) {
   return {
     calls: load.requests,
     perSecond: load.requests / load.seconds,
-    micros: (cpuMicros(side.pids) - before.cpu) / arrived,
+    micros: cpu / arrived,
     responseBytes: load.bytes / load.requests,
   };
 }

@@ -1,5 +1,5 @@
 // What the kernel says about processes, and where they may run.
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { must } from "../peers/processes.mjs";
 
 /** USER_HZ: what /proc counts CPU time in. It is 100 on every Linux this runs on. */
@@ -21,6 +21,9 @@ export function memoryMib(pid) {
   const mib = (name) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)[1]) / 1024;
   return { now: mib("VmRSS"), peak: mib("VmHWM") };
 }
+
+/** From now on the peak is that of what comes. */
+export const peakFromNow = (pid) => writeFileSync(`/proc/${pid}/clear_refs`, "5");
 
 /** The process that started `pid`. */
 export const parent = (pid) => stat(pid).parent;

@@ -1,4 +1,5 @@
--- wrk -s post.lua URL -- HEADERS BODY: posts the body in file BODY with the header lines in file HEADERS, over and over.
+-- wrk -s post.lua URL -- HEADERS BODY [PATH…]: posts the body in file BODY with the header lines in file HEADERS, over and
+-- over, to each PATH in turn or to that of URL.
 -- Ends with one line of JSON.
 
 function init(args)
@@ -11,11 +12,15 @@ function init(args)
     wrk.body = file:read("*a")
     file:close()
     -- Built once: what is measured is the proxy, not this.
-    whole = wrk.format()
+    whole = {}
+    for at = 3, #args do whole[at - 2] = wrk.format(nil, args[at]) end
+    if #whole == 0 then whole[1] = wrk.format() end
+    turn = 0
 end
 
 function request()
-    return whole
+    turn = turn % #whole + 1
+    return whole[turn]
 end
 
 function done(summary)

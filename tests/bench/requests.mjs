@@ -41,10 +41,12 @@ export function request(row, { side, tool, session, key, folder }) {
 const lines = (files) => readFileSync(files.headers, "utf8").trim().split("\n");
 const split = (line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()];
 
+/** Headers of a request that was written, by name. */
+export const headersOf = (files) => Object.fromEntries(lines(files).map(split));
+
 /** One call, read in full: it must have the result that every call is taken to have. */
 export async function verify(side, files) {
-  const headers = Object.fromEntries(lines(files).map(split));
-  const response = await fetch(side.url, { method: "POST", headers, body: readFileSync(files.body) });
+  const response = await fetch(side.url, { method: "POST", headers: headersOf(files), body: readFileSync(files.body) });
   const text = await response.text();
   if (response.status !== 200 || !JSON.parse(text).result?.content?.[0]?.text) {
     throw new Error(`${side.name}: ${response.status} ${text}`);

@@ -1,5 +1,5 @@
 // `make bench`: what a call costs, and what survival takes. README.md says how.
-//   node tests/bench/run.mjs [--only path|survival] [--rounds 6] [--seconds 4] [--tries 100] [--profile release] [--up FILE]
+//   node tests/bench/run.mjs [--only calls|survival|PART] [--rounds 6] [--seconds 4] [--tries 100] [--calls 200000] [--profile release] [--up FILE]
 // Prints figures and writes target/bench/latest.json; `--only` leaves the other figures there as they are. Any refused, failed
 // or missing call that should not be ends the run with an error.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -7,10 +7,15 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { inRoot, runToEnd, stopAll } from "../peers/processes.mjs";
 import { checks, print as printChecks } from "./checks.mjs";
+import { cost } from "./cost.mjs";
 import { counting } from "./counting.mjs";
 import { processor } from "./machine.mjs";
+import { fanOut } from "./fan.mjs";
+import { listener } from "./listener.mjs";
+import { noisy } from "./noise.mjs";
 import { path, print } from "./path.mjs";
 import { scale } from "./scale.mjs";
+import { streams } from "./streams.mjs";
 import { survival } from "./survival.mjs";
 
 const { values: options } = parseArgs({
@@ -19,6 +24,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "6" },
     seconds: { type: "string", default: "4" },
     tries: { type: "string", default: "100" },
+    calls: { type: "string" },
     profile: { type: "string", default: "release" },
     up: { type: "string" },
   },
@@ -27,14 +33,29 @@ const out = inRoot("target/bench");
 const file = `${out}/latest.json`;
 const [profile, tries] = [options.profile, Number(options.tries)];
 
-/** Parts of a run; each has its processes to itself. `--only survival` also takes a single one of its parts. */
+/** Parts of a run; each has its processes to itself. `--only` takes one of them, or a group. */
 const PARTS = {
-  path: { of: "path", run: () => path({ out, options }), print },
-  checks: { of: "path", run: () => checks({ out, profile }), print: printChecks },
+  path: { of: "calls", run: () => path({ out, options }), print },
+  checks: { of: "calls", run: () => checks({ out, profile }), print: printChecks },
+  cost: { of: "calls", run: () => instructions({ out, profile }) },
+  listener: { of: "calls", run: () => listener({ out, options }) },
+  streams: { of: "calls", run: () => streams({ out, profile }) },
+  fan: { of: "calls", run: () => fanOut({ out, options }) },
+  noise: { of: "calls", run: () => noisy({ out, profile }) },
   scale: { of: "survival", run: () => scale({ out, profile }) },
   counting: { of: "survival", run: () => counting({ out, profile, rounds: Number(options.rounds) }) },
   survival: { of: "survival", run: () => survival({ out, profile, tries }) },
 };
+
+/** What callgrind counts, as figures of a run. */
+async function instructions(conditions) {
+  const rows = await cost(conditions);
+  const named = Object.entries(rows).flatMap(([row, { instructions: executed, allocations }]) => [
+    [`instructions_${row}`, executed],
+    [`allocations_${row}`, allocations],
+  ]);
+  return { result: Object.fromEntries(named), rows };
+}
 
 async function main() {
   if (availableParallelism() < 2) throw new Error("two cores are needed: one for the proxy, one for the load");

@@ -12,6 +12,7 @@ export const LOAD_CORE = 1;
 
 /** Of the fifty tools that the upstream lists, the one that is called. */
 export const TOOL = "tool_07";
+export const TOOLS = Array.from({ length: 50 }, (_, at) => `tool_${String(at).padStart(2, "0")}`);
 
 /**
  * Of a burst under 20 for each proxy nothing is leased: every take is a call to Redis. At this rate it is full again before the
@@ -30,8 +31,8 @@ export async function startEcho(out, profile) {
   return { name: "direct", url: `http://127.0.0.1:${port}/mcp`, port, calls };
 }
 
-/** nginx as a plain reverse proxy: one worker, connections to the upstream kept, no access log. */
-export async function startNginx(out, upstream) {
+/** nginx as a plain reverse proxy: one worker, connections to the upstream kept, no access log; `tls`: files of its certificate. */
+export async function startNginx(out, upstream, tls) {
   const port = await freePort();
   const prefix = `${out}/nginx`;
   mkdirSync(`${prefix}/tmp`, { recursive: true });
@@ -47,11 +48,13 @@ http {
   access_log off;
   ${temporary.map((kind) => `${kind}_temp_path ${prefix}/tmp/${kind};`).join("\n  ")}
   # Bodies stay in memory, as they do in the gateway.
-  client_body_buffer_size 64k;
+  client_body_buffer_size 2m;
+  client_max_body_size 2m;
   keepalive_requests 100000000;
   upstream echo { server 127.0.0.1:${upstream.port}; keepalive 64; keepalive_requests 100000000; }
   server {
-    listen 127.0.0.1:${port};
+    listen 127.0.0.1:${port}${tls ? " ssl http2" : ""};
+    ${tls ? `ssl_certificate ${tls.tls};\n    ssl_certificate_key ${tls.tlsKey};\n    ssl_protocols TLSv1.3;` : ""}
     location / {
       proxy_pass http://echo;
       proxy_http_version 1.1;
@@ -82,7 +85,8 @@ export async function startGateway(out, upstream, { profile, up }) {
   const servers = [{ slug: "echo", url: upstream.url }];
   const { endpoints, key } = await provision(facts, { tenant, servers, roles: 20 });
   const url = endpoints.echo;
-  return { name: "gateway", url, port: Number(new URL(url).port), pids: [proxy.pid], pid: proxy.pid, adminUrl: proxy.admin_url, key };
+  const side = { name: "gateway", url, port: Number(new URL(url).port), pids: [proxy.pid], pid: proxy.pid, adminUrl: proxy.admin_url };
+  return { ...side, key, facts };
 }
 
 /** A proxy of planes that run, as one of the sides. */

@@ -3,17 +3,24 @@
 //!
 //! `bench-echo PORT` binds 127.0.0.1. `GET /calls` says how many calls it answered, so that a run can check that every
 //! counted request arrived here, and was not refused on the way. `initialize` opens a session, so that the older revisions
-//! can be measured too.
+//! can be measured too, and `GET` a stream on which nothing ever comes.
 
-use std::{cell::Cell, convert::Infallible, io::Write, rc::Rc};
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    io::Write,
+    pin::Pin,
+    rc::Rc,
+    task::{Context as Task, Poll},
+};
 
 use anyhow::Context;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::Incoming,
-    header::{CONTENT_TYPE, HeaderValue},
+    body::{Body, Frame, Incoming},
+    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
@@ -22,6 +29,23 @@ use serde_json::{json, value::RawValue};
 
 /// Tools it lists, as the conditions of the benchmark say.
 const TOOLS: usize = 50;
+
+/// Media type of a stream.
+const EVENTS: &str = "text/event-stream";
+
+type Answer = Either<Full<Bytes>, Silence>;
+
+/// A stream without events.
+struct Silence;
+
+impl Body for Silence {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -55,12 +79,14 @@ async fn serve(port: u16) -> anyhow::Result<()> {
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    calls: Rc<Cell<u64>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, calls: Rc<Cell<u64>>) -> Result<Response<Answer>, Infallible> {
     if request.method() == Method::GET {
         let counted = request.uri().path() == "/calls";
+        if !counted && request.headers().get(ACCEPT).is_some_and(|accepts| accepts == EVENTS) {
+            let mut response = Response::new(Either::Right(Silence));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
+            return Ok(response);
+        }
         let status = if counted { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED };
         return Ok(reply(status, if counted { calls.get().to_string() } else { String::new() }));
     }
@@ -129,8 +155,8 @@ fn other(id: &str, method: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-fn reply(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn reply(status: StatusCode, body: String) -> Response<Answer> {
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

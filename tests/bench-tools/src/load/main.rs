@@ -1,13 +1,16 @@
 //! A load client with a fixed rate, for latency: every call has the moment at which it should leave, and its latency runs
 //! from that moment, so that a slow answer cannot hide the wait of those behind it (no coordinated omission).
 //!
-//! `bench-load HOST:PORT PATH RATE SECONDS` reads the header lines and, after an empty line, the body from standard
+//! `bench-load ADDRESS:PORT PATH RATE SECONDS [CA [FROM]]` speaks TLS where it is given the file of a CA, and comes from address FROM
+//! where it is given one. It reads the header lines and, after an empty line, the body from standard
 //! input, and prints `{"calls", "errors", "p50_ms", "p99_ms", "max_ms"}`. Anything but a 200 without a JSON-RPC error and
 //! without the gateway's refusal header is an error.
 
+mod wire;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     thread,
     time::Duration,
@@ -15,12 +18,16 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use seams::{Clock, Monotonic, SystemClock};
+use socket2::{Domain, Socket, Type};
+use wire::{Encryption, Wire};
 
 /// Connections, one thread each. At 1,000 calls per second each has 32 ms for a call before it delays its own next one.
 const CONNECTIONS: u64 = 32;
 
 struct Plan {
-    address: String,
+    address: SocketAddr,
+    from: Option<IpAddr>,
+    encryption: Option<Encryption>,
     request: Vec<u8>,
     interval: Duration,
     calls: u64,
@@ -28,13 +35,15 @@ struct Plan {
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [address, path, rate, seconds] = words.as_slice() else {
-        bail!("usage: bench-load HOST:PORT PATH RATE SECONDS")
+    let [address, path, rate, seconds, more @ ..] = words.as_slice() else {
+        bail!("usage: bench-load ADDRESS:PORT PATH RATE SECONDS [CA [FROM]]")
     };
     let (rate, seconds): (u64, u64) = (rate.parse()?, seconds.parse()?);
     ensure!(rate > 0 && seconds > 0, "a rate and a duration of at least 1");
     let plan = Arc::new(Plan {
-        address: address.clone(),
+        address: address.parse()?,
+        from: more.get(1).map(|from| from.parse()).transpose()?,
+        encryption: more.first().map(|file| Encryption::trusting(file, address)).transpose()?,
         request: request(address, path)?,
         interval: Duration::from_nanos(1_000_000_000 / rate),
         calls: rate * seconds,
@@ -94,17 +103,26 @@ fn connection(
     start: Monotonic,
     first: u64,
 ) -> anyhow::Result<(Vec<u64>, u64)> {
-    let stream = TcpStream::connect(&plan.address)?;
+    let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
+    if let Some(from) = plan.from {
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+    }
+    socket.connect(&plan.address.into())?;
+    let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut writer = stream.try_clone()?;
+    let stream = match &plan.encryption {
+        Some(encryption) => encryption.handshake(stream)?,
+        None => Wire::Plain(stream),
+    };
     let mut reader = BufReader::with_capacity(64 * 1024, stream);
     let (mut latencies, mut errors) = (Vec::new(), 0);
     let mut body = Vec::new();
     for call in (first..plan.calls).step_by(CONNECTIONS as usize) {
         let due = Monotonic::from_nanos(start.nanos() + plan.interval.as_nanos() as u64 * call);
         thread::sleep(due.since(clock.monotonic()));
-        writer.write_all(&plan.request)?;
+        reader.get_mut().write_all(&plan.request)?;
+        reader.get_mut().flush()?;
         let fine = response(&mut reader, &mut body)?;
         latencies.push(clock.monotonic().since(due).as_nanos() as u64);
         errors += u64::from(!fine);
@@ -113,7 +131,7 @@ fn connection(
 }
 
 /// Reads one response into `body`; whether it is the result that was asked for.
-fn response(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> anyhow::Result<bool> {
+fn response(reader: &mut BufReader<Wire>, body: &mut Vec<u8>) -> anyhow::Result<bool> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut fine = line.split(' ').nth(1) == Some("200");
