@@ -7,7 +7,7 @@ export SQLX_OFFLINE := true
 portcullis = $(or $(CARGO_TARGET_DIR),target)/up/portcullis
 own_servers = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: up status down test verify bench bench-fleet cost test-conformance test-peers test-kill test-outage test-full fuzz advisories fmt prepare openapi help
+.PHONY: up status down test verify bench bench-fleet cost test-conformance test-peers test-hostile test-kill test-outage test-full fuzz advisories fmt prepare openapi help
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -51,6 +51,10 @@ test-conformance: ## MCP conformance suite, directly and through the gateway
 test-peers: ## Official SDK clients through the gateway
 	@scripts/setup.sh peers
 	@$(own_servers) scripts/peers.sh test
+
+test-hostile: ## Attacks on a real proxy while good clients call it, and what its TLS offers; ARGS="--only rapid_reset"
+	@scripts/setup.sh hostile
+	@$(own_servers) scripts/hostile.sh run $(ARGS)
 
 test-full: test ## Everything CI runs, and the long runs that need no more than it
 	@$(own_servers) PROFILE=dev scripts/schemathesis.sh long
