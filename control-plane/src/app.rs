@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::{
     config::Config,
     db::{Store, StoreError},
+    dns::Dns,
     fleet::{self, FleetError},
     global,
     http::{
@@ -55,6 +56,8 @@ pub struct Core {
     pub revocations: Arc<fleet::Revocations>,
     /// Running tasks.
     pub tasks: Tasks,
+    /// DNS.
+    pub dns: Dns,
     /// Configuration.
     pub config: Arc<Config>,
     /// What callers have used of the admin API.
@@ -193,6 +196,7 @@ impl ControlPlane {
             tasks,
             revocations: Arc::default(),
             watches: Arc::default(),
+            dns: Dns::new(config.dns_server),
             polls: watch::Sender::new(0),
             quotas: Arc::new(Quotas::new(config.api_limits)),
             config: Arc::new(config),

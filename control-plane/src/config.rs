@@ -40,6 +40,8 @@ pub struct Config {
     pub operator_token: Option<SecretString>,
     /// A directory of this replica's own, where kills without rows are kept; `None`: only in memory.
     pub state_dir: Option<PathBuf>,
+    /// Whom DNS is asked of, where a tenant proves that a domain is its own; `None`: whom the system asks.
+    pub dns_server: Option<SocketAddr>,
     /// How much of the admin API may be used.
     pub api_limits: ApiLimits,
     /// Origins as the outside sees them.

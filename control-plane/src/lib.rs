@@ -5,6 +5,7 @@ pub mod audit;
 pub mod config;
 pub mod data_keys;
 pub mod db;
+pub mod dns;
 pub mod fleet;
 pub mod global;
 pub mod http;

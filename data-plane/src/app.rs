@@ -34,7 +34,7 @@ use crate::{
     listener,
     ready::Readiness,
     redis,
-    snapshot::{archive, store::Snapshots},
+    snapshot::{archive, fleet::DomainCertificates, store::Snapshots},
     tally::Tallies,
     tasks::Tasks,
     upstream::{self, Resolver, SystemResolver, Watched},
@@ -126,7 +126,6 @@ impl Proxy {
         let server_clock = Arc::new(ServerClock::new(clock));
         let clock: Arc<dyn Clock> = server_clock.clone();
         let own = Arc::clone(&own_clock);
-        let tls = config.tls.as_ref().map(|tls| Followed::open(tls, own)).transpose()?;
         let sockets = listener::bind(config.listen, config.workers)
             .and_then(|sockets| sockets.give_up_unread(config.bounds.unread_timeout).map(|()| sockets))
             .map_err(|error| StartError::Bind(config.listen, error))?;
@@ -147,6 +146,9 @@ impl Proxy {
         let kills = Kills::load(config.state_dir.clone(), config.kill_order_key, Arc::clone(&clock));
         let kills = Arc::new(kills);
         let kept = Kept::read(&config, &kills, (&own_clock, &clock), &entropy);
+        let of_domains = Arc::new(DomainCertificates(kept.snapshots.shared()));
+        let open = |tls| Followed::open_with(tls, Some(of_domains), own);
+        let tls = config.tls.as_ref().map(open).transpose()?;
         // Where there is no identity yet, it is set after enrolment, before the first record: no call is taken without
         // configuration.
         let spool = Spool::open(

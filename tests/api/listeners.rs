@@ -16,7 +16,7 @@ use listen::{
 };
 use reqwest::StatusCode;
 use seams::{SystemClock, SystemEntropy};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -40,6 +40,7 @@ pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, S
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: None,
         api_limits: ApiLimits::default(),
+        dns_server: None,
         state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };
@@ -105,6 +106,66 @@ async fn with_a_certificate_the_api_speaks_tls_alone() {
         assert_eq!(answer.headers()[name], value);
     }
     assert!(reqwest::get(format!("http://{}/v1/openapi.json", running.api_addr)).await.is_err());
+    running.shutdown().await;
+}
+
+/// What a browser is told of every answer: of data, pages and refusals, whoever makes them.
+#[tokio::test]
+async fn every_answer_of_the_api_protects_whoever_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = CertificateFiles { chain: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    std::fs::write(&files.chain, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let tls = Tls { certificates: vec![files], floor: Floor::Tls13 };
+    let token = crypto::key::mint(crypto::KeyKind::OperatorToken, &SystemEntropy).text;
+    let operator = token.clone();
+    let running = start(|config| {
+        config.api_tls = Some(tls);
+        config.operator_token = Some(operator);
+    })
+    .await
+    .unwrap();
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+    let base = format!("https://localhost:{}", running.api_addr.port());
+    let ask = |method: &str, path: &str| client.request(method.parse().unwrap(), format!("{base}{path}"));
+    let as_operator = |method: &str, path: &str| ask(method, path).bearer_auth(token.expose_secret());
+    let json = "application/json";
+    for (status, request) in [
+        (200, ask("GET", "/v1/openapi.json")),
+        (200, ask("HEAD", "/v1/openapi.json")),
+        (200, ask("GET", "/errors/not_found")),
+        (200, as_operator("GET", "/v1/tenants")),
+        (201, as_operator("POST", "/v1/pools").header("content-type", json).body(r#"{"slug":"other"}"#)),
+        (400, as_operator("POST", "/v1/pools").header("content-type", json).body("{")),
+        (401, ask("GET", "/v1/tenants")),
+        (404, ask("GET", "/")),
+        (404, as_operator("GET", "/v1/tenants/nobody")),
+        (405, ask("PUT", "/v1/tenants")),
+        (409, as_operator("POST", "/v1/pools").header("content-type", json).body(r#"{"slug":"other"}"#)),
+        (
+            413,
+            as_operator("POST", "/v1/pools").header("content-type", json).body(" ".repeat(1024 * 1024 + 1)),
+        ),
+        (415, as_operator("POST", "/v1/pools").header("content-type", "text/plain").body("{}")),
+        (422, as_operator("POST", "/v1/pools").header("content-type", json).body("{}")),
+    ] {
+        let answer = request.send().await.unwrap();
+        let what = answer.url().path().to_owned();
+        assert_eq!(answer.status().as_u16(), status, "{what}");
+        for (name, value) in [
+            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("x-xss-protection", "0"),
+        ] {
+            let found = answer.headers().get(name).and_then(|found| found.to_str().ok());
+            assert_eq!(found, Some(value), "{status} {what}: {name}");
+        }
+        assert!(answer.headers().contains_key("content-security-policy"), "{status} {what}");
+    }
     running.shutdown().await;
 }
 

@@ -4,6 +4,7 @@
 
 mod bulk;
 mod conditions;
+mod domains;
 mod idempotency;
 mod listeners;
 mod lists;

@@ -10,6 +10,8 @@ mod configuration_outlives_the_control_plane;
 mod control_planes_agree;
 mod credentials_stay_inside;
 mod discovery_can_be_asked_again;
+mod domains_are_whose_dns_says_so;
+mod domains_show_their_own_certificate;
 mod dry_runs_change_nothing;
 mod every_call_needs_a_key;
 mod failing_servers_are_left_alone;

@@ -40,6 +40,11 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     // A drill: it must stop nobody.
     let kill = tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     let command = tenant.post(&format!("/upstreams/{}/discover", endpoint.upstream), json!({})).await;
+    let domain = json!({"name": format!("mcp.{slug}.example")});
+    let domain = tenant.post("/domains", domain).await;
+    prove(gateway, &domain);
+    let path = format!("{}/domains/{}/certificate", tenant.base, text(&domain, "id"));
+    tenant.admin.put(&path, certificate(&text(&domain, "name"))).await.unwrap();
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
         ("tenant", tenant.id.clone()),
@@ -47,6 +52,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("credential", credential),
         ("endpoint", endpoint.id.clone()),
         ("attachment", attachment),
+        ("domain", text(&domain, "id")),
         ("client", endpoint.client.clone()),
         ("key", endpoint.key_id.clone()),
         ("role", role),
@@ -60,6 +66,18 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     ];
     let kill_epoch = kill["epoch"].clone();
     Twin { tenant, ids: ids.into_iter().collect(), kill_epoch }
+}
+
+/// Puts what a domain asks for into DNS.
+pub(crate) fn prove(gateway: &Gateway, domain: &Value) {
+    let record = &domain["record"];
+    gateway.dns.set_texts(record["name"].as_str().unwrap(), &[record["value"].as_str().unwrap()]);
+}
+
+/// A certificate of a domain's own authority.
+pub(crate) fn certificate(name: &str) -> Value {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    json!({"chain": made.cert.pem(), "key": made.signing_key.serialize_pem()})
 }
 
 /// A body that the operation accepts when its ids are those in `ids`.
@@ -76,6 +94,8 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "create_endpoint" => json!({"slug": "new", "name": "new"}),
         "update_endpoint" => json!({"enabled": true}),
         "attach_upstream" => json!({"upstream_id": upstream, "prefix": "x_"}),
+        "create_domain" => json!({"name": "new.example", "endpoint_id": ids["endpoint"]}),
+        "replace_domain_certificate" => certificate("mcp.acme.example"),
         "create_client" | "create_role" => json!({"name": "new"}),
         "update_client" => json!({"enabled": true}),
         "create_key" => json!({"name": "n"}),
@@ -109,6 +129,7 @@ const BODY_IDS: &[(&str, &[&str])] = &[
     ("replace_role_grants", &["upstream"]),
     ("review_tools", &["tool"]),
     ("create_limit", &["tool"]),
+    ("create_domain", &["endpoint"]),
     ("create_kill", &["endpoint"]),
 ];
 
@@ -248,6 +269,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/grants",
         "/tools",
         "/limits",
+        "/domains",
         "/kills",
         "/admin-tokens",
         "/revisions",

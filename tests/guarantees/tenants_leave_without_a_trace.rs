@@ -7,6 +7,8 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 
+use crate::tenants_are_isolated::{certificate, prove};
+
 /// A tenant with something of everything that a tenant can have.
 async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenant, Endpoint) {
     let tenant = gateway.tenant(slug).await;
@@ -43,6 +45,12 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
         .header("idempotency-key", "once")
         .json(&json!({"name": "kept"}));
     assert_eq!(kept.send().await.unwrap().status(), 201);
+    let domain = json!({"name": format!("mcp.{slug}.example"), "endpoint_id": endpoint.id});
+    let domain = tenant.post("/domains", domain).await;
+    prove(gateway, &domain);
+    tenant.post(&format!("/domains/{}/verify", text(&domain, "id")), json!({})).await;
+    let path = format!("{}/domains/{}/certificate", tenant.base, text(&domain, "id"));
+    tenant.admin.put(&path, certificate(&text(&domain, "name"))).await.unwrap();
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);

@@ -54,11 +54,17 @@ pub(crate) struct Settings {
     pub(crate) api: SocketAddr,
     pub(crate) state_dir: PathBuf,
     pub(crate) clock: Arc<ShiftedClock>,
+    pub(crate) dns_server: SocketAddr,
 }
 
 impl Settings {
     /// On any free ports.
-    pub(crate) fn new(master_key: Vec<u8>, operator_token: SecretString, redis: Option<Address>) -> Self {
+    pub(crate) fn new(
+        master_key: Vec<u8>,
+        operator_token: SecretString,
+        redis: Option<Address>,
+        dns_server: SocketAddr,
+    ) -> Self {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         let (state_dir, clock) = (PathBuf::new(), Arc::default());
         Self {
@@ -71,12 +77,13 @@ impl Settings {
             api: any,
             state_dir,
             clock,
+            dns_server,
         }
     }
 
     /// The same installation on other ports.
     pub(crate) fn anew(&self) -> Self {
-        Self::new(self.master_key.clone(), self.operator_token.clone(), self.redis.clone())
+        Self::new(self.master_key.clone(), self.operator_token.clone(), self.redis.clone(), self.dns_server)
     }
 }
 
@@ -96,6 +103,7 @@ pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Re
         master_key: MasterKeyFile(Zeroizing::new(settings.master_key.clone())),
         operator_token: Some(settings.operator_token.clone()),
         api_limits: ApiLimits::default(),
+        dns_server: Some(settings.dns_server),
         state_dir: Some(settings.state_dir.clone()),
         urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(3) },
     };

@@ -12,6 +12,7 @@ use data_plane::{
     config::{Bounds, Config as ProxyConfig, MAX_STALE},
     control,
 };
+use listen::files::Tls;
 use portcullis_cli::{rest::Rest, up::demo};
 use seams::{Entropy, SystemEntropy};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -21,6 +22,7 @@ use crate::{
     caller::Caller,
     clock::SetClock,
     control::{Settings, ShiftedClock, start_control},
+    dns::Dns,
     orders,
     redis::patient_address,
     servers::Servers,
@@ -46,6 +48,10 @@ pub struct Gateway {
     pub proxies: Vec<RunningProxy>,
     /// Their clock.
     pub clock: Arc<SetClock>,
+    /// What proxies that are started from now on speak.
+    pub tls: Option<Tls>,
+    /// Whom the control plane asks for what DNS says.
+    pub dns: Dns,
     control: Option<control_plane::app::Running>,
     settings: Settings,
     dir: tempfile::TempDir,
@@ -76,21 +82,23 @@ impl Gateway {
         let master_key = FileKek::generate_file(entropy).to_vec();
         let operator_token = key::mint(key::KeyKind::OperatorToken, entropy).text;
         let redis = redis.map(patient_address);
-        Self::on(database_url, Settings::new(master_key, operator_token, redis), count).await
+        let dns = Dns::start().await;
+        let settings = Settings::new(master_key, operator_token, redis, dns.address());
+        Self::on(database_url, settings, count, dns).await
     }
 
     /// Another control plane of the same installation: the same database and master key, no proxies yet.
     pub async fn replica(&self) -> Self {
-        Self::on(self.database_url.clone(), self.settings.anew(), 0).await
+        Self::on(self.database_url.clone(), self.settings.anew(), 0, self.dns.clone()).await
     }
 
     /// As [`Self::replica`], but one that hears no notifications.
     pub async fn deaf_replica(&self) -> Self {
         let settings = Settings { notified: false, ..self.settings.anew() };
-        Self::on(self.database_url.clone(), settings, 0).await
+        Self::on(self.database_url.clone(), settings, 0, self.dns.clone()).await
     }
 
-    async fn on(database_url: String, mut settings: Settings, count: usize) -> Self {
+    async fn on(database_url: String, mut settings: Settings, count: usize, dns: Dns) -> Self {
         let dir = tempfile::tempdir().unwrap();
         settings.state_dir = dir.path().join("control");
         let control = start_control(&settings, &database_url).await.unwrap();
@@ -104,6 +112,8 @@ impl Gateway {
             operator,
             proxies: Vec::new(),
             clock: Arc::default(),
+            tls: None,
+            dns,
             control: Some(control),
             settings,
             dir,
@@ -149,7 +159,7 @@ impl Gateway {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             workers: 2,
-            tls: None,
+            tls: self.tls.clone(),
             front: None,
             state_dir,
             archive_key_file: None,

@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod clock;
 pub mod control;
+pub mod dns;
 pub mod gateway;
 pub mod member;
 pub mod orders;

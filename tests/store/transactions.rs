@@ -102,6 +102,7 @@ async fn narrow() -> (Running, Rest) {
         master_key: MasterKeyFile(Zeroizing::new(FileKek::generate_file(&SystemEntropy).to_vec())),
         operator_token: Some(token.clone()),
         api_limits: ApiLimits::default(),
+        dns_server: None,
         state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };

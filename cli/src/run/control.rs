@@ -58,6 +58,10 @@ pub struct Options {
     /// until they are stored. Without it they are in memory alone
     #[arg(long, env = "PORTCULLIS_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// DNS server (address:port) that is asked when a tenant proves that a domain is its own; without it those that the system
+    /// asks
+    #[arg(long, env = "PORTCULLIS_DNS_SERVER")]
+    dns_server: Option<SocketAddr>,
     /// REST API's and console's origin as the outside sees it
     #[arg(long, env = "PORTCULLIS_CONTROL_URL")]
     control_url: Url,
@@ -90,6 +94,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         master_key: MasterKeyFile(Zeroizing::new(master_key)),
         operator_token,
         state_dir: options.state_dir,
+        dns_server: options.dns_server,
         api_limits: ApiLimits::default(),
         urls: PublicUrls {
             control: options.control_url,

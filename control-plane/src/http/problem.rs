@@ -12,6 +12,7 @@ pub use errors::problem::{FieldError, Problem};
 
 use crate::{
     db::StoreError,
+    dns::LookUpError,
     publish::{CompileError, commit::CommitError},
 };
 
@@ -98,6 +99,15 @@ pub enum ApiError {
     /// The load balancer in front does not say whose the request is, or that it came over plain HTTP.
     #[error(transparent)]
     Untold(Untold),
+    /// DNS does not have the record that proves a domain.
+    #[error("the record is not in DNS")]
+    DomainUnproven,
+    /// Another tenant has proven the domain.
+    #[error("the domain is another tenant's")]
+    DomainTaken,
+    /// DNS did not answer.
+    #[error("DNS")]
+    Dns(#[from] LookUpError),
     /// Postgres.
     #[error("store")]
     Store(#[source] StoreError),
@@ -145,6 +155,9 @@ impl ApiError {
             Self::AddressLimited { .. } => ErrorCode::AddressLimited,
             Self::Untold(Untold::Address) => ErrorCode::ClientAddressUnknown,
             Self::Untold(Untold::Plain) => ErrorCode::TlsRequired,
+            Self::DomainUnproven => ErrorCode::DomainUnproven,
+            Self::DomainTaken => ErrorCode::DomainTaken,
+            Self::Dns(_) => ErrorCode::DnsUnavailable,
             Self::Store(error) => error.code(),
             Self::Counters(_) => ErrorCode::CountersUnavailable,
             Self::Internal(_) => ErrorCode::Internal,
@@ -250,6 +263,8 @@ fn explain(constraint: &str) -> (&'static str, &'static str) {
             ("", "the upstream is attached to an endpoint; detach it first")
         }
         "limits_tenant_id_subject_client_id_tool_id_key" => ("/subject", "there is a limit for this subject"),
+        "domains_tenant_id_name_key" => ("/name", "the tenant has this domain"),
+        "domains_tenant_id_endpoint_id_fkey" => ("", "a domain stands for the endpoint; delete it first"),
         "tenants_pool_id_fkey" => ("", "the pool has tenants"),
         _ => ("", "another resource stands in the way"),
     }

@@ -6,8 +6,8 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, authorities, clients, endpoints, global, grants, join_tokens, keys,
-        kills, limits, pools, proxies, revisions, roles, tenants, tools, upstreams,
+        admin_tokens, audit_records, authorities, clients, domains, endpoints, global, grants, join_tokens,
+        keys, kills, limits, pools, proxies, revisions, roles, tenants, tools, upstreams,
     },
 };
 
@@ -52,6 +52,10 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(endpoints::routes::get, endpoints::routes::update, endpoints::routes::delete))
         .routes(routes!(endpoints::attachments::list, endpoints::attachments::create))
         .routes(routes!(endpoints::attachments::get, endpoints::attachments::delete))
+        .routes(routes!(domains::routes::list, domains::routes::create))
+        .routes(routes!(domains::routes::get, domains::routes::delete))
+        .routes(routes!(domains::routes::verify))
+        .routes(routes!(domains::certificate::replace, domains::certificate::delete))
         .routes(routes!(clients::routes::list, clients::routes::create))
         .routes(routes!(clients::routes::get, clients::routes::update, clients::routes::delete))
         .routes(routes!(clients::endpoints::list))

@@ -40,6 +40,10 @@ scopes! {
     EndpointsRead "endpoints:read";
     /// Change endpoints and what is attached to them.
     EndpointsWrite "endpoints:write";
+    /// See domains.
+    DomainsRead "domains:read";
+    /// Claim, prove and delete domains.
+    DomainsWrite "domains:write";
     /// See clients.
     ClientsRead "clients:read";
     /// Change clients, and which endpoints and roles they have.

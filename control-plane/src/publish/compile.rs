@@ -80,6 +80,7 @@ pub fn compile(rows: &TenantRows, rev: u64) -> Result<Compiled, CompileError> {
     let tools = work.published_tools();
     work.tenant();
     work.endpoints();
+    work.domains();
     work.upstreams();
     work.clients_and_keys();
     work.grants(&tools);
@@ -173,6 +174,12 @@ impl<'a> Work<'a> {
             let attachments: Vec<_> =
                 self.rows.attachments.iter().filter(|each| each.endpoint_id == id).collect();
             self.resources.push(encode::endpoint(&row, &attachments));
+        }
+    }
+
+    fn domains(&mut self) {
+        if !self.rows.tenant.suspended {
+            self.resources.extend(self.rows.domains.iter().map(encode::domain));
         }
     }
 

@@ -8,8 +8,8 @@ use policy::{Action, Class, CompiledPolicy, SubjectGrants};
 use wire::v1::{self, Resource, resource::Body};
 
 use super::rows::{
-    ApiKeyRow, AttachmentRow, ClientRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow, TenantRow,
-    ToolRow, ToolState, UnknownTools, UpstreamRow,
+    ApiKeyRow, AttachmentRow, ClientRow, DomainRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow,
+    TenantRow, ToolRow, ToolState, UnknownTools, UpstreamRow,
 };
 
 pub(super) fn raw<K: Kind>(id: Id<K>) -> Vec<u8> {
@@ -63,6 +63,17 @@ pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Res
         enabled: row.enabled,
     };
     Resource { id: row.id.to_string(), body: Some(Body::Endpoint(body)) }
+}
+
+pub(super) fn domain(row: &DomainRow) -> Resource {
+    let endpoint_id = row.endpoint_id.map(raw).unwrap_or_default();
+    let certificate = row.certificate.as_ref().map(|certificate| v1::DomainCertificate {
+        chain: certificate.chain.clone(),
+        data_key_id: raw(certificate.data_key_id),
+        sealed: certificate.sealed.clone(),
+    });
+    let body = v1::Domain { id: raw(row.id), name: row.name.clone(), endpoint_id, certificate };
+    Resource { id: row.id.to_string(), body: Some(Body::Domain(body)) }
 }
 
 pub(super) fn upstream(row: &UpstreamRow, headers: &[&SealedHeaderRow]) -> Resource {

@@ -5,8 +5,8 @@
 use std::fmt;
 
 use ids::{
-    AttachmentId, ClientId, CredentialId, DataKeyId, EndpointId, KeyId, LimitId, RoleId, TenantId, ToolId,
-    UpstreamId,
+    AttachmentId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId, KeyId, LimitId, RoleId, TenantId,
+    ToolId, UpstreamId,
 };
 use policy::{Class, GrantSpec};
 use seams::Timestamp;
@@ -47,6 +47,8 @@ pub struct TenantRows {
     pub tools: Vec<ToolRow>,
     /// Configured limits.
     pub limits: Vec<LimitRow>,
+    /// Domains that are proven.
+    pub domains: Vec<DomainRow>,
 }
 
 /// `tenants`.
@@ -118,6 +120,36 @@ pub struct AttachmentRow {
     pub upstream_id: UpstreamId,
     /// Put before every exposed name; may be empty.
     pub prefix: String,
+}
+
+/// `domains`, of those that are proven.
+#[derive(Debug, Clone)]
+pub struct DomainRow {
+    /// Id.
+    pub id: DomainId,
+    /// Host name, lower case.
+    pub name: String,
+    /// The endpoint it stands for; `None`: all of them.
+    pub endpoint_id: Option<EndpointId>,
+    /// What proxies show under it.
+    pub certificate: Option<SealedCertificateRow>,
+}
+
+/// `domain_certificates`, the key sealed under the tenant's data key.
+#[derive(Clone)]
+pub struct SealedCertificateRow {
+    /// DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// Which data key opens `sealed`.
+    pub data_key_id: DataKeyId,
+    /// The sealed key.
+    pub sealed: Vec<u8>,
+}
+
+impl fmt::Debug for SealedCertificateRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedCertificateRow").field("data_key_id", &self.data_key_id).finish_non_exhaustive()
+    }
 }
 
 /// `upstreams`.

@@ -4,6 +4,7 @@ pub mod admin_tokens;
 pub mod audit_records;
 pub mod authorities;
 pub mod clients;
+pub mod domains;
 pub mod endpoints;
 pub mod fields;
 pub mod global;

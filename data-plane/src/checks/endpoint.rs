@@ -1,5 +1,8 @@
 //! Row 2, endpoint: exact (host, path) look-up. Nothing has a meaning before it.
 //!
+//! At the gateway's own names it is `/{tenant}/{endpoint}/mcp`; at `{tenant}.` and one of these, and at a domain that a tenant
+//! has proven to be its own, `/{endpoint}/mcp`; at a domain that stands for one endpoint, `/mcp`.
+//!
 //! An unknown host, tenant or endpoint, an endpoint that is switched off and a path that is none of ours all give the
 //! same 404, so that nobody learns which tenants exist.
 
@@ -11,9 +14,9 @@ use super::Exchange;
 use crate::{
     refuse::Refusal,
     snapshot::{
+        fleet::{Fleet, Holder},
         global::Global,
         index::{EndpointIndex, TenantIndex},
-        store::Fleet,
     },
 };
 
@@ -32,9 +35,18 @@ impl Hosts {
         Self { names: names.into_iter().map(|name| name.to_ascii_lowercase().into()).collect(), loopback }
     }
 
-    fn accept(&self, host: &str, endpoint: &EndpointIndex) -> bool {
-        self.names.iter().chain(endpoint.hosts.iter()).any(|known| known.eq_ignore_ascii_case(host))
+    fn are_own(&self, host: &str) -> bool {
+        self.names.iter().any(|known| known.eq_ignore_ascii_case(host))
             || (self.loopback && is_loopback_name(host))
+    }
+
+    /// What stands before one of the names, as in `acme.gateway.example`.
+    fn tenant<'h>(&self, host: &'h str) -> Option<&'h str> {
+        self.names.iter().find_map(|known| {
+            let tenant = host.len().checked_sub(known.len()).filter(|at| host.is_char_boundary(*at));
+            let (tenant, rest) = host.split_at_checked(tenant?)?;
+            rest.eq_ignore_ascii_case(known).then_some(tenant)?.strip_suffix('.')
+        })
     }
 }
 
@@ -90,10 +102,9 @@ impl EndpointEvidence {
 /// Finds the endpoint.
 pub(crate) fn check(exchange: &Exchange, fleet: &Fleet, hosts: &Hosts) -> Result<EndpointEvidence, Refusal> {
     let host = exchange.host()?;
-    let (tenant_slug, endpoint_slug) =
-        split_path(exchange.head().uri.path()).ok_or(Refusal::EndpointNotFound)?;
-    let (tenant, endpoint) = fleet.endpoint(tenant_slug, endpoint_slug).ok_or(Refusal::EndpointNotFound)?;
-    if tenant.suspended || !endpoint.enabled || !hosts.accept(host, endpoint) {
+    let (tenant, endpoint) =
+        find(fleet, hosts, host, exchange.head().uri.path()).ok_or(Refusal::EndpointNotFound)?;
+    if tenant.suspended || !endpoint.enabled {
         return Err(Refusal::EndpointNotFound);
     }
     Ok(EndpointEvidence {
@@ -103,6 +114,44 @@ pub(crate) fn check(exchange: &Exchange, fleet: &Fleet, hosts: &Hosts) -> Result
     })
 }
 
+type Found<'a> = (&'a Arc<TenantIndex>, &'a Arc<EndpointIndex>);
+
+/// By the host first: each serves what it stands for, and nothing else. So nobody's endpoint is reached under a name that is
+/// another tenant's, whatever hosts it lists.
+fn find<'a>(fleet: &'a Fleet, hosts: &Hosts, host: &str, path: &str) -> Option<Found<'a>> {
+    let by_path = || {
+        let (tenant, endpoint) = split_path(path)?;
+        fleet.endpoint(tenant, endpoint)
+    };
+    if hosts.are_own(host) {
+        return by_path();
+    }
+    if let Some(tenant) = hosts.tenant(host) {
+        // Slugs are in lower case, names of hosts in any.
+        return fleet.endpoint(&tenant.to_ascii_lowercase(), only_endpoint(path)?);
+    }
+    match fleet.domain(&without_port(host).to_ascii_lowercase()) {
+        Holder::One(tenant, domain) => {
+            let endpoint = match &domain.endpoint {
+                Some(endpoint) => (path == "/mcp").then_some(&**endpoint)?,
+                None => only_endpoint(path)?,
+            };
+            Some((tenant, tenant.endpoints.get(endpoint)?))
+        }
+        Holder::Contested => None,
+        Holder::Nobody => by_path()
+            .filter(|(_, endpoint)| endpoint.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))),
+    }
+}
+
+/// A domain is its owner's at every port; which one is open is the operator's business.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
 /// `/{tenant}/{endpoint}/mcp`, byte for byte: no decoding, no trailing slash, no dot segments.
 fn split_path(path: &str) -> Option<(&str, &str)> {
     let (tenant, rest) = path.strip_prefix('/')?.split_once('/')?;
@@ -110,12 +159,19 @@ fn split_path(path: &str) -> Option<(&str, &str)> {
     (!tenant.is_empty() && !endpoint.is_empty() && !endpoint.contains('/')).then_some((tenant, endpoint))
 }
 
+/// `/{endpoint}/mcp`, the same, where the host says which tenant.
+fn only_endpoint(path: &str) -> Option<&str> {
+    let endpoint = path.strip_prefix('/')?.strip_suffix("/mcp")?;
+    (!endpoint.is_empty() && !endpoint.contains('/')).then_some(endpoint)
+}
+
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use wire::v1::{Domain, resource::Body};
 
     use super::*;
-    use crate::testing;
+    use crate::testing::{self, World};
 
     fn look_up(request: http::request::Builder, hosts: &Hosts) -> Result<EndpointEvidence, Refusal> {
         check(&testing::raw_exchange(request), &testing::World::new().fleet(), hosts)
@@ -178,5 +234,84 @@ mod tests {
             let request = Request::post("/tenant-1/tools/mcp").header("host", outside);
             assert!(look_up(request, &Hosts::new([], true)).is_err(), "{outside}");
         }
+    }
+
+    /// The sample's tenant with these domains, and where each request leads.
+    fn with_domains(domains: &[(&str, bool)]) -> World {
+        let mut world = World::new();
+        let endpoint = world.tenant().endpoints["tools"].id.uuid().as_bytes().to_vec();
+        world.add(domains.iter().enumerate().map(|(n, (name, of_one))| {
+            let id = ids::DomainId::from_parts(1, [n as u8; 10]);
+            let endpoint_id = if *of_one { endpoint.clone() } else { Vec::new() };
+            let domain = Domain {
+                id: id.uuid().as_bytes().to_vec(),
+                name: (*name).to_owned(),
+                endpoint_id,
+                certificate: None,
+            };
+            (id.to_string(), Body::Domain(domain))
+        }));
+        world
+    }
+
+    fn found(world: &World, host: &str, path: &str) -> bool {
+        let exchange = testing::raw_exchange(Request::post(path).header("host", host));
+        check(&exchange, &world.fleet(), &gateway()).is_ok()
+    }
+
+    #[test]
+    fn a_host_stands_for_what_it_stands_for_and_nothing_else() {
+        let world = with_domains(&[("mcp.acme.example", false), ("one.acme.example", true)]);
+        for (host, path) in [
+            ("gw.example.com", "/tenant-1/tools/mcp"),
+            ("tenant-1.gw.example.com", "/tools/mcp"),
+            ("TENANT-1.GW.example.com", "/tools/mcp"),
+            ("mcp.acme.example", "/tools/mcp"),
+            ("MCP.Acme.Example:8443", "/tools/mcp"),
+            ("one.acme.example", "/mcp"),
+            ("one.acme.example:443", "/mcp"),
+        ] {
+            assert!(found(&world, host, path), "{path} at {host}");
+        }
+        for (host, path) in [
+            ("gw.example.com", "/tools/mcp"),
+            ("gw.example.com", "/mcp"),
+            ("tenant-1.gw.example.com", "/tenant-1/tools/mcp"),
+            ("tenant-1.gw.example.com", "/mcp"),
+            ("tenant-2.gw.example.com", "/tools/mcp"),
+            ("x.tenant-1.gw.example.com", "/tools/mcp"),
+            (".gw.example.com", "/tools/mcp"),
+            ("tenant-1gw.example.com", "/tools/mcp"),
+            ("mcp.acme.example", "/tenant-1/tools/mcp"),
+            ("mcp.acme.example", "/mcp"),
+            ("mcp.acme.example", "/other/mcp"),
+            ("mcp.acme.example", "/tools/mcp/"),
+            ("mcp.acme.example.", "/tools/mcp"),
+            ("x.mcp.acme.example", "/tools/mcp"),
+            ("acme.example", "/tools/mcp"),
+            ("one.acme.example", "/tools/mcp"),
+            ("one.acme.example", "/tenant-1/tools/mcp"),
+        ] {
+            assert!(!found(&world, host, path), "{path} at {host}");
+        }
+    }
+
+    /// A name that an endpoint lists beside the gateway's own is no way in under a domain: that is somebody's alone.
+    #[test]
+    fn hosts_of_an_endpoint_do_not_reach_into_a_domain() {
+        let list = |world: &mut World| {
+            world.edit(|body| {
+                if let Some(endpoint) = testing::endpoint_of(body) {
+                    endpoint.hosts = vec!["mcp.acme.example".to_owned()];
+                }
+            });
+        };
+        let mut without = World::new();
+        list(&mut without);
+        assert!(found(&without, "mcp.acme.example", "/tenant-1/tools/mcp"));
+        let mut with = with_domains(&[("mcp.acme.example", false)]);
+        list(&mut with);
+        assert!(!found(&with, "mcp.acme.example", "/tenant-1/tools/mcp"));
+        assert!(found(&with, "mcp.acme.example", "/tools/mcp"));
     }
 }

@@ -1,6 +1,7 @@
 //! From a checked snapshot to its index.
 
 mod catalogue;
+mod domains;
 mod former;
 
 use std::{
@@ -14,6 +15,7 @@ use seams::{Monotonic, Timestamp};
 use wire::v1::{self, resource::Body};
 
 use catalogue::{Catalogue, slices, tools};
+use domains::domains;
 use former::{Former, fingerprint};
 
 use super::{
@@ -39,6 +41,7 @@ struct Parts {
     tools: Vec<(String, v1::Tool)>,
     policies: Vec<v1::Policy>,
     limits: Vec<(String, v1::Limit)>,
+    domains: Vec<(String, v1::Domain)>,
     methods: Vec<v1::MethodSlice>,
 }
 
@@ -104,6 +107,7 @@ pub(super) fn build(
         let index = self::endpoint(&At(&id), endpoint, &upstreams)?;
         endpoints.insert(index.slug.clone(), Arc::new(index));
     }
+    let domains = domains(tenant, parts.domains, &endpoints, &crypto, previous)?;
     let at = At("methods");
     let methods = parts.methods.into_iter().map(|each| {
         let upstream = at.id(&each.upstream_id, "upstream_id")?;
@@ -131,6 +135,7 @@ pub(super) fn build(
         max_stale_secs: Some(parts.tenant.max_stale_seconds).filter(|secs| *secs > 0).map(u64::from),
         egress: egress::Rules::new(egress),
         endpoints,
+        domains,
         upstreams,
         clients,
         keys: api_keys,
@@ -153,6 +158,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Tool(tool)) => parts.tools.push((id, tool)),
             Some(Body::Policy(policy)) => parts.policies.push(policy),
             Some(Body::Limit(limit)) => parts.limits.push((id, limit)),
+            Some(Body::Domain(domain)) => parts.domains.push((id, domain)),
             Some(Body::Methods(methods)) => parts.methods = methods.slices,
             // Exact decoding has refused an empty body.
             None => {}

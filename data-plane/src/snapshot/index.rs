@@ -23,6 +23,7 @@ use limits::{
     running::Permits,
 };
 use redis_link::counters::Subject;
+use rustls::sign::CertifiedKey;
 use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
@@ -61,6 +62,8 @@ pub struct TenantIndex {
     pub egress: egress::Rules,
     /// By slug.
     pub endpoints: Map<Box<str>, Arc<EndpointIndex>>,
+    /// By name, in lower case.
+    pub domains: Map<Box<str>, DomainIndex>,
     /// By id.
     pub upstreams: Map<UpstreamId, Arc<UpstreamIndex>>,
     /// By id.
@@ -75,6 +78,24 @@ pub struct TenantIndex {
     pub limit: Option<Arc<SubjectLimit>>,
     /// What opens and seals for this tenant.
     pub crypto: TenantKeys,
+}
+
+/// A host name of the tenant's own.
+#[derive(Debug)]
+pub struct DomainIndex {
+    /// Slug of the endpoint that it stands for; `None`: all of the tenant's.
+    pub endpoint: Option<Box<str>>,
+    /// What whoever asks for its name is shown; `None`: what the proxy has of its own.
+    pub certificate: Option<DomainCertificate>,
+}
+
+/// A domain's certificate, with its key.
+#[derive(Debug, Clone)]
+pub struct DomainCertificate {
+    /// What it was made from, to know it again in the next revision: a key takes longer to read than to recognise.
+    pub(super) source: [u8; 32],
+    /// For handshakes.
+    pub shown: Arc<CertifiedKey>,
 }
 
 /// A hosted URL.

@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use crypto::{Aad, DataKey, KeyHasher, Purpose, Sealer, SessionKey, Zeroizing, digest::HmacKey};
 use http::{HeaderName, HeaderValue};
-use ids::{CredentialId, DataKeyId, TenantId, Uuid};
+use ids::{CredentialId, DataKeyId, DomainId, TenantId, Uuid};
+use rustls_pki_types::PrivateKeyDer;
 use wire::v1;
 
 use super::decode::DecodeError;
@@ -13,6 +14,11 @@ use super::decode::DecodeError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("credential {0} cannot be used")]
 pub struct CredentialUnavailable(pub CredentialId);
+
+/// The key of a domain's certificate does not open, or is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its key does not open")]
+pub(super) struct KeyUnavailable;
 
 /// Keys derived from one data key.
 #[derive(Debug)]
@@ -122,6 +128,22 @@ impl TenantKeys {
         sealed: &[v1::SealedHeader],
     ) -> Result<Box<[(HeaderName, HeaderValue)]>, CredentialUnavailable> {
         sealed.iter().map(|header| self.open_header(tenant, header)).collect()
+    }
+
+    /// The private key of a domain's certificate, opened.
+    pub(super) fn open_certificate_key(
+        &self,
+        tenant: TenantId,
+        domain: DomainId,
+        sealed: &v1::DomainCertificate,
+    ) -> Result<PrivateKeyDer<'static>, KeyUnavailable> {
+        let data_key = Uuid::from_slice(&sealed.data_key_id).map_err(|_| KeyUnavailable)?;
+        let data_key = DataKeyId::from_uuid(data_key);
+        let key = self.keys.iter().find(|key| key.id == data_key).ok_or(KeyUnavailable)?;
+        let row = domain.uuid();
+        let aad = Aad { tenant, table: "domain_certificates", column: "sealed", row: row.as_bytes() };
+        let opened = key.sealer().open(&aad, &sealed.sealed).map_err(|_| KeyUnavailable)?;
+        PrivateKeyDer::try_from(opened.to_vec()).map_err(|_| KeyUnavailable)
     }
 
     fn open_header(

@@ -22,110 +22,15 @@ use wire::{
     v1,
 };
 
+pub use super::fleet::Fleet;
 use super::{
     base::{Bases, InMemory},
     build::{Lasting, build},
     decode::{DecodeError, decode},
     definitions::Definitions,
     global::{self, Global},
-    index::{EndpointIndex, Map, TenantIndex},
+    index::TenantIndex,
 };
-
-/// A change copies one shard and not the whole map: with 10,000 tenants, some forty entries.
-const SHARDS: usize = 256;
-
-type Shard<K> = Arc<Map<K, Arc<TenantIndex>>>;
-
-/// Every tenant at one moment.
-#[derive(Clone)]
-pub struct Fleet {
-    by_slug: Box<[Shard<Box<str>>]>,
-    by_id: Box<[Shard<TenantId>]>,
-    hasher: ahash::RandomState,
-    global: Global,
-}
-
-impl Fleet {
-    fn new() -> Self {
-        Self {
-            by_slug: (0..SHARDS).map(|_| Shard::default()).collect(),
-            by_id: (0..SHARDS).map(|_| Shard::default()).collect(),
-            hasher: ahash::RandomState::new(),
-            global: Global::default(),
-        }
-    }
-
-    /// The endpoint `/{tenant}/{endpoint}/mcp` stands for.
-    #[must_use]
-    pub fn endpoint(&self, tenant: &str, endpoint: &str) -> Option<(&Arc<TenantIndex>, &Arc<EndpointIndex>)> {
-        let tenant = self.by_slug[self.slug_shard(tenant)].get(tenant)?;
-        Some((tenant, tenant.endpoints.get(endpoint)?))
-    }
-
-    /// The tenant with this id.
-    #[must_use]
-    pub fn tenant(&self, id: TenantId) -> Option<&Arc<TenantIndex>> {
-        self.by_id[id_shard(id)].get(&id)
-    }
-
-    /// Every tenant, in no order.
-    pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantIndex>> {
-        self.by_id.iter().flat_map(|shard| shard.values())
-    }
-
-    /// What is not a tenant's.
-    #[must_use]
-    pub const fn global(&self) -> &Global {
-        &self.global
-    }
-
-    /// How many tenants.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_id.iter().map(|shard| shard.len()).sum()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_id.iter().all(|shard| shard.is_empty())
-    }
-
-    fn slug_shard(&self, slug: &str) -> usize {
-        self.hasher.hash_one(slug) as usize % SHARDS
-    }
-
-    fn insert(&mut self, index: TenantIndex) -> Result<(), DecodeError> {
-        let shard = self.slug_shard(&index.slug);
-        if self.by_slug[shard].get(&index.slug).is_some_and(|holder| holder.id != index.id) {
-            return Err(DecodeError::SlugTaken);
-        }
-        self.remove(index.id);
-        let index = Arc::new(index);
-        Arc::make_mut(&mut self.by_slug[shard]).insert(index.slug.clone(), index.clone());
-        Arc::make_mut(&mut self.by_id[id_shard(index.id)]).insert(index.id, index);
-        Ok(())
-    }
-
-    fn remove(&mut self, id: TenantId) {
-        if let Some(former) = self.tenant(id).cloned() {
-            let shard = self.slug_shard(&former.slug);
-            Arc::make_mut(&mut self.by_slug[shard]).remove(&former.slug);
-            Arc::make_mut(&mut self.by_id[id_shard(id)]).remove(&id);
-        }
-    }
-}
-
-impl std::fmt::Debug for Fleet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fleet").field("tenants", &self.len()).finish_non_exhaustive()
-    }
-}
-
-/// The last byte of an id is random.
-fn id_shard(id: TenantId) -> usize {
-    usize::from(id.uuid().as_bytes()[15]) % SHARDS
-}
 
 /// Decoded, checked and indexed, and not yet in force.
 #[derive(Debug)]
@@ -318,7 +223,9 @@ impl Snapshots {
         if is_scope(&replace.tenant_id) {
             let global = global::decode(replace)?;
             let version = global.version.ok_or(DecodeError::Digest)?;
-            self.swap(Fleet { global, ..Fleet::clone(&self.load()) });
+            let mut next = Fleet::clone(&self.load());
+            next.global = global;
+            self.swap(next);
             return Ok(Applied { tenant: SCOPE, version });
         }
         let (tenant, snapshot) = decode(replace)?;

@@ -1,5 +1,6 @@
 mod definitions;
 mod delta;
+mod domains;
 mod global;
 
 use std::{net::IpAddr, sync::Arc};

@@ -208,6 +208,14 @@ catalogue! {
     Internal "internal" 1602 500 Platform true Error
         "Internal error" "Retry; if it persists, give support the request id.";
 
+    // Names and certificates of a tenant's own.
+    DomainUnproven "domain_unproven" 1610 409 TenantConfig true Debug
+        "DNS does not prove the domain" "Put the domain's `record` into its DNS, wait until it is there, and try again.";
+    DomainTaken "domain_taken" 1611 409 TenantConfig false Info
+        "Another tenant has proven this domain" "Delete it there first, or ask an operator to.";
+    DnsUnavailable "dns_unavailable" 1612 503 Platform true Warn
+        "DNS did not answer" "Retry; nothing was decided.";
+
     // The admin API.
     NotFound "not_found" 2001 404 Caller false Debug
         "No such resource" "Check the id and the tenant.";

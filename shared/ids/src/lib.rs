@@ -163,6 +163,8 @@ kinds! {
     Tool ToolId "tool" "tool";
     /// A configured limit.
     Limit LimitId "lim" "limit";
+    /// A name of a tenant's own under which its endpoints are reached.
+    Domain DomainId "dom" "domain";
     /// A token for the admin API.
     AdminToken AdminTokenId "adm" "admin token";
     /// A data-plane proxy.

@@ -16,7 +16,8 @@ pub struct Certificate {
     pub(crate) key: Arc<CertifiedKey>,
     /// DNS names it is for, lower case; a wildcard keeps its `*.`.
     pub(crate) names: Vec<Box<str>>,
-    /// Seconds since 1970 after which nobody accepts it.
+    /// Seconds since 1970 between which it is accepted.
+    not_before: i64,
     pub(crate) not_after: i64,
 }
 
@@ -46,19 +47,91 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError`].
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>()?;
+        Self::new(chain_from_pem(chain)?, key_from_pem(key)?)
+    }
+
+    /// A chain, leaf first, with its leaf's key.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, CertificateError> {
         let leaf = chain.first().ok_or(CertificateError::Empty)?;
-        let (names, not_after) = describe(leaf)?;
-        let key = PrivateKeyDer::from_pem_slice(key)?;
+        let Described { names, not_before, not_after } = describe(leaf)?;
         let key = CertifiedKey::from_der(chain, key, &tls::provider())?;
         // Where the two cannot be compared this is an error too.
         key.keys_match()?;
-        Ok(Self { key: Arc::new(key), names, not_after })
+        Ok(Self { key: Arc::new(key), names, not_before, not_after })
+    }
+
+    /// Whether it is for this host, in lower case: by its name, or by a wildcard, which stands for one label (RFC 9525 section
+    /// 6.3).
+    #[must_use]
+    pub fn covers(&self, host: &str) -> bool {
+        let below = host.split_once('.').map(|(_, parent)| parent);
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(parent) => below == Some(parent),
+            None => **name == *host,
+        })
+    }
+
+    /// Whether it is accepted at this time, in seconds since 1970.
+    #[must_use]
+    pub fn is_valid_at(&self, now: i64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
+    /// DNS names it is for, lower case; a wildcard keeps its `*.`.
+    #[must_use]
+    pub fn names(&self) -> &[Box<str>] {
+        &self.names
+    }
+
+    /// Seconds since 1970 after which nobody accepts it.
+    #[must_use]
+    pub const fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
+    /// DER, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
+    }
+
+    /// What a handshake shows and signs with.
+    #[must_use]
+    pub const fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
     }
 }
 
-fn describe(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, i64), CertificateError> {
+/// The certificates of a PEM text, in its order.
+///
+/// # Errors
+/// [`CertificateError::Pem`], or [`CertificateError::Empty`] where there is none.
+pub fn chain_from_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
+    if chain.is_empty() { Err(CertificateError::Empty) } else { Ok(chain) }
+}
+
+/// The first private key of a PEM text.
+///
+/// # Errors
+/// [`CertificateError::Pem`].
+pub fn key_from_pem(text: &[u8]) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    Ok(PrivateKeyDer::from_pem_slice(text)?)
+}
+
+struct Described {
+    names: Vec<Box<str>>,
+    not_before: i64,
+    not_after: i64,
+}
+
+fn describe(leaf: &CertificateDer<'_>) -> Result<Described, CertificateError> {
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::Malformed)?;
     let alternative = leaf.extensions().iter().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
@@ -76,5 +149,7 @@ fn describe(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, i64), Certifica
     if names.is_empty() && !addresses {
         return Err(CertificateError::Nameless);
     }
-    Ok((names, leaf.validity().not_after.timestamp()))
+    let validity = leaf.validity();
+    let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    Ok(Described { names, not_before, not_after })
 }

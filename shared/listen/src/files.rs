@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     certificate::{Certificate, CertificateError},
-    table::Certificates,
+    table::{Certificates, Others},
     tls::{self, Floor},
 };
 
@@ -116,13 +116,25 @@ impl Followed {
     /// # Errors
     /// [`TlsError`].
     pub fn open(tls: &Tls, clock: Arc<dyn Clock>) -> Result<Arc<Self>, TlsError> {
+        Self::open_with(tls, None, clock)
+    }
+
+    /// The same, with certificates from elsewhere for the names that those in the files are not for.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn open_with(
+        tls: &Tls,
+        others: Option<Arc<dyn Others>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, TlsError> {
         if tls.certificates.is_empty() {
             return Err(TlsError::NoCertificate);
         }
         let (found, contents) = read(&tls.certificates)?;
         let certificates = parse(&contents, None)?;
         let not_after = first_end(&certificates);
-        let resolver = Arc::new(Certificates::new(&certificates));
+        let resolver = Arc::new(Certificates::new(&certificates).and_others(others));
         let config = Arc::new(tls::server(resolver.clone(), tls.floor)?);
         let followed = Self {
             files: tls.certificates.clone(),

@@ -1,6 +1,6 @@
 //! Which certificate is shown to whom: by the name that the other end asks for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -11,17 +11,30 @@ use rustls::{
 
 use crate::certificate::Certificate;
 
+/// Certificates that are found elsewhere, for names that the listener has none for.
+pub trait Others: Send + Sync + fmt::Debug {
+    /// For a name in lower case, without a final dot.
+    fn find(&self, name: &str) -> Option<Arc<CertifiedKey>>;
+}
+
 /// The certificates in force; exchanged whole, while connections go on.
 #[derive(Debug, Default)]
 pub struct Certificates {
     table: ArcSwap<Table>,
+    others: Option<Arc<dyn Others>>,
 }
 
 impl Certificates {
     /// In the order of preference. The first is for callers that ask for no name, such as those that connect to an address.
     #[must_use]
     pub fn new(certificates: &[Certificate]) -> Self {
-        Self { table: ArcSwap::from_pointee(Table::new(certificates)) }
+        Self { table: ArcSwap::from_pointee(Table::new(certificates)), others: None }
+    }
+
+    /// With others for the names that these are not for. So nobody's certificate is shown in the place of the listener's own.
+    #[must_use]
+    pub fn and_others(self, others: Option<Arc<dyn Others>>) -> Self {
+        Self { others, ..self }
     }
 
     /// From the next handshake on these are shown.
@@ -34,8 +47,22 @@ impl ResolvesServerCert for Certificates {
     /// `None`, and so no connection, for a name that no certificate is for: it would be refused over there, and it must not
     /// become a way to learn what else is served here.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.table.load().find(hello.server_name(), hello.signature_schemes())
+        self.find(hello.server_name(), hello.signature_schemes())
     }
+}
+
+impl Certificates {
+    fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.table.load().find(name, schemes).or_else(|| {
+            let found = self.others.as_ref()?.find(&spelling(name?))?;
+            found.key.choose_scheme(schemes).is_some().then_some(found)
+        })
+    }
+}
+
+/// The one in which names are kept.
+fn spelling(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 #[derive(Debug, Default)]
@@ -68,10 +95,9 @@ impl Table {
         let fitting = match name {
             None => &self.all,
             Some(name) => {
-                let name = name.to_ascii_lowercase();
-                let name = name.strip_suffix('.').unwrap_or(&name);
+                let name = spelling(name);
                 let below = || self.below.get(name.split_once('.')?.1);
-                self.exact.get(name).or_else(below)?
+                self.exact.get(&*name).or_else(below)?
             }
         };
         fitting.iter().find(|key| key.key.choose_scheme(schemes).is_some()).cloned()
@@ -128,5 +154,38 @@ mod tests {
         assert!(Arc::ptr_eq(&table.find(Some("gw.example.com"), EDDSA).unwrap(), &first.key));
         assert!(Arc::ptr_eq(&table.find(Some("gw.example.com"), ECDSA).unwrap(), &second.key));
         assert!(table.find(Some("gw.example.com"), &[SignatureScheme::RSA_PSS_SHA256]).is_none());
+    }
+
+    #[derive(Debug)]
+    struct One(&'static str, Arc<CertifiedKey>);
+
+    impl Others for One {
+        fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+            (name == self.0).then(|| self.1.clone())
+        }
+    }
+
+    #[test]
+    fn others_are_for_the_names_that_are_left_and_never_take_the_listeners_own() {
+        let own = certificate(&["gw.example.com"], &PKCS_ECDSA_P256_SHA256);
+        let other = certificate(&["gw.example.com", "mcp.acme.example"], &PKCS_ECDSA_P256_SHA256);
+        for (name, asked, expected) in [
+            ("mcp.acme.example", Some("mcp.acme.example"), Some(&other)),
+            ("mcp.acme.example", Some("MCP.acme.example."), Some(&other)),
+            ("mcp.acme.example", Some("x.acme.example"), None),
+            ("mcp.acme.example", None, Some(&own)),
+            ("gw.example.com", Some("gw.example.com"), Some(&own)),
+        ] {
+            let others: Arc<dyn Others> = Arc::new(One(name, Arc::clone(&other.key)));
+            let certificates = Certificates::new(std::slice::from_ref(&own)).and_others(Some(others));
+            let found = certificates.find(asked, ECDSA);
+            let same = match (&found, expected) {
+                (Some(found), Some(expected)) => Arc::ptr_eq(found, &expected.key),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(same, "{asked:?}");
+            assert!(asked != Some("mcp.acme.example") || certificates.find(asked, EDDSA).is_none());
+        }
     }
 }

@@ -16,7 +16,7 @@ use errors::ErrorCode;
 use prost::Message as _;
 
 pub use bounds::*;
-pub use check::{is_credential_header, is_lookup, is_slug_shape, validate};
+pub use check::{is_credential_header, is_domain_name, is_lookup, is_slug_shape, validate};
 
 use crate::v1::TenantSnapshot;
 

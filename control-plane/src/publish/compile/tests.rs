@@ -10,7 +10,7 @@ use seams::Timestamp;
 use wire::v1::{self, resource::Body};
 
 use super::{Compiled, DEFAULT_CLIENT_LIMIT, compile};
-use crate::publish::rows::{EgressRow, LimitSubject, TenantRows, ToolState};
+use crate::publish::rows::{DomainRow, EgressRow, LimitSubject, TenantRows, ToolState};
 
 fn ids(compiled: &Compiled, prefix: &str) -> Vec<String> {
     compiled.snapshot.resources.iter().map(|r| r.id.clone()).filter(|id| id.starts_with(prefix)).collect()
@@ -230,4 +230,24 @@ fn a_forbid_may_cover_unclassified_tools() {
         vec![grant(1, Subject::Role(id(1)), vec![GrantedAction::CallTool { upstream: id(0), tools }])];
     rows.grants[0].effect = Effect::Forbid;
     assert!(compile(&rows, 1).is_ok());
+}
+
+#[test]
+fn domains_are_published_with_their_endpoint_and_not_while_the_tenant_is_suspended() {
+    let domain = |n, endpoint_id| {
+        let name = format!("mcp{n}.acme.example");
+        DomainRow { id: id(n), name, endpoint_id, certificate: None }
+    };
+    let mut rows = TenantRows { domains: vec![domain(1, None), domain(0, Some(id(0)))], ..sample() };
+    let compiled = compile(&rows, 1).unwrap();
+    let read = |n| match body(&compiled, &ids::DomainId::to_string(&id(n))) {
+        Body::Domain(domain) => (domain.name, domain.endpoint_id.len()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        [read(0), read(1)],
+        [("mcp0.acme.example".to_owned(), 16), ("mcp1.acme.example".to_owned(), 0)]
+    );
+    rows.tenant.suspended = true;
+    assert_eq!(ids(&compile(&rows, 1).unwrap(), "dom_"), Vec::<String>::new());
 }

@@ -6,7 +6,7 @@ use ids::{GrantId, Id, Kind, Uuid};
 
 use super::{
     bounds::*,
-    check::{is_credential_header, is_id, is_lookup, is_slug_shape},
+    check::{is_credential_header, is_domain_name, is_id, is_lookup, is_slug_shape},
 };
 use crate::v1::{self, GrantedAction, LimitSubject, ToolClass, ToolState, UnknownTools, resource::Body};
 
@@ -40,6 +40,7 @@ pub(super) fn names_itself(id: &str, body: &Body) -> bool {
         Body::ApiKey(key) => named::<ids::kind::Key>(id, &key.id),
         Body::Tool(tool) => named::<ids::kind::Tool>(id, &tool.id),
         Body::Limit(limit) => named::<ids::kind::Limit>(id, &limit.id),
+        Body::Domain(domain) => named::<ids::kind::Domain>(id, &domain.id),
         Body::Policy(policy) => id == policy.id && id.parse::<GrantId>().is_ok(),
     }
 }
@@ -55,6 +56,7 @@ pub(super) fn check(body: &Body, known: &Known<'_>) -> Check {
         Body::Tool(tool) => check_tool(tool, known),
         Body::Policy(policy) => check_policy(policy),
         Body::Limit(limit) => check_limit(limit, known),
+        Body::Domain(domain) => check_domain(domain, known),
     }
 }
 
@@ -232,6 +234,23 @@ fn check_limit(limit: &v1::Limit, known: &Known<'_>) -> Check {
     need((1..=MAX_UNITS).contains(&limit.burst), "burst is out of bounds")?;
     need(limit.per_day.max(limit.per_month) <= MAX_BUDGET, "a budget is out of bounds")?;
     need(limit.concurrency <= MAX_CONCURRENCY, "concurrency is out of bounds")
+}
+
+fn check_domain(domain: &v1::Domain, known: &Known<'_>) -> Check {
+    need(!known.suspended, "is a domain of a suspended tenant")?;
+    need(is_domain_name(&domain.name), "name is not a host name in lower case")?;
+    need(
+        domain.endpoint_id.is_empty() || known.endpoints.contains(&domain.endpoint_id),
+        "refers to an endpoint that is not there",
+    )?;
+    let Some(certificate) = &domain.certificate else { return Ok(()) };
+    need((1..=MAX_CHAIN).contains(&certificate.chain.len()), "has no certificate, or too many")?;
+    need(
+        certificate.chain.iter().all(|der| (1..=MAX_CERTIFICATE).contains(&der.len())),
+        "a certificate is malformed",
+    )?;
+    need(is_id(&certificate.data_key_id), "data key id is not 16 bytes")?;
+    need((1..=MAX_SEALED).contains(&certificate.sealed.len()), "a sealed key's size is out of bounds")
 }
 
 fn slices(slices: &[v1::Slice], known: &Known<'_>) -> Check {

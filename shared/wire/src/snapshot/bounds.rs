@@ -6,6 +6,12 @@ pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_RESOURCES: usize = 100_000;
 /// Endpoints of one tenant.
 pub const MAX_ENDPOINTS: usize = 1_000;
+/// Domains of one tenant.
+pub const MAX_DOMAINS: usize = 1_000;
+/// Bytes in a domain's name: what is put before it to prove it has to fit too (RFC 1035 section 2.3.4).
+pub const MAX_DOMAIN_NAME: usize = 241;
+/// Certificates in a domain's chain.
+pub const MAX_CHAIN: usize = 10;
 /// Upstreams of one tenant.
 pub const MAX_UPSTREAMS: usize = 1_000;
 /// Tools of one tenant.
@@ -38,7 +44,7 @@ pub const MAX_BREAKER_FAILURES: u32 = 1_000;
 pub const MAX_BREAKER_OPEN_MS: u32 = 600_000;
 /// Header credentials of one upstream.
 pub const MAX_HEADERS: usize = 32;
-/// Bytes in a sealed header.
+/// Bytes in a sealed header, or a sealed key.
 pub const MAX_SEALED: usize = 16 * 1024;
 /// Certificates of one upstream.
 pub const MAX_CERTIFICATES: usize = 32;

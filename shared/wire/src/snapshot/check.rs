@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use super::{
     Invalid, SCHEMA,
     body::{self, Known},
-    bounds::{MAX_BYTES, MAX_ENDPOINTS, MAX_RESOURCES, MAX_TOOLS, MAX_UPSTREAMS},
+    bounds::{
+        MAX_BYTES, MAX_DOMAIN_NAME, MAX_DOMAINS, MAX_ENDPOINTS, MAX_RESOURCES, MAX_TOOLS, MAX_UPSTREAMS,
+    },
 };
 use crate::v1::{TenantSnapshot, resource::Body};
 use prost::Message as _;
@@ -56,6 +58,7 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
     let mut tool_names = HashSet::new();
     let mut attachments = HashSet::new();
     let mut limits = HashSet::new();
+    let mut domains = HashSet::new();
     for resource in &snapshot.resources {
         let Some(found) = &resource.body else {
             return Err(Invalid::new(&resource.id, "has no body, or one of an unknown kind"));
@@ -88,6 +91,7 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
             }
             Body::Policy(policy) => known.policies.insert(policy.id.as_str()),
             Body::Limit(limit) => limits.insert((limit.subject, &limit.subject_id)),
+            Body::Domain(domain) => domains.insert(domain.name.as_str()),
         };
         if !unique {
             return Err(Invalid::new(
@@ -98,9 +102,10 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
     }
     let too_many = known.endpoints.len() > MAX_ENDPOINTS
         || known.upstreams.len() > MAX_UPSTREAMS
-        || known.tools.len() > MAX_TOOLS;
+        || known.tools.len() > MAX_TOOLS
+        || domains.len() > MAX_DOMAINS;
     if too_many {
-        return Err(Invalid::new("snapshot", "has too many endpoints, upstreams or tools"));
+        return Err(Invalid::new("snapshot", "has too many endpoints, upstreams, tools or domains"));
     }
     Ok(known)
 }
@@ -115,6 +120,21 @@ pub(super) fn is_id(bytes: &[u8]) -> bool {
 #[must_use]
 pub fn is_slug_shape(text: &str) -> bool {
     !matches!(text.parse::<ids::Slug>(), Err(ids::SlugError::Shape))
+}
+
+/// Whether a text is the name of a host that DNS can have (RFC 1123 section 2.1), in its one spelling: lower case, two labels at
+/// least, the last of them not a number, as an address would have it.
+#[must_use]
+pub fn is_domain_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last_is_no_number =
+        text.rsplit_once('.').is_some_and(|(_, last)| last.bytes().any(|b| b.is_ascii_lowercase()));
+    text.len() <= MAX_DOMAIN_NAME && last_is_no_number && text.split('.').all(label)
 }
 
 /// Whether a text is the public part of an API key: 12 base-62 characters.

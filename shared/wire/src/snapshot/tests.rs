@@ -2,6 +2,7 @@
 
 mod definitions;
 mod delta;
+mod domains;
 mod hostile;
 mod round_trip;
 mod sample;

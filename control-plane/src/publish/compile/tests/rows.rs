@@ -44,6 +44,7 @@ pub(super) fn sample() -> TenantRows {
         grants: vec![grant(0, Subject::Role(id(1)), vec![call(0, &["echo"])])],
         tools: vec![tool(0, 0, "echo", Class::Unclassified)],
         limits: Vec::new(),
+        domains: Vec::new(),
     }
 }
 

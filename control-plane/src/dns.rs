@@ -1,0 +1,176 @@
+//! What DNS says, asked anew each time. Only for proofs: whatever is connected to is resolved by proxies.
+//!
+//! By TCP alone, which every resolver has to speak (RFC 7766 section 5): whoever is not on the way cannot answer in the
+//! resolver's place, and no answer is cut short.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use seams::Entropy;
+use simple_dns::{
+    CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, SimpleDnsError, TYPE, rdata::RData,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// For one server.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Of the system's servers, so many are asked, one after the other; as many as the system's own resolver asks (resolv.conf(5)).
+const SERVERS: usize = 3;
+const SYSTEM: &str = "/etc/resolv.conf";
+const PORT: u16 = 53;
+
+/// The way to DNS.
+#[derive(Debug, Clone, Copy)]
+pub struct Dns {
+    server: Option<SocketAddr>,
+}
+
+/// DNS did not answer, so nothing is known.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    /// Nobody can be asked.
+    #[error("no DNS server is configured")]
+    NoServer,
+    /// The system's configuration cannot be read.
+    #[error("cannot read {SYSTEM}")]
+    System(#[source] io::Error),
+    /// The server cannot be reached, or breaks off.
+    #[error("the DNS server cannot be reached")]
+    Server(#[from] io::Error),
+    /// It took too long.
+    #[error("the DNS server did not answer in time")]
+    Time,
+    /// Question or answer is not DNS.
+    #[error("not a DNS message")]
+    Malformed(#[from] SimpleDnsError),
+    /// The answer is to another question.
+    #[error("the DNS server answered another question")]
+    Other,
+    /// The server knows of a failure, its own or of the domain's servers.
+    #[error("the DNS server answered {0:?}")]
+    Failed(RCODE),
+}
+
+impl Dns {
+    /// Asks the server at this address; `None`: those that the system asks.
+    #[must_use]
+    pub const fn new(server: Option<SocketAddr>) -> Self {
+        Self { server }
+    }
+
+    /// The texts of a name's TXT records, none where there is no such name or record.
+    ///
+    /// # Errors
+    /// [`LookUpError`] where nothing is known: what the last server led to.
+    pub async fn texts(&self, name: &str, entropy: &dyn Entropy) -> Result<Vec<String>, LookUpError> {
+        let servers = match self.server {
+            Some(server) => vec![server],
+            None => system(&tokio::fs::read_to_string(SYSTEM).await.map_err(LookUpError::System)?),
+        };
+        let mut failed = LookUpError::NoServer;
+        for server in servers {
+            let asking = ask(server, name, u16::from_be_bytes(entropy.bytes()));
+            match tokio::time::timeout(PATIENCE, asking).await {
+                Ok(Ok(texts)) => return Ok(texts),
+                Ok(Err(error)) => failed = error,
+                Err(_elapsed) => failed = LookUpError::Time,
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// The servers of a resolv.conf(5).
+fn system(text: &str) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        if words.next() == Some("nameserver")
+            && let Some(address) = words.next().and_then(|address| address.parse().ok())
+        {
+            servers.push(SocketAddr::new(address, PORT));
+        }
+    }
+    servers.truncate(SERVERS);
+    servers
+}
+
+async fn ask(server: SocketAddr, name: &str, id: u16) -> Result<Vec<String>, LookUpError> {
+    let mut stream = TcpStream::connect(server).await?;
+    let question = question(name, id)?;
+    stream.write_all(&question).await?;
+    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut answer).await?;
+    read(&answer, name, id)
+}
+
+/// With its length before it (RFC 1035 section 4.2.2).
+fn question(name: &str, id: u16) -> Result<Vec<u8>, LookUpError> {
+    let mut query = Packet::new_query(id);
+    query.set_flags(PacketFlag::RECURSION_DESIRED);
+    query.questions.push(Question::new(Name::new(name)?, TYPE::TXT.into(), CLASS::IN.into(), false));
+    let query = query.build_bytes_vec()?;
+    let length = u16::try_from(query.len()).map_err(|_| LookUpError::Other)?;
+    Ok([&length.to_be_bytes(), &query[..]].concat())
+}
+
+/// The server follows aliases, so a record may have another name than was asked for. Texts that are none are left out.
+fn read(answer: &[u8], name: &str, id: u16) -> Result<Vec<String>, LookUpError> {
+    let answer = Packet::parse(answer)?;
+    let [asked] = &answer.questions[..] else { return Err(LookUpError::Other) };
+    let same = asked.qname.to_string().eq_ignore_ascii_case(name) && asked.qtype == QTYPE::TYPE(TYPE::TXT);
+    if !(same && answer.id() == id && answer.has_flags(PacketFlag::RESPONSE)) {
+        return Err(LookUpError::Other);
+    }
+    match answer.rcode() {
+        RCODE::NoError => {}
+        RCODE::NameError => return Ok(Vec::new()),
+        other => return Err(LookUpError::Failed(other)),
+    }
+    let texts = answer.answers.into_iter().filter_map(|record| match record.rdata {
+        RData::TXT(text) => String::try_from(text).ok(),
+        _ => None,
+    });
+    Ok(texts.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_servers_are_those_of_its_file() {
+        let text = "# a comment\nsearch acme.example\nnameserver 192.0.2.1\n nameserver 2001:db8::1\nnameserver none\n\
+            nameserver 192.0.2.2\nnameserver 192.0.2.3\noptions edns0\n";
+        let servers: Vec<_> = system(text).iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.2:53"]);
+        assert!(system("").is_empty());
+    }
+
+    /// The question's message with `change` made to its answer.
+    fn answered(change: impl FnOnce(&mut Packet<'_>)) -> Result<Vec<String>, LookUpError> {
+        let asked = question("_portcullis.acme.example", 7).unwrap();
+        assert_eq!(usize::from(u16::from_be_bytes([asked[0], asked[1]])), asked.len() - 2);
+        let mut answer = Packet::parse(&asked[2..]).unwrap().into_reply();
+        change(&mut answer);
+        let bytes = answer.build_bytes_vec().unwrap();
+        read(&bytes, "_portcullis.acme.example", 7)
+    }
+
+    #[test]
+    fn only_the_answer_to_the_question_counts() {
+        assert_eq!(answered(|_| {}).unwrap(), Vec::<String>::new());
+        assert_eq!(answered(|answer| *answer.rcode_mut() = RCODE::NameError).unwrap(), Vec::<String>::new());
+        let failed = answered(|answer| *answer.rcode_mut() = RCODE::ServerFailure);
+        assert!(matches!(failed, Err(LookUpError::Failed(RCODE::ServerFailure))));
+        assert!(matches!(answered(|answer| answer.set_id(8)), Err(LookUpError::Other)));
+        assert!(matches!(answered(|answer| answer.questions.clear()), Err(LookUpError::Other)));
+        let echo = answered(|answer| answer.remove_flags(PacketFlag::RESPONSE));
+        assert!(matches!(echo, Err(LookUpError::Other)));
+        let other = answered(|answer| answer.questions[0].qname = Name::new_unchecked("other.example"));
+        assert!(matches!(other, Err(LookUpError::Other)));
+        assert!(matches!(read(&[1, 2, 3], "a.example", 7), Err(LookUpError::Malformed(_))));
+    }
+}
