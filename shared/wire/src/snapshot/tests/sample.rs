@@ -77,7 +77,7 @@ pub(super) fn snapshot(shape: Shape) -> TenantSnapshot {
             slices: slices(),
             cost: 1 + u32::from(n),
             labels: vec!["exec".to_owned(), "network".to_owned()],
-            timeouts: (n == 0).then_some(v1::Timeouts { total_ms: 1_000, ..Default::default() }),
+            timeouts: None,
         };
         resources.push(resource(&ToolId::to_string(&id(n)), Body::Tool(tool)));
     }
