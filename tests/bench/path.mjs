@@ -97,7 +97,7 @@ export async function path({ out, options }) {
   for (const row of ROWS) {
     rows.push(await measureRow(row, { out, options, echo, gateway, peers }));
     // A run takes minutes; what is known is said at once.
-    console.log(`${row.name}: ${round(rows.at(-1).ratio.nginx)} × nginx`);
+    console.log(`${row.name}: ${Object.entries(rows.at(-1).ratio).map(([name, ratio]) => `${round(ratio)} × ${name}`).join(", ")}`);
   }
   const delays = await latency({ sides: [echo, nginx, envoy, gateway], key: gateway.key, row: ROWS[0], tool: TOOL, folder: out, core: LOAD_CORE });
   const refusals = await refused({ out, options, echo, gateway });
