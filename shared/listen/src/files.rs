@@ -158,6 +158,10 @@ impl Followed {
 
     /// Looks at the files now and then, and at every SIGHUP, until `stopping`.
     pub async fn follow(self: Arc<Self>, stopping: CancellationToken) {
+        self.follow_every(LOOK_EVERY, stopping).await;
+    }
+
+    async fn follow_every(self: Arc<Self>, every: Duration, stopping: CancellationToken) {
         let mut hangups = signal(SignalKind::hangup())
             .inspect_err(|error| tracing::warn!(error.cause = %error, "SIGHUP cannot be followed"))
             .ok();
@@ -170,7 +174,7 @@ impl Followed {
             };
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(every) => {}
                 _hangup = hangup => {}
             }
             let own = Arc::clone(&self);

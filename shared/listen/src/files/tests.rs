@@ -220,3 +220,31 @@ async fn weak_suites_are_not_agreed_on_and_old_versions_are_not_spoken() {
     assert_eq!(answer(&strict, &hello(&strong)).await, (ALERT, PROTOCOL_VERSION));
     assert_eq!(strict.config().max_early_data_size, 0);
 }
+
+/// Asked for by a signal, files are read again at once; nothing waits for the next look.
+#[tokio::test]
+async fn a_hangup_puts_in_force_what_files_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = files(dir.path(), "own");
+    let (first, second) = (made(&["gw.example.com"], 2030), made(&["gw.example.com"], 2030));
+    write(&own, &first);
+    let followed = open(vec![own.clone()], Floor::Tls13).unwrap();
+    let stopping = CancellationToken::new();
+    let following = followed.clone().follow_every(Duration::from_secs(3600), stopping.clone());
+    let case = async {
+        assert_eq!(shown(&followed, "gw.example.com", &[&first, &second]).await, Some(first.der.clone()));
+        write(&own, &second);
+        assert_eq!(shown(&followed, "gw.example.com", &[&first, &second]).await, Some(first.der.clone()));
+        let own_id = std::process::id().to_string();
+        let sent = std::process::Command::new("kill").args(["-HUP", &own_id]).status().unwrap();
+        assert!(sent.success());
+        let new = async {
+            while shown(&followed, "gw.example.com", &[&first, &second]).await != Some(second.der.clone()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), new).await.expect("read again");
+        stopping.cancel();
+    };
+    tokio::join!(following, case);
+}
