@@ -184,3 +184,82 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
     };
     LocalSet::new().run_until(case).await;
 }
+
+/// What a browser is told of every answer, be it one of the pipeline's first refusals or a result.
+#[tokio::test]
+async fn every_answer_over_tls_protects_whoever_reads_it() {
+    let case = async {
+        let site = Site::new();
+        let server = Server::start(|_| async { result("{}") }).await;
+        let workers =
+            Workers::start(world_of(&server), |shared| shared.tls = Some(site.acceptor(Floor::Tls13)));
+        let change = |change: fn(&mut http::Request<Full<bytes::Bytes>>)| {
+            let mut request = workers.post();
+            change(&mut request);
+            request
+        };
+        let header =
+            |request: &mut http::Request<Full<bytes::Bytes>>, name: &'static str, value: &'static str| {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            };
+        let preflight = {
+            let mut request = change(|request| *request.method_mut() = http::Method::OPTIONS);
+            header(&mut request, "origin", "https://localhost");
+            header(&mut request, "access-control-request-method", "POST");
+            request
+        };
+        let foreign = {
+            let mut request = workers.post();
+            header(&mut request, "origin", "https://evil.example");
+            request
+        };
+        let coded = {
+            let mut request = workers.post();
+            header(&mut request, "content-encoding", "gzip");
+            request
+        };
+        let not_ours = change(|request| *request.body_mut() = Full::from("{"));
+        for (status, request) in [
+            (200, workers.post()),
+            (204, preflight),
+            (400, not_ours),
+            (400, change(|request| *request.uri_mut() = format!("{PATH}?access_token=x").parse().unwrap())),
+            (401, change(|request| drop(request.headers_mut().remove("authorization")))),
+            (403, foreign),
+            (404, change(|request| *request.uri_mut() = "/".parse().unwrap())),
+            (404, change(|request| *request.uri_mut() = "/nobody/tools/mcp".parse().unwrap())),
+            (405, change(|request| *request.method_mut() = http::Method::PUT)),
+            (415, coded),
+        ] {
+            let what = format!("{} {}", request.method(), request.uri());
+            let stream = site.connect(tcp(&workers).await, b"http/1.1", &[&version::TLS13]).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::task::spawn_local(connection);
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), status, "{what}");
+            for (name, value) in [
+                ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+                ("x-content-type-options", "nosniff"),
+                ("x-frame-options", "DENY"),
+                ("referrer-policy", "no-referrer"),
+                ("x-xss-protection", "0"),
+            ] {
+                assert_eq!(
+                    response.headers().get(name).map(|value| value.as_bytes()),
+                    Some(value.as_bytes()),
+                    "{what}: {name}"
+                );
+            }
+            assert!(
+                response.headers()["content-security-policy"]
+                    .to_str()
+                    .unwrap()
+                    .contains("default-src 'none'")
+            );
+        }
+        workers.shared.drain.enter(Phase::Ending);
+        workers.ended().await;
+    };
+    LocalSet::new().run_until(case).await;
+}
