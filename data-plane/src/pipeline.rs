@@ -22,7 +22,7 @@ use crate::{
     refuse::Refusal,
     timings::{Check, Laps},
     trail::Trail,
-    upstream::{self, Body, Passage},
+    upstream::{self, Body, Passage, Priority},
     worker::{Peer, Worker},
 };
 
@@ -164,9 +164,11 @@ where
         return Err(Refusal::Draining);
     }
 
-    // 13 · A server that fails is left alone: whoever calls it learns so at once, and is not charged. Last, so that nothing else
-    // is learned from it.
-    let passage = Passage::begin(&attachment.upstream, pinned.tool(), shared.clock.monotonic());
+    // 13 · A server that fails is left alone, and one that has enough to do is given no more: whoever calls it waits for his turn,
+    // or learns so at once, and is not charged. Last, so that nothing else is learned from it.
+    let class = pinned.tool().map(|tool| tool.class);
+    let priority = call.awaited().and_then(|method| Priority::of(method, class));
+    let passage = Passage::begin(&attachment.upstream, pinned.tool(), priority, &*shared.clock).await;
     let passage = laps.of(Check::Guard, passage)?;
 
     // → · Recorded first, then forwarded. A destructive call waits until its record is on disk. Whether it was killed or

@@ -20,7 +20,7 @@ use telemetry::field;
 use crate::{
     audit::spool::SpoolError,
     limiter::Counted,
-    upstream::{Shut, UpstreamError},
+    upstream::{Crowded, Shut, UpstreamError},
 };
 
 mod limit_name;
@@ -121,6 +121,11 @@ pub(crate) enum Refusal {
         of: Shut,
         retry_after: Duration,
     },
+    /// The server has as many calls as it is given.
+    UpstreamCrowded {
+        reason: Crowded,
+        retry_after: Duration,
+    },
     AuditUnavailable(SpoolError),
     Upstream(UpstreamError),
 }
@@ -173,6 +178,7 @@ impl Refusal {
             Self::ToolQuarantined => ErrorCode::ToolQuarantined,
             Self::NoUpstream => ErrorCode::NoUpstream,
             Self::CircuitOpen { .. } => ErrorCode::UpstreamCircuitOpen,
+            Self::UpstreamCrowded { .. } => ErrorCode::UpstreamCrowded,
             Self::AuditUnavailable(_) => ErrorCode::AuditUnavailable,
             Self::Upstream(error) => error.code(),
         }
@@ -209,7 +215,8 @@ impl Refusal {
             Self::AddressLimited { retry_after }
             | Self::RateLimited { retry_after, .. }
             | Self::BudgetExhausted { retry_after, .. }
-            | Self::CircuitOpen { retry_after, .. } => *retry_after,
+            | Self::CircuitOpen { retry_after, .. }
+            | Self::UpstreamCrowded { retry_after, .. } => *retry_after,
             Self::NotReady | Self::Draining | Self::ConcurrencyLimited { .. } => Duration::from_secs(1),
             Self::ConfigStale => Duration::from_secs(30),
             _ => limits::NEVER,

@@ -28,6 +28,7 @@ mod proxies_prove_who_they_are;
 mod rate_limits_hold;
 mod refusals_say_what_to_do;
 mod restarts_lose_nothing;
+mod servers_are_not_overrun;
 mod sessions_belong_to_their_client;
 mod streams_end_with_their_proxy;
 mod streams_leave_each_other_alone;

@@ -90,7 +90,8 @@ async fn a_tool_may_have_time_outs_of_its_own() {
     let own = json!({"timeouts": {"first_byte_timeout_ms": 300}});
     assert_eq!(tenant.admin.patch(&path, own).await.unwrap()["timeouts"]["first_byte_timeout_ms"], 300);
 
-    let late = || Behaviour::After(Duration::from_secs(1), json!({"content": [{"type": "text", "text": "late"}]}));
+    let late =
+        || Behaviour::After(Duration::from_secs(1), json!({"content": [{"type": "text", "text": "late"}]}));
     let caller = endpoint.caller();
     upstream.next(late());
     let refused = caller.call("echo").await;
@@ -102,7 +103,9 @@ async fn a_tool_may_have_time_outs_of_its_own() {
     assert_eq!(tenant.admin.patch(&path, back).await.unwrap()["timeouts"], unset);
     upstream.next(late());
     assert_eq!(caller.call("echo").await.tool_text(), "late");
-    for wrong in [json!({"total_timeout_ms": 0}), json!({"connect_timeout_ms": 60_001}), json!({"read_ms": 1})] {
+    for wrong in
+        [json!({"total_timeout_ms": 0}), json!({"connect_timeout_ms": 60_001}), json!({"read_ms": 1})]
+    {
         assert!(tenant.admin.patch(&path, json!({"timeouts": wrong})).await.is_err(), "{wrong}");
     }
 }

@@ -5,7 +5,7 @@ use policy::{Class, Effect, GrantSpec, Subject};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use seams::Timestamp;
 use time::OffsetDateTime;
-use wire::v1::{Breaker, Timeouts};
+use wire::v1::{Breaker, Timeouts, UpstreamConcurrency};
 
 use super::rows::{
     ApiKeyRow, AttachmentRow, ClientRow, DomainRow, EgressRow, EndpointRow, LimitRow, LimitSubject,
@@ -152,7 +152,8 @@ async fn attachments(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<Attachme
 async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRow>, StoreError> {
     let rows = sqlx::query!(
         "SELECT id, slug, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
-           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled
+           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, concurrency_max, concurrency_queue,
+           concurrency_wait_ms, concurrency_adaptive, enabled
          FROM upstreams WHERE tenant_id = $1",
         tenant.uuid()
     )
@@ -174,6 +175,12 @@ async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRo
                     failures: unsigned(row.breaker_failures, "breaker")?,
                     failure_percent: unsigned(row.breaker_failure_percent, "breaker")?,
                     open_ms: unsigned(row.breaker_open_ms, "breaker")?,
+                },
+                concurrency: UpstreamConcurrency {
+                    max: unsigned(row.concurrency_max, "concurrency")?,
+                    queue: unsigned(row.concurrency_queue, "concurrency")?,
+                    wait_ms: unsigned(row.concurrency_wait_ms, "concurrency")?,
+                    adaptive: row.concurrency_adaptive,
                 },
                 enabled: row.enabled,
             })

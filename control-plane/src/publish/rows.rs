@@ -12,7 +12,7 @@ use policy::{Class, GrantSpec};
 use seams::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wire::v1::Timeouts;
+use wire::v1::{Timeouts, UpstreamConcurrency};
 
 /// Everything of one tenant that a proxy needs, read in one transaction.
 #[derive(Debug, Clone)]
@@ -175,6 +175,8 @@ pub struct UpstreamRow {
     pub server_name: String,
     /// When it is left alone.
     pub breaker: wire::v1::Breaker,
+    /// How many calls it is given at once.
+    pub concurrency: UpstreamConcurrency,
     /// Whether calls are forwarded to it.
     pub enabled: bool,
 }

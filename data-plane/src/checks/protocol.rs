@@ -72,6 +72,11 @@ impl<'a> Call<'a> {
         &self.target
     }
 
+    /// What a request asks for; `None` of a message that asks for nothing.
+    pub(crate) fn awaited(&self) -> Option<Method> {
+        self.method.filter(|_| self.kind == Kind::Request)
+    }
+
     /// Whether the caller keeps the exchange open as long as it likes.
     pub(crate) fn keeps_open(&self) -> bool {
         self.kind == Kind::OpenStream || self.method == Some(Method::SubscriptionsListen)

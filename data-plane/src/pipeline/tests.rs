@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 use wire::v1::{Decision, Phase as RecordPhase, resource::Body as Resource};
 
 mod configuration;
+mod crowds;
 mod guard;
 mod latency;
 mod timeouts;

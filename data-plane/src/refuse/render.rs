@@ -75,6 +75,7 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
             ("remaining", json!(0)),
         ],
         Refusal::CircuitOpen { of, .. } => &[("of", json!(of.as_str()))],
+        Refusal::UpstreamCrowded { reason, .. } => &[("reason", json!(reason.as_str()))],
         Refusal::Upstream(UpstreamError::Timeout(waiting)) => &[("waited_for", json!(waiting.as_str()))],
         Refusal::Protocol(error) => error.extra(),
         _ => &[],

@@ -28,7 +28,7 @@ use super::{
     left::Left,
     limits::Limits,
 };
-use crate::upstream::{BreakerLimits, Timeouts};
+use crate::upstream::{BreakerLimits, GateLimits, Timeouts};
 
 /// The resources of a snapshot by kind.
 #[derive(Default)]
@@ -208,6 +208,7 @@ fn upstream(
     let millis = |value: u32| Duration::from_millis(u64::from(value));
     let tls = upstream.tls.clone().unwrap_or_default();
     let breaker = upstream.breaker.unwrap_or(v1::Breaker::DEFAULT);
+    let concurrency = upstream.concurrency.unwrap_or(v1::UpstreamConcurrency::DEFAULT);
     Ok(UpstreamIndex {
         id,
         url: upstream.url.parse().map_err(|_| at.fault("url"))?,
@@ -226,6 +227,12 @@ fn upstream(
             failures: breaker.failures,
             percent: breaker.failure_percent,
             open: millis(breaker.open_ms),
+        },
+        concurrency: GateLimits {
+            max: concurrency.max,
+            queue: concurrency.queue,
+            wait: millis(concurrency.wait_ms),
+            adaptive: concurrency.adaptive,
         },
         guard: former.guard(id),
         fingerprint: fingerprint(&upstream),

@@ -28,7 +28,7 @@ use seams::{Monotonic, Timestamp};
 use url::Url;
 use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
 
-use crate::upstream::{BreakerLimits, Guard, Timeouts, ToolTimeouts};
+use crate::upstream::{BreakerLimits, GateLimits, Guard, Timeouts, ToolTimeouts};
 
 pub(super) use of_use::OfUse;
 
@@ -161,6 +161,8 @@ pub struct UpstreamIndex {
     pub tools: Tools,
     /// When it is left alone.
     pub breaker: BreakerLimits,
+    /// How many calls it is given at once.
+    pub concurrency: GateLimits,
     /// What workers know of it; kept while the fingerprint is the same.
     pub guard: Arc<Guard>,
     /// Changes with where it is and how it is reached: connections made under another one are not used again.

@@ -141,8 +141,7 @@ pub(super) async fn exchange(
                 (time.wait(None, time.limits.total, Waiting::Total, connecting).await??, None)
             }
         };
-        let sent =
-            time.wait(from, time.limits.first_byte, Waiting::FirstByte, lease.send(&outgoing)).await;
+        let sent = time.wait(from, time.limits.first_byte, Waiting::FirstByte, lease.send(&outgoing)).await;
         match sent {
             Ok(Ok((received, body))) => return Ok((received, body, lease)),
             Ok(Err(Unanswered::Unsent(_))) if lease.reused => fresh = true,

@@ -1,26 +1,37 @@
-//! What stands between an admitted call and its server: nothing is sent to a server that does not answer.
+//! What stands between an admitted call and its server: nothing is sent to a server that does not answer, or that has enough to
+//! do.
 //!
 //! The machines in here have no I/O and take the time as an argument. Their state is shared by all workers and outlives
 //! revisions, as long as the server stays the same; on a healthy call it costs a few atomic operations.
 
 mod breaker;
+mod gate;
 mod outcome;
 mod passage;
+mod priority;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
+use gate::Gate;
 use ids::ToolId;
 
 pub(crate) use breaker::{Breaker, Limits as BreakerLimits};
+pub(crate) use gate::{Crowded, Limits as GateLimits};
 pub(crate) use outcome::Outcome;
 pub(crate) use passage::{Passage, Shut};
+pub(crate) use priority::Priority;
 
 /// What is known of one server, by all workers.
 #[derive(Debug, Default)]
 pub struct Guard {
     breaker: Breaker,
+    /// Only where it is given a bounded number of calls.
+    gate: OnceLock<Arc<Gate>>,
     /// The tool whose failure was counted last; 0 for none.
     blamed: AtomicU64,
 }

@@ -201,6 +201,8 @@ catalogue! {
         "MCP server refused the gateway's credential" "Ask an administrator to check the upstream's credential.";
     UpstreamCircuitOpen "upstream_circuit_open" 1510 503 Upstream true Info
         "MCP server is left alone after failures" "Wait for `retry_after_ms`; tell the server's owner.";
+    UpstreamCrowded "upstream_crowded" 1511 503 Upstream true Info
+        "MCP server has too many calls" "Wait for `retry_after_ms` and repeat; nothing was sent.";
 
     // Our own faults.
     AuditUnavailable "audit_unavailable" 1601 503 Platform true Error

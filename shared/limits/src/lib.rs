@@ -7,8 +7,9 @@
 //! [`gcra`] decides, [`Bucket`] keeps one number, [`reserve`] takes from several buckets or from none, [`Concurrency`]
 //! counts what is held here, [`AddressTable`] keeps a bounded number of buckets for addresses nobody configured. [`shared`] is
 //! what a store does in which proxies count together, [`budget`] what lasts a day or a month, [`near`] the end of it in one
-//! proxy, and [`running`] how many calls run at once.
+//! proxy, [`running`] how many calls run at once, and [`adaptive`] how many a server can take.
 
+pub mod adaptive;
 pub mod address;
 mod bucket;
 pub mod budget;

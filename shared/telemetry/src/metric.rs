@@ -105,6 +105,10 @@ metrics! {
         "Messages of upstreams that were not passed on: unknown, switched off, or not valid.";
     CIRCUIT_CHANGES "portcullis_circuit_changes_total" Counter Count ["of", "to"]
         "Breakers that went `open` or `closed`, each time anew, of an `upstream` or of one `tool`.";
+    UPSTREAM_WAITING "portcullis_upstream_waiting" Gauge Count []
+        "Calls that wait because their server has as many as it is given at once.";
+    UPSTREAM_CROWDED "portcullis_upstream_crowded_total" Counter Count ["reason"]
+        "Calls refused because their server was crowded: `queue_full`, `too_late`, or `gave_way` to more important ones.";
 
     // Listeners, either plane's.
     TLS_FILES_READ "portcullis_tls_files_read_total" Counter Count ["result"]

@@ -10,7 +10,10 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use url::{Host, Url};
-use wire::snapshot::{MAX_BREAKER_FAILURES, MAX_BREAKER_OPEN_MS};
+use wire::snapshot::{
+    MAX_BREAKER_FAILURES, MAX_BREAKER_OPEN_MS, MAX_UPSTREAM_CONCURRENCY, MAX_UPSTREAM_QUEUE,
+    MAX_UPSTREAM_WAIT_MS,
+};
 
 use super::types::UpstreamSettings;
 use crate::{
@@ -52,6 +55,16 @@ pub(super) fn check(settings: &UpstreamSettings, rules: &Rules) -> Result<(), Ap
     ] {
         if !(least..=most).contains(&value) {
             wrong(&format!("/breaker/{field}"), format!("must be {least} to {most}"));
+        }
+    }
+    let concurrency = &settings.concurrency;
+    for (field, value, least, most) in [
+        ("max", concurrency.max, 0, MAX_UPSTREAM_CONCURRENCY),
+        ("queue", concurrency.queue, 0, MAX_UPSTREAM_QUEUE),
+        ("wait_ms", concurrency.wait_ms, 1, MAX_UPSTREAM_WAIT_MS),
+    ] {
+        if !(least..=most).contains(&value) {
+            wrong(&format!("/concurrency/{field}"), format!("must be {least} to {most}"));
         }
     }
     if let Some(pem) = &settings.tls.ca_pem

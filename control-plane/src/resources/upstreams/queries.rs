@@ -3,7 +3,9 @@
 use ids::{CredentialId, DataKeyId, Id, UpstreamId, Uuid};
 use time::OffsetDateTime;
 
-use super::types::{Credential, Upstream, UpstreamBreaker, UpstreamSettings, UpstreamTls};
+use super::types::{
+    Credential, Upstream, UpstreamBreaker, UpstreamConcurrency, UpstreamSettings, UpstreamTls,
+};
 use crate::{
     db::{StoreError, TenantTx, Unreadable},
     resources::fields::Name,
@@ -23,6 +25,10 @@ struct Row {
     breaker_failures: i32,
     breaker_failure_percent: i32,
     breaker_open_ms: i32,
+    concurrency_max: i32,
+    concurrency_queue: i32,
+    concurrency_wait_ms: i32,
+    concurrency_adaptive: bool,
     enabled: bool,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
@@ -46,6 +52,12 @@ impl From<Row> for Upstream {
                     failure_percent: row.breaker_failure_percent.unsigned_abs(),
                     open_ms: row.breaker_open_ms.unsigned_abs(),
                 },
+                concurrency: UpstreamConcurrency {
+                    max: row.concurrency_max.unsigned_abs(),
+                    queue: row.concurrency_queue.unsigned_abs(),
+                    wait_ms: row.concurrency_wait_ms.unsigned_abs(),
+                    adaptive: row.concurrency_adaptive,
+                },
                 enabled: row.enabled,
             },
             created_at: row.created_at,
@@ -59,7 +71,8 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
-           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled, created_at, updated_at
+           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, concurrency_max, concurrency_queue,
+           concurrency_wait_ms, concurrency_adaptive, enabled, created_at, updated_at
          FROM upstreams WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -75,7 +88,8 @@ pub(super) async fn get(tx: &mut TenantTx, id: UpstreamId) -> Result<Upstream, S
     let row = sqlx::query_as!(
         Row,
         "SELECT id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
-           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled, created_at, updated_at
+           tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, concurrency_max, concurrency_queue,
+           concurrency_wait_ms, concurrency_adaptive, enabled, created_at, updated_at
          FROM upstreams WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -114,9 +128,9 @@ pub(super) async fn insert(
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "INSERT INTO upstreams (tenant_id, id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms,
-           total_timeout_ms, tls_ca_pem, tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, enabled,
-           created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)",
+           total_timeout_ms, tls_ca_pem, tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms,
+           concurrency_max, concurrency_queue, concurrency_wait_ms, concurrency_adaptive, enabled, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20)",
         tenant,
         id.uuid(),
         slug,
@@ -131,6 +145,10 @@ pub(super) async fn insert(
         signed(settings.breaker.failures)?,
         signed(settings.breaker.failure_percent)?,
         signed(settings.breaker.open_ms)?,
+        signed(settings.concurrency.max)?,
+        signed(settings.concurrency.queue)?,
+        signed(settings.concurrency.wait_ms)?,
+        settings.concurrency.adaptive,
         settings.enabled,
         now
     )
@@ -149,7 +167,8 @@ pub(super) async fn update(
     sqlx::query!(
         "UPDATE upstreams SET name = $3, url = $4, connect_timeout_ms = $5, first_byte_timeout_ms = $6,
            idle_timeout_ms = $7, total_timeout_ms = $8, tls_ca_pem = $9, tls_server_name = $10, breaker_failures = $11,
-           breaker_failure_percent = $12, breaker_open_ms = $13, enabled = $14, updated_at = $15
+           breaker_failure_percent = $12, breaker_open_ms = $13, concurrency_max = $14, concurrency_queue = $15,
+           concurrency_wait_ms = $16, concurrency_adaptive = $17, enabled = $18, updated_at = $19
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
@@ -164,6 +183,10 @@ pub(super) async fn update(
         signed(settings.breaker.failures)?,
         signed(settings.breaker.failure_percent)?,
         signed(settings.breaker.open_ms)?,
+        signed(settings.concurrency.max)?,
+        signed(settings.concurrency.queue)?,
+        signed(settings.concurrency.wait_ms)?,
+        settings.concurrency.adaptive,
         settings.enabled,
         now
     )

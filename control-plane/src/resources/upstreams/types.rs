@@ -4,7 +4,7 @@ use ids::{CredentialId, Slug, UpstreamId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use wire::v1::Breaker;
+use wire::v1::{Breaker, UpstreamConcurrency as Concurrency};
 
 use crate::resources::fields::{Name, moment};
 
@@ -59,6 +59,9 @@ pub struct UpstreamSettings {
     /// When calls are refused without being tried, because the server, or a tool of it, fails.
     #[serde(default)]
     pub breaker: UpstreamBreaker,
+    /// How many calls it is given at once, and what becomes of the others.
+    #[serde(default)]
+    pub concurrency: UpstreamConcurrency,
     /// Calls to a disabled upstream are refused.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -100,6 +103,48 @@ impl Default for UpstreamBreaker {
         let Breaker { failures, failure_percent, open_ms } = Breaker::DEFAULT;
         Self { failures, failure_percent, open_ms }
     }
+}
+
+/// How many calls a server is given at once, by each proxy, and what becomes of the others: they wait, the important ones first,
+/// or are refused where they would wait too long. Streams that callers keep open, and messages that need no answer, are not
+/// counted.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConcurrency {
+    /// Calls at once; 0: as many as come.
+    #[serde(default = "concurrency_max")]
+    #[schema(minimum = 0, maximum = 100000, default = 0)]
+    pub max: u32,
+    /// Calls that wait; 0: none does.
+    #[serde(default = "concurrency_queue")]
+    #[schema(minimum = 0, maximum = 10000, default = 100)]
+    pub queue: u32,
+    /// Milliseconds that one waits at most, beside its time-outs.
+    #[serde(default = "concurrency_wait")]
+    #[schema(minimum = 1, maximum = 60000, default = 1000)]
+    pub wait_ms: u32,
+    /// Fewer than `max` while the server takes longer than usual.
+    #[serde(default)]
+    pub adaptive: bool,
+}
+
+impl Default for UpstreamConcurrency {
+    fn default() -> Self {
+        let Concurrency { max, queue, wait_ms, adaptive } = Concurrency::DEFAULT;
+        Self { max, queue, wait_ms, adaptive }
+    }
+}
+
+const fn concurrency_max() -> u32 {
+    Concurrency::DEFAULT.max
+}
+
+const fn concurrency_queue() -> u32 {
+    Concurrency::DEFAULT.queue
+}
+
+const fn concurrency_wait() -> u32 {
+    Concurrency::DEFAULT.wait_ms
 }
 
 const fn breaker_failures() -> u32 {
@@ -169,6 +214,9 @@ pub struct UpstreamNew {
     /// When calls are refused without being tried, because the server, or a tool of it, fails.
     #[serde(default)]
     pub breaker: UpstreamBreaker,
+    /// How many calls it is given at once, and what becomes of the others.
+    #[serde(default)]
+    pub concurrency: UpstreamConcurrency,
     /// Calls to a disabled upstream are refused.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -188,6 +236,7 @@ impl UpstreamNew {
             total_timeout_ms,
             tls,
             breaker,
+            concurrency,
             enabled,
         } = self;
         let settings = UpstreamSettings {
@@ -199,6 +248,7 @@ impl UpstreamNew {
             total_timeout_ms,
             tls,
             breaker,
+            concurrency,
             enabled,
         };
         (slug, settings)

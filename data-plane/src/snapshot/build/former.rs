@@ -38,5 +38,5 @@ impl<'a> Former<'a> {
 
 /// Of where a server is and how it is reached.
 pub(super) fn fingerprint(upstream: &v1::Upstream) -> [u8; 32] {
-    sha256(&v1::Upstream { breaker: None, ..upstream.clone() }.encode_to_vec())
+    sha256(&v1::Upstream { breaker: None, concurrency: None, ..upstream.clone() }.encode_to_vec())
 }

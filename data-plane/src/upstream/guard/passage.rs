@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use seams::{Entropy, Monotonic};
+use seams::{Clock, Entropy, Monotonic};
 use telemetry::metric;
 
 use super::{
-    Outcome,
+    Outcome, Priority,
     breaker::{Change, Pass},
+    gate::{Crowded, Entry, Place},
 };
 use crate::{
     refuse::Refusal,
@@ -41,18 +42,35 @@ pub(crate) struct Passage {
     tool: Option<Arc<ToolIndex>>,
     of_upstream: Pass,
     of_tool: Pass,
+    /// One of the calls that the server is given at once, where that is bounded.
+    place: Option<Place>,
     /// When it began; `None` once it is known how it ended.
     open_since: Option<Monotonic>,
 }
 
 impl Passage {
-    /// Asks the breakers of the server, and of the tool that is called.
+    /// Takes one of the server's places, or waits for one, where it is given a bounded number of calls and this is one of them;
+    /// and asks the breakers of the server, and of the tool that is called.
     ///
     /// # Errors
-    /// [`Refusal::CircuitOpen`]: whose, and for how long.
-    pub(crate) fn begin(
+    /// [`Refusal::UpstreamCrowded`], or [`Refusal::CircuitOpen`]: whose, and for how long.
+    pub(crate) async fn begin(
         upstream: &Arc<UpstreamIndex>,
         tool: Option<&Arc<ToolIndex>>,
+        priority: Option<Priority>,
+        clock: &dyn Clock,
+    ) -> Result<Self, Refusal> {
+        let place = match priority.filter(|_| upstream.concurrency.max > 0) {
+            Some(priority) => Some(place(upstream, tool, priority, clock).await?),
+            None => None,
+        };
+        Self::ask(upstream, tool, place, clock.monotonic())
+    }
+
+    pub(super) fn ask(
+        upstream: &Arc<UpstreamIndex>,
+        tool: Option<&Arc<ToolIndex>>,
+        place: Option<Place>,
         now: Monotonic,
     ) -> Result<Self, Refusal> {
         let limits = upstream.breaker;
@@ -69,7 +87,7 @@ impl Passage {
             open(Shut::Tool, shut)
         })?;
         let tool = tool.cloned();
-        Ok(Self { upstream: Arc::clone(upstream), tool, of_upstream, of_tool, open_since: Some(now) })
+        Ok(Self { upstream: Arc::clone(upstream), tool, of_upstream, of_tool, place, open_since: Some(now) })
     }
 
     /// What its tool says of time-outs.
@@ -82,7 +100,10 @@ impl Passage {
         if outcome == Outcome::Unknown {
             return;
         }
-        self.open_since = None;
+        let since = self.open_since.take();
+        if let (Some(place), Some(since)) = (self.place.take(), since) {
+            place.ended(now, now.since(since), outcome != Outcome::Answered);
+        }
         let limits = self.upstream.breaker;
         let guard = &*self.upstream.guard;
         let chance = || u64::from_le_bytes(entropy.bytes());
@@ -114,7 +135,14 @@ impl Passage {
     #[cfg(test)]
     pub(crate) fn unasked(upstream: &Arc<UpstreamIndex>) -> Self {
         let (of_upstream, of_tool) = (Pass::FIRST, Pass::FIRST);
-        Self { upstream: Arc::clone(upstream), tool: None, of_upstream, of_tool, open_since: None }
+        Self {
+            upstream: Arc::clone(upstream),
+            tool: None,
+            of_upstream,
+            of_tool,
+            place: None,
+            open_since: None,
+        }
     }
 
     fn tell(&self, of: Shut, change: Option<Change>) {
@@ -144,6 +172,36 @@ impl Drop for Passage {
         if let Some(breaker) = self.tool.as_ref().and_then(|tool| tool.breaker()) {
             breaker.lost(self.of_tool, since);
         }
+    }
+}
+
+async fn place(
+    upstream: &UpstreamIndex,
+    tool: Option<&Arc<ToolIndex>>,
+    priority: Priority,
+    clock: &dyn Clock,
+) -> Result<Place, Refusal> {
+    let (guard, limits) = (&*upstream.guard, upstream.concurrency);
+    let gate = guard.gate.get_or_init(Arc::default);
+    let crowded = |reason: Crowded| {
+        metrics::counter!(metric::UPSTREAM_CROWDED, "reason" => reason.as_str()).increment(1);
+        Refusal::UpstreamCrowded { reason, retry_after: gate.again() }
+    };
+    match gate.enter(limits, priority) {
+        Ok(Entry::In(place)) => Ok(place),
+        Ok(Entry::Waits(waiting)) => {
+            // Nobody waits for what is refused at the end of it.
+            let now = clock.monotonic();
+            if let Some(shut) = guard.breaker.shut_for(upstream.breaker, now) {
+                return Err(open(Shut::Upstream, shut));
+            }
+            let breaker = tool.and_then(|tool| tool.breaker());
+            if let Some(shut) = breaker.and_then(|breaker| breaker.shut_for(upstream.breaker, now)) {
+                return Err(open(Shut::Tool, shut));
+            }
+            Box::pin(waiting.turn(limits.wait)).await.map_err(crowded)
+        }
+        Err(reason) => Err(crowded(reason)),
     }
 }
 

@@ -205,7 +205,7 @@ impl Rig {
         let tenant = self.world.tenant();
         let upstream = tenant.upstreams.values().next().unwrap();
         let tool = tool.map(|tool| Arc::clone(upstream.tools.get(tool).unwrap()));
-        Passage::begin(upstream, tool.as_ref(), at(secs * SECOND)).map_err(|refusal| match refusal {
+        Passage::ask(upstream, tool.as_ref(), None, at(secs * SECOND)).map_err(|refusal| match refusal {
             Refusal::CircuitOpen { of, retry_after } => (of, retry_after),
             other => panic!("{other:?}"),
         })

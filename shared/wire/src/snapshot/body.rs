@@ -138,6 +138,14 @@ fn check_upstream(upstream: &v1::Upstream) -> Check {
             "a breaker's setting is out of bounds",
         )?;
     }
+    if let Some(concurrency) = &upstream.concurrency {
+        need(
+            concurrency.max <= MAX_UPSTREAM_CONCURRENCY
+                && concurrency.queue <= MAX_UPSTREAM_QUEUE
+                && (1..=MAX_UPSTREAM_WAIT_MS).contains(&concurrency.wait_ms),
+            "a setting of concurrency is out of bounds",
+        )?;
+    }
     let Some(tls) = &upstream.tls else { return Err("TLS options are missing") };
     need(tls.ca_der.len() <= MAX_CERTIFICATES, "has too many certificates")?;
     need(

@@ -42,6 +42,12 @@ pub const MAX_TIMEOUT_MS: u32 = 86_400_000;
 pub const MAX_BREAKER_FAILURES: u32 = 1_000;
 /// Milliseconds for which a breaker stays open, at first.
 pub const MAX_BREAKER_OPEN_MS: u32 = 600_000;
+/// Calls that a server is given at once, where that is bounded.
+pub const MAX_UPSTREAM_CONCURRENCY: u32 = 100_000;
+/// Calls that wait for a server.
+pub const MAX_UPSTREAM_QUEUE: u32 = 10_000;
+/// Milliseconds that one of them waits.
+pub const MAX_UPSTREAM_WAIT_MS: u32 = 60_000;
 /// Header credentials of one upstream.
 pub const MAX_HEADERS: usize = 32;
 /// Bytes in a sealed header, or a sealed key.

@@ -76,6 +76,7 @@ pub(super) fn upstream(n: u8) -> UpstreamRow {
         ca_der: Vec::new(),
         server_name: String::new(),
         breaker: wire::v1::Breaker::DEFAULT,
+        concurrency: wire::v1::UpstreamConcurrency::DEFAULT,
         enabled: true,
     }
 }

@@ -7,7 +7,7 @@ use super::{
     super::{Invalid, bounds::*, decode_exact, encode, is_credential_header, validate},
     sample::{GOLDEN, find, id, raw, role, snapshot},
 };
-use crate::v1::{Breaker, Slice, TenantSnapshot, Timeouts, resource::Body};
+use crate::v1::{Breaker, Slice, TenantSnapshot, Timeouts, UpstreamConcurrency, resource::Body};
 
 /// What is wrong after `change`, and with which kind of resource.
 fn refused(change: impl FnOnce(&mut TenantSnapshot)) -> (String, &'static str) {
@@ -175,6 +175,14 @@ fn bounds_and_forms() {
     ] {
         let found = breach!("ups_", Upstream, |it| it.breaker = Some(breaker)).1;
         assert_eq!(found, "a breaker's setting is out of bounds");
+    }
+    for concurrency in [
+        UpstreamConcurrency { max: MAX_UPSTREAM_CONCURRENCY + 1, ..UpstreamConcurrency::DEFAULT },
+        UpstreamConcurrency { queue: MAX_UPSTREAM_QUEUE + 1, ..UpstreamConcurrency::DEFAULT },
+        UpstreamConcurrency { wait_ms: 0, ..UpstreamConcurrency::DEFAULT },
+    ] {
+        let found = breach!("ups_", Upstream, |it| it.concurrency = Some(concurrency)).1;
+        assert_eq!(found, "a setting of concurrency is out of bounds");
     }
     assert_eq!(breach!("ups_", Upstream, |it| it.tls = None).1, "TLS options are missing");
     assert_eq!(
