@@ -31,6 +31,7 @@ use crate::{
     },
     kills::{self, Kills},
     looks::Looks,
+    oauth::{self, issuer::Issuers},
     publish::{hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
@@ -76,6 +77,8 @@ pub struct Core {
     pub answers: Arc<idempotency::Written>,
     /// Looks of those who wait for news.
     pub looks: Arc<Looks>,
+    /// Tenants' issuers that were asked for lately.
+    pub issuers: Arc<Issuers>,
 }
 
 impl Core {
@@ -133,6 +136,8 @@ pub struct ControlPlane;
 pub struct Running {
     /// REST API.
     pub api_addr: SocketAddr,
+    /// Authorization servers.
+    pub auth_addr: SocketAddr,
     /// Where proxies enrol.
     pub enrol_addr: SocketAddr,
     /// Where enrolled proxies connect.
@@ -174,11 +179,13 @@ impl ControlPlane {
         let front = config.api_front.clone().map(Arc::new);
         let encrypted = api_tls.is_some() || front.as_ref().is_some_and(|front| front.ends_tls());
         let api = serve::bind(config.api_listen, encrypted).await?;
+        let auth = serve::bind(config.auth_listen, encrypted).await?;
         let admin = serve::bind(config.admin_listen, true).await?;
         let enrol = serve::bind(config.enrol_listen, true).await?;
         let grpc = serve::bind(config.grpc_listen, true).await?;
         let bound = |listener: &tokio::net::TcpListener, asked| listener.local_addr().unwrap_or(asked);
         let (api_addr, admin_addr) = (bound(&api, config.api_listen), bound(&admin, config.admin_listen));
+        let auth_addr = bound(&auth, config.auth_listen);
         let (enrol_addr, grpc_addr) = (bound(&enrol, config.enrol_listen), bound(&grpc, config.grpc_listen));
 
         let store = Store::open(&config.database_url, config.pools).await?;
@@ -203,6 +210,7 @@ impl ControlPlane {
             failures,
             known: Arc::default(),
             looks: Arc::default(),
+            issuers: Arc::default(),
             answers: Arc::default(),
         };
         bootstrap(&core).await?;
@@ -218,7 +226,10 @@ impl ControlPlane {
         );
         let (routes, _) = router::routes().split_for_parts();
         let speaks = api_tls.as_ref().map(|tls| tls.config());
+        let (auth_speaks, auth_front) = (speaks.clone(), front.clone());
         serve::serve(api, speaks, front, middleware::stack(routes, &core), &core.tasks, "api listener");
+        let routes = middleware::public(oauth::router::routes(), &core);
+        serve::serve(auth, auth_speaks, auth_front, routes, &core.tasks, "auth listener");
         if let Some(tls) = api_tls {
             core.tasks.spawn("certificates", tls.follow(core.tasks.stopping()));
         }
@@ -228,9 +239,10 @@ impl ControlPlane {
         fleet::server::start(core.clone(), hub, enrol, grpc).await?;
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
         core.tasks.spawn("changes of the past", trim::follow(core.clone()));
+        core.tasks.spawn("signing keys", oauth::schedule::follow(core.clone()));
         started.set();
-        tracing::info!(%api_addr, %enrol_addr, %grpc_addr, %admin_addr, "control plane started");
-        Ok(Running { api_addr, enrol_addr, grpc_addr, admin_addr, core })
+        tracing::info!(%api_addr, %auth_addr, %enrol_addr, %grpc_addr, %admin_addr, "control plane started");
+        Ok(Running { api_addr, auth_addr, enrol_addr, grpc_addr, admin_addr, core })
     }
 }
 

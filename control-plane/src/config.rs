@@ -24,15 +24,17 @@ pub struct Config {
     pub pools: PoolSizes,
     /// REST API. Port 0 picks one.
     pub api_listen: SocketAddr,
+    /// Tenants' authorization servers. Port 0 picks one.
+    pub auth_listen: SocketAddr,
     /// Where proxies enrol: server TLS only.
     pub enrol_listen: SocketAddr,
     /// Where enrolled proxies connect: mutual TLS.
     pub grpc_listen: SocketAddr,
     /// Health and metrics.
     pub admin_listen: SocketAddr,
-    /// Certificates of the REST API, followed while it runs. Without one it listens on loopback only, unless TLS ends at the balancers in front.
+    /// Certificates of the REST API and the authorization servers, followed while it runs. Without one it listens on loopback only, unless TLS ends at the balancers in front.
     pub api_tls: Option<Tls>,
-    /// Load balancers in front of the REST API; `None`: what they say is not believed.
+    /// Load balancers in front of the REST API and the authorization servers; `None`: what they say is not believed.
     pub api_front: Option<Front>,
     /// Contents of the master key file.
     pub master_key: MasterKeyFile,

@@ -11,6 +11,7 @@ pub mod global;
 pub mod http;
 pub mod kills;
 pub mod looks;
+pub mod oauth;
 pub mod publish;
 pub mod resources;
 pub mod secrets;

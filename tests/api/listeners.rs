@@ -32,6 +32,7 @@ pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, S
         notified: true,
         pools: PoolSizes::default(),
         api_listen: any,
+        auth_listen: any,
         enrol_listen: any,
         grpc_listen: any,
         admin_listen: any,

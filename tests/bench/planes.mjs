@@ -112,6 +112,7 @@ export const listening = (at) => ({
   "--enrol-listen": `127.0.0.1:${at + 1}`,
   "--streams-listen": `127.0.0.1:${at + 2}`,
   "--admin-listen": `127.0.0.1:${at + 3}`,
+  "--auth-listen": `127.0.0.1:${at + 4}`,
 });
 
 /** Which control plane a proxy is connected to, as options. */

@@ -33,6 +33,7 @@ mod sessions_belong_to_their_client;
 mod streams_end_with_their_proxy;
 mod streams_leave_each_other_alone;
 mod tenants_are_isolated;
+mod tenants_have_issuers;
 mod tenants_leave_without_a_trace;
 mod tokens_give_no_more_than_they_have;
 mod upstreams_are_kept_in_bounds;

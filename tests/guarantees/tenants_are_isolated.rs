@@ -45,6 +45,9 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     prove(gateway, &domain);
     let path = format!("{}/domains/{}/certificate", tenant.base, text(&domain, "id"));
     tenant.admin.put(&path, certificate(&text(&domain, "name"))).await.unwrap();
+    // Two, so that there is one that may be revoked.
+    let signing_key = text(&tenant.post("/signing-keys", json!({})).await, "id");
+    tenant.post("/signing-keys", json!({"at_once": true})).await;
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
         ("tenant", tenant.id.clone()),
@@ -60,6 +63,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("tool", text(&items("/tools").await[0], "id")),
         ("limit", limit),
         ("admin_token", text(&token, "id")),
+        ("signing_key", signing_key),
         ("command", text(&command, "id")),
         ("kill", text(&kill, "id")),
         ("rev", "1".to_owned()),
@@ -100,6 +104,7 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "update_client" => json!({"enabled": true}),
         "create_key" => json!({"name": "n"}),
         "rotate_key" => json!({"overlap_seconds": 60}),
+        "rotate_signing_keys" => json!({"at_once": true}),
         "update_role" => json!({"name": "renamed"}),
         "create_grant" => json!({"subject": {"role": ids["role"]}, "actions": actions}),
         "update_grant" => json!({"actions": actions}),

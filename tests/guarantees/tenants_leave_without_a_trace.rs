@@ -51,6 +51,7 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     tenant.post(&format!("/domains/{}/verify", text(&domain, "id")), json!({})).await;
     let path = format!("{}/domains/{}/certificate", tenant.base, text(&domain, "id"));
     tenant.admin.put(&path, certificate(&text(&domain, "name"))).await.unwrap();
+    tenant.post("/signing-keys", json!({})).await;
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);

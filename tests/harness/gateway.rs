@@ -40,6 +40,8 @@ pub fn install_tls_provider() {
 pub struct Gateway {
     /// Admin API.
     pub control_url: String,
+    /// Authorization servers: where they listen. Their origin is another name, as behind a load balancer.
+    pub auth_url: String,
     /// URL of the database, as the control plane uses it.
     pub database_url: String,
     /// An operator's client of the admin API.
@@ -104,10 +106,13 @@ impl Gateway {
         let control = start_control(&settings, &database_url).await.unwrap();
         (settings.api, settings.enrol, settings.streams) =
             (control.api_addr, control.enrol_addr, control.grpc_addr);
+        settings.auth = control.auth_addr;
+        let auth_url = format!("http://{}", control.auth_addr);
         let control_url = format!("http://{}", control.api_addr);
         let operator = Rest::new(&control_url, settings.operator_token.clone(), None).unwrap();
         let mut gateway = Self {
             control_url,
+            auth_url,
             database_url,
             operator,
             proxies: Vec::new(),

@@ -176,6 +176,7 @@ impl Site {
             arguments.pair(option, format!("127.0.0.1:{port}"));
         }
         arguments.pair("--control-url", format!("http://127.0.0.1:{}", ports[0]));
+        arguments.pair("--auth-listen", format!("127.0.0.1:{}", ports[3] + 1));
         arguments.pair("--auth-url", "http://127.0.0.1:1");
         arguments.pair("--gateway-url", self.gateway_url(0));
         arguments.pair("--master-key-file", self.path("master"));

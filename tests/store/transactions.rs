@@ -94,6 +94,7 @@ async fn narrow() -> (Running, Rest) {
         notified: true,
         pools: PoolSizes { app: 1, ops: 1, auth: 1, audit: 1 },
         api_listen: any,
+        auth_listen: any,
         enrol_listen: any,
         grpc_listen: any,
         admin_listen: any,

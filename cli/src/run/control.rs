@@ -35,6 +35,9 @@ pub struct Options {
     /// REST API
     #[arg(long, env = "PORTCULLIS_LISTEN", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
+    /// Tenants' authorization servers
+    #[arg(long, env = "PORTCULLIS_AUTH_LISTEN", default_value = "127.0.0.1:7401")]
+    auth_listen: SocketAddr,
     /// Enrolment of proxies (server TLS)
     #[arg(long, env = "PORTCULLIS_ENROL_LISTEN", default_value = "127.0.0.1:7402")]
     enrol_listen: SocketAddr,
@@ -86,6 +89,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         notified: !options.poll_only,
         pools: PoolSizes::default(),
         api_listen: options.listen,
+        auth_listen: options.auth_listen,
         enrol_listen: options.enrol_listen,
         grpc_listen: options.streams_listen,
         admin_listen: options.admin_listen,

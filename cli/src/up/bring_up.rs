@@ -168,6 +168,7 @@ impl Plan {
         let ports = self.ports;
         let mut arguments = Arguments::of("control");
         arguments.address("--listen", ports.api());
+        arguments.address("--auth-listen", ports.auth());
         arguments.address("--enrol-listen", ports.enrol());
         arguments.address("--streams-listen", ports.streams());
         arguments.address("--admin-listen", ports.control_admin());

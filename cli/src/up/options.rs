@@ -115,7 +115,7 @@ impl Ports {
     pub fn proxy_admin(self, index: u16) -> u16 {
         self.0 + 21 + 2 * index
     }
-    /// The ports that a run with these options listens on, and that of the authorization servers, whose URL it hands out.
+    /// The ports that a run with these options listens on.
     #[must_use]
     pub fn used(self, options: &Options) -> Vec<u16> {
         let mut ports = vec![self.api(), self.auth(), self.enrol(), self.streams(), self.control_admin()];

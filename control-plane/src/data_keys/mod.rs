@@ -31,6 +31,15 @@ pub async fn current(tx: &mut TenantTx, core: &Core) -> Result<DataKey, StoreErr
     DataKey::unwrap(core.secrets.kek(), tx.tenant(), id, &wrapped).map_err(bug)
 }
 
+/// The key of this id: to open what was sealed under it.
+///
+/// # Errors
+/// [`StoreError::Bug`] if it does not unwrap.
+pub async fn get(tx: &mut TenantTx, core: &Core, id: DataKeyId) -> Result<DataKey, StoreError> {
+    let wrapped = queries::get(tx, id).await?;
+    DataKey::unwrap(core.secrets.kek(), tx.tenant(), id, &wrapped).map_err(bug)
+}
+
 /// All of a tenant's keys, with whether each is the current one: what a proxy needs beside a snapshot.
 ///
 /// # Errors

@@ -33,6 +33,17 @@ pub(super) async fn current(tx: &mut TenantTx) -> Result<(DataKeyId, Vec<u8>), S
     Ok((DataKeyId::from_uuid(row.id), row.wrapped))
 }
 
+pub(super) async fn get(tx: &mut TenantTx, id: DataKeyId) -> Result<Vec<u8>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        "SELECT wrapped FROM tenant_data_keys WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?)
+}
+
 pub(super) async fn all(
     tx: &mut OperatorTx,
     tenant: TenantId,

@@ -29,6 +29,9 @@ use crate::app::Core;
 /// Longer than the longest `?wait=applied`.
 const REQUEST_TIME: Duration = Duration::from_secs(75);
 
+/// No form that an authorization server takes is larger.
+const MAX_PUBLIC_BODY: usize = 32 * 1024;
+
 /// The stack. The last `layer` is the outermost: read from the bottom up.
 pub fn stack(routes: Router<Core>, core: &Core) -> Router {
     routes
@@ -56,6 +59,22 @@ pub fn stack(routes: Router<Core>, core: &Core) -> Router {
         // 2. The trace span and the request's metrics.
         .layer(from_fn_with_state(core.clone(), observe))
         // 1. The id by which everything after knows the request.
+        .layer(from_fn_with_state(core.clone(), request_id))
+        .with_state(core.clone())
+}
+
+/// The stack of the authorization servers, as [`stack`]: who calls there has no admin token, so nothing here asks for one.
+pub fn public(routes: Router<Core>, core: &Core) -> Router {
+    routes
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(MAX_PUBLIC_BODY))
+        .layer(from_fn(time_limit))
+        .layer(from_fn(catch_panic))
+        .layer(from_fn(source_known))
+        .layer(from_fn(problems))
+        .layer(from_fn(answer_headers))
+        .layer(from_fn_with_state(core.clone(), observe))
         .layer(from_fn_with_state(core.clone(), request_id))
         .with_state(core.clone())
 }

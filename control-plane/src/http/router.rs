@@ -7,7 +7,7 @@ use crate::{
     app::Core,
     resources::{
         admin_tokens, audit_records, authorities, clients, domains, endpoints, global, grants, join_tokens,
-        keys, kills, limits, pools, proxies, revisions, roles, tenants, tools, upstreams,
+        keys, kills, limits, pools, proxies, revisions, roles, signing_keys, tenants, tools, upstreams,
     },
 };
 
@@ -81,6 +81,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(limits::routes::get, limits::routes::update, limits::routes::delete))
         .routes(routes!(limits::usage::of_limit))
         .routes(routes!(limits::usage::of_client))
+        .routes(routes!(signing_keys::routes::list, signing_keys::routes::rotate))
+        .routes(routes!(signing_keys::routes::get, signing_keys::routes::revoke))
         .routes(routes!(revisions::routes::list))
         .routes(routes!(revisions::watch::watch))
         .routes(routes!(revisions::routes::get))

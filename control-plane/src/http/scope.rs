@@ -76,6 +76,10 @@ scopes! {
     KillsRead "kills:read";
     /// Kill, and lift what tenants' tokens have killed.
     KillsWrite "kills:write";
+    /// See the keys that sign tokens, never their private halves.
+    SigningKeysRead "signing_keys:read";
+    /// Rotate and revoke the keys that sign tokens.
+    SigningKeysWrite "signing_keys:write";
     /// See revisions and how far proxies are.
     RevisionsRead "revisions:read";
 }

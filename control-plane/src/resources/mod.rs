@@ -17,6 +17,7 @@ pub mod pools;
 pub mod proxies;
 pub mod revisions;
 pub mod roles;
+pub mod signing_keys;
 pub mod tenants;
 pub mod tools;
 pub mod upstreams;

@@ -13,6 +13,7 @@
 //! | [`archive`] | a proxy's configuration on its own disk |
 //! | [`password`] | people's passwords and OAuth client secrets; never on the request path |
 //! | [`signature`] | what others must be able to check: kill sets, offline orders |
+//! | [`jwt`] | signed tokens (RFC 7519) and their keys |
 //! | [`digest`] | SHA-256, HMAC, Merkle hashes |
 //! | [`secret`] | secret text, constant-time comparison |
 
@@ -21,6 +22,7 @@ pub mod archive;
 pub mod data_key;
 pub mod digest;
 pub mod join;
+pub mod jwt;
 pub mod kek;
 pub mod key;
 pub mod password;

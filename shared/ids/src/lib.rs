@@ -171,6 +171,8 @@ kinds! {
     Proxy ProxyId "px" "proxy";
     /// A group of proxies.
     Pool PoolId "pool" "pool";
+    /// A key with which a tenant's issuer signs tokens.
+    SigningKey SigningKeyId "sig" "signing key";
     /// A certificate authority of the fleet.
     Authority AuthorityId "ca" "certificate authority";
     /// A single-use token with which a proxy enrols.

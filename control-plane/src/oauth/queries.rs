@@ -1,0 +1,132 @@
+//! `signing_keys`, and the tenant that an issuer's URL names.
+
+use crypto::jwt::{Algorithm, PublicKey};
+use ids::{DataKeyId, Id, SigningKeyId, TenantId};
+use seams::Timestamp;
+use time::OffsetDateTime;
+
+use super::keys::StoredKey;
+use crate::db::{OperatorTx, StoreError, TenantTx, Unreadable};
+
+pub(super) async fn tenant_by_slug(tx: &mut OperatorTx, slug: &str) -> Result<Option<TenantId>, StoreError> {
+    let found = sqlx::query_scalar!("SELECT id FROM tenants WHERE slug = $1", slug);
+    Ok(found.fetch_optional(tx.conn()).await?.map(TenantId::from_uuid))
+}
+
+pub(super) async fn keys(tx: &mut TenantTx) -> Result<Vec<StoredKey>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        "SELECT id, algorithm, public_key, created_at, activates_at, retires_at, revoked_at FROM signing_keys
+         WHERE tenant_id = $1 ORDER BY id",
+        tenant
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let algorithm = Algorithm::from_name(&row.algorithm).ok_or(Unreadable("signing algorithm"))?;
+            Ok(StoredKey {
+                id: Id::from_uuid(row.id),
+                public: PublicKey::new(algorithm, &row.public_key).map_err(|_| Unreadable("public key"))?,
+                created_at: Timestamp::from_offset(row.created_at),
+                activates_at: Timestamp::from_offset(row.activates_at),
+                retires_at: row.retires_at.map(Timestamp::from_offset),
+                revoked_at: row.revoked_at.map(Timestamp::from_offset),
+            })
+        })
+        .collect()
+}
+
+/// The private half, sealed, and under which data key; `NotFound` when it signs no more.
+pub(super) async fn sealed(tx: &mut TenantTx, id: SigningKeyId) -> Result<(DataKeyId, Vec<u8>), StoreError> {
+    let tenant = tx.tenant().uuid();
+    let row = sqlx::query!(
+        r#"SELECT data_key_id, sealed AS "sealed!" FROM signing_keys
+           WHERE tenant_id = $1 AND id = $2 AND sealed IS NOT NULL"#,
+        tenant,
+        id.uuid()
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok((Id::from_uuid(row.data_key_id), row.sealed))
+}
+
+pub(super) async fn insert(
+    tx: &mut TenantTx,
+    key: &StoredKey,
+    data_key: DataKeyId,
+    sealed: &[u8],
+) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "INSERT INTO signing_keys (tenant_id, id, algorithm, public_key, data_key_id, sealed, created_at, activates_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        tenant,
+        key.id.uuid(),
+        key.public.algorithm().name(),
+        key.public.bytes(),
+        data_key.uuid(),
+        sealed,
+        key.created_at.to_offset(),
+        key.activates_at.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Every key that goes on for ever ends then.
+pub(super) async fn retire(tx: &mut TenantTx, at: Timestamp) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE signing_keys SET retires_at = $2 WHERE tenant_id = $1 AND retires_at IS NULL",
+        tenant,
+        at.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn revoke(tx: &mut TenantTx, id: SigningKeyId, now: Timestamp) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE signing_keys SET revoked_at = coalesce(revoked_at, $3), sealed = NULL WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid(),
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Forgets the private halves of keys that something else has signed in place of since `before`.
+pub(super) async fn forget(tx: &mut TenantTx, now: Timestamp) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE signing_keys old SET sealed = NULL WHERE tenant_id = $1 AND sealed IS NOT NULL AND EXISTS (
+           SELECT FROM signing_keys new WHERE new.tenant_id = old.tenant_id AND new.activates_at > old.activates_at
+             AND new.activates_at <= $2 AND new.revoked_at IS NULL)",
+        tenant,
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Tenants whose newest key began to sign before.
+pub(super) async fn due(
+    tx: &mut OperatorTx,
+    before: OffsetDateTime,
+    most: i64,
+) -> Result<Vec<TenantId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "SELECT tenant_id FROM signing_keys WHERE revoked_at IS NULL
+         GROUP BY tenant_id HAVING max(activates_at) < $1 LIMIT $2",
+        before,
+        most
+    );
+    Ok(rows.fetch_all(tx.conn()).await?.into_iter().map(TenantId::from_uuid).collect())
+}

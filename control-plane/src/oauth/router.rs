@@ -1,0 +1,16 @@
+//! Every route of the authorization servers' origin, and nothing else.
+
+use axum::{Router, routing::get};
+
+use super::metadata;
+use crate::app::Core;
+
+/// The routes. The issuer is `{origin}/t/{tenant}`; where its metadata is looked for depends on who looks.
+pub fn routes() -> Router<Core> {
+    Router::new()
+        .route("/.well-known/oauth-authorization-server/t/{tenant}", get(metadata::metadata))
+        .route("/.well-known/openid-configuration/t/{tenant}", get(metadata::metadata))
+        .route("/t/{tenant}/.well-known/oauth-authorization-server", get(metadata::metadata))
+        .route("/t/{tenant}/.well-known/openid-configuration", get(metadata::metadata))
+        .route("/t/{tenant}/jwks.json", get(metadata::keys))
+}

@@ -1,0 +1,87 @@
+//! Signing keys that nobody rotates rotate by themselves.
+
+use std::time::Duration;
+
+use ids::TenantId;
+use seams::Timestamp;
+
+use super::{
+    keys::{self, ROTATED_EVERY, RotateError},
+    queries,
+};
+use crate::{
+    app::Core,
+    audit::{Act, Actor},
+    db::StoreError,
+    publish::commit::commit,
+};
+
+/// Between looks. Every replica takes them; who comes second finds nothing due.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+/// Tenants of one look: the rest waits for the next.
+const AT_ONCE: i64 = 50;
+
+/// Rotates what is due until shutdown.
+pub async fn follow(core: Core) {
+    let stopping = core.tasks.stopping();
+    loop {
+        let turned = tokio::select! {
+            () = stopping.cancelled() => return,
+            turned = turn(&core) => turned,
+        };
+        if let Err(error) = turned {
+            tracing::error!(error.cause = %error, "signing keys that are due were not looked for; trying again later");
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Rotates the keys of some tenants whose are due. Says how many it rotated.
+///
+/// # Errors
+/// [`StoreError`]. What goes wrong with one tenant is logged, and does not keep the others'.
+pub async fn turn(core: &Core) -> Result<usize, StoreError> {
+    let due = queries::due(&mut core.store.operator().await?, before(core).to_offset(), AT_ONCE).await?;
+    let mut rotated = 0;
+    for tenant in due {
+        match rotate(core, tenant).await {
+            Ok(done) => rotated += usize::from(done),
+            Err(error) => {
+                tracing::error!(tenant.id = %tenant, error.cause = error, "a signing key that is due was not rotated");
+            }
+        }
+    }
+    Ok(rotated)
+}
+
+fn before(core: &Core) -> Timestamp {
+    Timestamp::from_micros(core.clock.now().micros().saturating_sub(ROTATED_EVERY.as_micros() as u64))
+}
+
+async fn rotate(core: &Core, tenant: TenantId) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    let mut tx = core.store.tenant_for_write(tenant).await?;
+    // Another replica may have been faster.
+    let present = keys::all(&mut tx).await?;
+    let newest = present.iter().filter(|key| key.revoked_at.is_none()).map(|key| key.activates_at).max();
+    if newest.is_none_or(|newest| newest >= before(core)) {
+        return Ok(false);
+    }
+    queries::forget(&mut tx, core.clock.now()).await?;
+    let id = match keys::rotate(&mut tx, core, None, false).await {
+        Err(RotateError::Upcoming) => return Ok(false),
+        made => made?,
+    };
+    let act = Act {
+        actor: Actor::System,
+        operation: "rotate_signing_keys",
+        target: id.to_string(),
+        address: None,
+        request_id: None,
+        ending: Default::default(),
+    };
+    commit(tx, core, &act).await?;
+    Ok(true)
+}
