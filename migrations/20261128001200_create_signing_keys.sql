@@ -22,5 +22,5 @@ CREATE POLICY tenant ON signing_keys FOR ALL TO portcullis_app
   WITH CHECK (tenant_id = NULLIF(current_setting('app.tenant', true), '')::uuid);
 -- To find those that are due.
 CREATE POLICY operator ON signing_keys FOR SELECT TO portcullis_ops USING (true);
-GRANT SELECT, INSERT, UPDATE (sealed, retires_at, revoked_at) ON signing_keys TO portcullis_app;
+GRANT SELECT, INSERT, DELETE, UPDATE (sealed, retires_at, revoked_at) ON signing_keys TO portcullis_app;
 GRANT SELECT (tenant_id, id, activates_at, retires_at, revoked_at) ON signing_keys TO portcullis_ops;

@@ -58,7 +58,7 @@ pub struct Core {
     /// Running tasks.
     pub tasks: Tasks,
     /// DNS.
-    pub dns: Dns,
+    pub dns: Arc<Dns>,
     /// Configuration.
     pub config: Arc<Config>,
     /// What callers have used of the admin API.
@@ -203,7 +203,7 @@ impl ControlPlane {
             tasks,
             revocations: Arc::default(),
             watches: Arc::default(),
-            dns: Dns::new(config.dns_server),
+            dns: Arc::new(Dns::new(config.dns_server)),
             polls: watch::Sender::new(0),
             quotas: Arc::new(Quotas::new(config.api_limits)),
             config: Arc::new(config),

@@ -3,8 +3,10 @@
 //! By TCP alone, which every resolver has to speak (RFC 7766 section 5): whoever is not on the way cannot answer in the
 //! resolver's place, and no answer is cut short.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::HashSet, io, net::SocketAddr, time::Duration};
 
+use ids::TenantId;
+use parking_lot::Mutex;
 use seams::Entropy;
 use simple_dns::{
     CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, SimpleDnsError, TYPE, rdata::RData,
@@ -18,18 +20,37 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Of the system's servers, so many are asked, one after the other; as many as the system's own resolver asks (resolv.conf(5)).
 const SERVERS: usize = 3;
+/// Look-ups at once; of one tenant, one. A server that does not answer keeps a place for as long as everybody's patience lasts.
+const PLACES: usize = 32;
 const SYSTEM: &str = "/etc/resolv.conf";
 const PORT: u16 = 53;
 
 /// The way to DNS.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Dns {
     server: Option<SocketAddr>,
+    /// Whose look-ups are under way.
+    asking: Mutex<HashSet<TenantId>>,
+}
+
+/// A tenant's place, until it is dropped.
+struct Place<'a> {
+    asking: &'a Mutex<HashSet<TenantId>>,
+    tenant: TenantId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.asking.lock().remove(&self.tenant);
+    }
 }
 
 /// DNS did not answer, so nothing is known.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
+    /// The tenant's former question is not answered yet, or too many others' are not.
+    #[error("too many look-ups are under way")]
+    Busy,
     /// Nobody can be asked.
     #[error("no DNS server is configured")]
     NoServer,
@@ -56,15 +77,29 @@ pub enum LookUpError {
 impl Dns {
     /// Asks the server at this address; `None`: those that the system asks.
     #[must_use]
-    pub const fn new(server: Option<SocketAddr>) -> Self {
-        Self { server }
+    pub fn new(server: Option<SocketAddr>) -> Self {
+        Self { server, asking: Mutex::default() }
+    }
+
+    fn place(&self, tenant: TenantId) -> Result<Place<'_>, LookUpError> {
+        let mut asking = self.asking.lock();
+        if asking.len() >= PLACES || !asking.insert(tenant) {
+            return Err(LookUpError::Busy);
+        }
+        Ok(Place { asking: &self.asking, tenant })
     }
 
     /// The texts of a name's TXT records, none where there is no such name or record.
     ///
     /// # Errors
     /// [`LookUpError`] where nothing is known: what the last server led to.
-    pub async fn texts(&self, name: &str, entropy: &dyn Entropy) -> Result<Vec<String>, LookUpError> {
+    pub async fn texts(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<String>, LookUpError> {
+        let _place = self.place(tenant)?;
         let servers = match self.server {
             Some(server) => vec![server],
             None => system(&tokio::fs::read_to_string(SYSTEM).await.map_err(LookUpError::System)?),
@@ -147,6 +182,19 @@ mod tests {
         let servers: Vec<_> = system(text).iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.2:53"]);
         assert!(system("").is_empty());
+    }
+
+    #[test]
+    fn a_tenant_asks_one_thing_at_a_time_and_all_of_them_a_bounded_number() {
+        let dns = Dns::new(None);
+        let tenant = |n: u8| TenantId::from_parts(1, [n; 10]);
+        let first = dns.place(tenant(0)).unwrap();
+        assert!(matches!(dns.place(tenant(0)), Err(LookUpError::Busy)));
+        let mut others: Vec<_> = (1..PLACES as u8).map(|n| dns.place(tenant(n)).unwrap()).collect();
+        assert!(matches!(dns.place(tenant(99)), Err(LookUpError::Busy)));
+        others.pop();
+        drop(first);
+        assert!(dns.place(tenant(0)).is_ok());
     }
 
     /// The question's message with `change` made to its answer.

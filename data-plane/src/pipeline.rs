@@ -170,6 +170,10 @@ where
     let priority = call.awaited().and_then(|method| Priority::of(method, class));
     let passage = Passage::begin(&attachment.upstream, pinned.tool(), priority, &*shared.clock).await;
     let passage = laps.of(Check::Guard, passage)?;
+    // It may have waited for long: meanwhile the server may have shown another definition than the approved one.
+    if pinned.tool().is_some_and(|tool| shared.watched.is_quarantined(attachment.upstream.id, tool)) {
+        return Err(Refusal::ToolQuarantined);
+    }
 
     // → · Recorded first, then forwarded. A destructive call waits until its record is on disk. Whether it was killed or
     // revoked meanwhile is asked again before its first byte leaves: that is the first thing `watch::Cut` does.

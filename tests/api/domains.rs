@@ -30,6 +30,25 @@ async fn names_that_are_none_or_the_installations_own_are_refused_in_their_place
     assert_eq!((again.code(), again.places()), ("conflict", vec!["/name"]));
 }
 
+/// Claims nobody has proven count too: they cost as much to keep.
+#[tokio::test]
+async fn a_tenant_may_claim_a_thousand_domains() {
+    let (gateway, tenant) = api().await;
+    let database = sqlx::PgPool::connect(&gateway.database_url).await.unwrap();
+    sqlx::query(
+        "INSERT INTO domains (tenant_id, id, name, token, created_at, updated_at)
+         SELECT tenants.id, gen_random_uuid(), 'n' || n || '.example', 'x', now(), now()
+         FROM tenants, generate_series(1, 999) AS n",
+    )
+    .execute(&database)
+    .await
+    .unwrap();
+    let last = post(&gateway, &tenant, "/domains", json!({"name": "a.example"})).await;
+    assert_eq!(last.status, StatusCode::CREATED);
+    let more = post(&gateway, &tenant, "/domains", json!({"name": "b.example"})).await;
+    assert_eq!((more.code(), more.places()), ("validation_failed", vec!["/name"]));
+}
+
 #[tokio::test]
 async fn a_proof_is_decided_by_what_dns_says_and_not_without_it() {
     let (gateway, tenant) = api().await;
@@ -51,6 +70,8 @@ async fn a_proof_is_decided_by_what_dns_says_and_not_without_it() {
     // The record may go; the domain stays.
     gateway.dns.remove(record);
     assert_eq!(get(&gateway, &tenant, &format!("/domains/{}", id(&made))).await.body, proven.body);
+    let again = post(&gateway, &tenant, &verify, Value::Null).await;
+    assert_eq!((again.status, again.body), (StatusCode::OK, proven.body));
 
     let claim = post(&gateway, &other, "/domains", json!({"name": "a.example"})).await.body;
     gateway.dns.set_texts(record, &[claim["record"]["value"].as_str().unwrap()]);
@@ -96,7 +117,16 @@ async fn a_certificate_that_callers_would_not_accept_is_refused_in_its_place() {
         let refused = ("validation_failed", vec!["/chain"]);
         assert_eq!((answer.code(), answer.places()), refused, "{names:?} {years:?}");
     }
+    // Quick to sign with, and short enough to be sent to everybody who asks.
+    let slow = (
+        include_str!("../../shared/listen/testdata/slow_rsa.pem"),
+        include_str!("../../shared/listen/testdata/slow_rsa.key"),
+    );
+    let many: Vec<_> = (0..200).map(|n| format!("name-{n}.acme.example")).collect();
+    let (long, _) = pem(&many.iter().map(String::as_str).collect::<Vec<_>>(), 2020..2090);
     for (chain, key, place) in [
+        (slow.0, slow.1, "/key"),
+        (&*format!("{good}{}", long.repeat(9)), &*key, "/chain"),
         (&*good, &*other, "/key"),
         (&*good, "", "/key"),
         (&*good, &*good, "/key"),

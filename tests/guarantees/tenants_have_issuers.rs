@@ -107,6 +107,28 @@ async fn a_key_is_published_before_it_signs_and_until_what_it_signed_has_ended()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_one_that_was_to_follow_the_present_key_goes_on() {
+    let gateway = Gateway::with_proxies(0).await;
+    let tenant = gateway.tenant("acme").await;
+    let first = text(&tenant.post("/signing-keys", json!({})).await, "id");
+    let second = text(&tenant.post("/signing-keys", json!({})).await, "id");
+    tenant.admin.delete(&format!("{}/signing-keys/{second}", tenant.base)).await.unwrap();
+    gateway.control_clock().set_forward(81 * MINUTE);
+    assert_eq!(states(&tenant).await[0], (first.clone(), "active".to_owned()));
+    publishes(&gateway, "acme", &[&first]).await;
+
+    // However often one rotates at once, verifiers have few keys to take, and little is kept of those that have ended.
+    for _ in 1..8 {
+        tenant.post("/signing-keys", json!({"at_once": true})).await;
+    }
+    let path = format!("{}/signing-keys", tenant.base);
+    let refused = tenant.admin.post(&path, json!({"at_once": true})).await.unwrap_err().to_string();
+    assert!(refused.contains("409"), "{refused}");
+    tenant.admin.delete(&format!("{path}/{first}")).await.unwrap();
+    tenant.post("/signing-keys", json!({"at_once": true})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_nobody_rotates_rotate_by_themselves_and_private_halves_are_forgotten() {
     let mut gateway = Gateway::with_proxies(0).await;
     let tenant = gateway.tenant("acme").await;

@@ -76,12 +76,20 @@ impl StoredKey {
     }
 }
 
+/// Keys of a tenant that are published at once: one that signs, one that follows, and what was replaced within the hour.
+const MAX_LIVE: usize = 8;
+/// Keys that have ended of which something is still known.
+const MAX_ENDED: i64 = 32;
+
 /// Why keys cannot be rotated.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
     /// There is one already that has not begun to sign.
     #[error("a key that follows is published already")]
     Upcoming,
+    /// As many are published as verifiers have to take.
+    #[error("too many keys are published")]
+    TooMany,
     /// The library makes no key.
     #[error("no key could be made")]
     Unmade(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -104,6 +112,10 @@ pub async fn rotate(
     let now = core.clock.now();
     let keys = queries::keys(tx).await?;
     let live: Vec<_> = keys.iter().filter(|key| key.state(&keys, now) != State::Retired).collect();
+    if live.len() >= MAX_LIVE {
+        return Err(RotateError::TooMany);
+    }
+    queries::trim(tx, now, MAX_ENDED).await?;
     let upcoming: Vec<_> = live.iter().filter(|key| key.activates_at > now).collect();
     if !upcoming.is_empty() && !at_once {
         return Err(RotateError::Upcoming);

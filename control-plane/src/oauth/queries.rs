@@ -88,6 +88,7 @@ pub(super) async fn retire(tx: &mut TenantTx, at: Timestamp) -> Result<(), Store
     Ok(())
 }
 
+/// Where the one that was to follow goes, the one before it goes on.
 pub(super) async fn revoke(tx: &mut TenantTx, id: SigningKeyId, now: Timestamp) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
@@ -95,6 +96,31 @@ pub(super) async fn revoke(tx: &mut TenantTx, id: SigningKeyId, now: Timestamp) 
         tenant,
         id.uuid(),
         now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "UPDATE signing_keys SET retires_at = NULL WHERE tenant_id = $1 AND id = (
+           SELECT id FROM signing_keys WHERE tenant_id = $1 AND revoked_at IS NULL
+             AND (retires_at IS NULL OR retires_at > $2) ORDER BY activates_at DESC, id DESC LIMIT 1)",
+        tenant,
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Deletes those that have ended but the newest `kept`.
+pub(super) async fn trim(tx: &mut TenantTx, now: Timestamp, kept: i64) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "DELETE FROM signing_keys WHERE tenant_id = $1 AND id IN (
+           SELECT id FROM signing_keys WHERE tenant_id = $1 AND (revoked_at IS NOT NULL OR retires_at <= $2)
+           ORDER BY id DESC OFFSET $3)",
+        tenant,
+        now.to_offset(),
+        kept
     )
     .execute(tx.conn())
     .await?;
@@ -116,7 +142,7 @@ pub(super) async fn forget(tx: &mut TenantTx, now: Timestamp) -> Result<(), Stor
     Ok(())
 }
 
-/// Tenants whose newest key began to sign before.
+/// Tenants whose newest key began to sign before, in no order: those whose rotation fails do not keep others from theirs.
 pub(super) async fn due(
     tx: &mut OperatorTx,
     before: OffsetDateTime,
@@ -124,7 +150,7 @@ pub(super) async fn due(
 ) -> Result<Vec<TenantId>, StoreError> {
     let rows = sqlx::query_scalar!(
         "SELECT tenant_id FROM signing_keys WHERE revoked_at IS NULL
-         GROUP BY tenant_id HAVING max(activates_at) < $1 LIMIT $2",
+         GROUP BY tenant_id HAVING max(activates_at) < $1 ORDER BY random() LIMIT $2",
         before,
         most
     );

@@ -71,7 +71,7 @@ async fn rotate(core: &Core, tenant: TenantId) -> Result<bool, Box<dyn std::erro
     }
     queries::forget(&mut tx, core.clock.now()).await?;
     let id = match keys::rotate(&mut tx, core, None, false).await {
-        Err(RotateError::Upcoming) => return Ok(false),
+        Err(RotateError::Upcoming | RotateError::TooMany) => return Ok(false),
         made => made?,
     };
     let act = Act {

@@ -123,6 +123,10 @@ fn find<'a>(fleet: &'a Fleet, hosts: &Hosts, host: &str, path: &str) -> Option<F
         let (tenant, endpoint) = split_path(path)?;
         fleet.endpoint(tenant, endpoint)
     };
+    // The same name to DNS and TLS as without it, and another one to whoever compares: nobody's.
+    if without_port(host).ends_with('.') {
+        return None;
+    }
     if hosts.are_own(host) {
         return by_path();
     }
@@ -312,6 +316,14 @@ mod tests {
         let mut with = with_domains(&[("mcp.acme.example", false)]);
         list(&mut with);
         assert!(!found(&with, "mcp.acme.example", "/tenant-1/tools/mcp"));
+        with.edit(|body| {
+            if let Some(endpoint) = testing::endpoint_of(body) {
+                endpoint.hosts.extend(["mcp.acme.example.", "mcp.acme.example.:8443"].map(str::to_owned));
+            }
+        });
+        for host in ["mcp.acme.example.", "mcp.acme.example.:8443"] {
+            assert!(!found(&with, host, "/tenant-1/tools/mcp"), "{host}");
+        }
         assert!(found(&with, "mcp.acme.example", "/tools/mcp"));
     }
 }

@@ -4,7 +4,7 @@ use crypto::{Aad, ExposeSecret as _};
 use ids::{DomainId, TenantId};
 use listen::certificate::{self, Certificate, CertificateError};
 use rustls::pki_types::PrivateKeyDer;
-use wire::snapshot::{MAX_CERTIFICATE, MAX_CHAIN};
+use wire::snapshot::{MAX_CERTIFICATE, MAX_CHAIN, MAX_CHAIN_BYTES};
 
 use super::{
     queries::{self, SealedCertificate},
@@ -67,8 +67,15 @@ fn admit(
 ) -> Result<(Certificate, PrivateKeyDer<'static>), ApiError> {
     let chain = certificate::chain_from_pem(new.chain.as_bytes())
         .map_err(|_| ApiError::invalid("/chain", "must be certificates in PEM, the domain's own first"))?;
-    if chain.len() > MAX_CHAIN || chain.iter().any(|der| der.len() > MAX_CERTIFICATE) {
-        return Err(ApiError::invalid("/chain", "has more than 10 certificates, or one of more than 16 KiB"));
+    let bytes: usize = chain.iter().map(|der| der.len()).sum();
+    if chain.len() > MAX_CHAIN
+        || bytes > MAX_CHAIN_BYTES
+        || chain.iter().any(|der| der.len() > MAX_CERTIFICATE)
+    {
+        return Err(ApiError::invalid(
+            "/chain",
+            "has more than 10 certificates, one of more than 16 KiB, or more than 32 KiB in all",
+        ));
     }
     let key = certificate::key_from_pem(new.key.expose_secret().as_bytes())
         .map_err(|_| ApiError::invalid("/key", "must be a private key in PEM"))?;
@@ -79,6 +86,12 @@ fn admit(
         ),
         _ => ApiError::invalid("/chain", "has a first certificate that cannot be read or names no host"),
     })?;
+    if !certificate.is_quick() {
+        return Err(ApiError::invalid(
+            "/key",
+            "is an RSA key of more than 4096 bits: P-256 is stronger than needed",
+        ));
+    }
     if !certificate.covers(name) {
         return Err(ApiError::invalid("/chain", "has a first certificate that is not for the domain's name"));
     }

@@ -51,6 +51,16 @@ impl Row {
     }
 }
 
+/// How many the tenant has, proven or not.
+pub(super) async fn count(tx: &mut TenantTx) -> Result<i64, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let count =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM domains WHERE tenant_id = $1"#, tenant)
+            .fetch_one(tx.conn())
+            .await?;
+    Ok(count)
+}
+
 pub(super) async fn list(
     tx: &mut TenantTx,
     gateway: &Url,

@@ -49,6 +49,11 @@ pub async fn rotate(
                 "a key that follows is published already; wait for it, or rotate at once",
             ));
         }
+        Err(RotateError::TooMany) => {
+            return Err(ApiError::Conflict(
+                "eight keys are published already; revoke those that sign no more",
+            ));
+        }
         Err(RotateError::Store(error)) => return Err(error.into()),
         Err(error @ RotateError::Unmade(_)) => return Err(ApiError::internal(error)),
     };

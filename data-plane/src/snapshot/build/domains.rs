@@ -63,5 +63,9 @@ fn open(
     let key = keys.open_certificate_key(tenant, domain, sealed).inspect_err(|error| failed(error)).ok()?;
     let chain = sealed.chain.iter().cloned().map(Into::into).collect();
     let certificate = Certificate::new(chain, key).inspect_err(|error| failed(error)).ok()?;
+    if !certificate.is_quick() {
+        failed(&"its RSA key has more than 4096 bits");
+        return None;
+    }
     Some(DomainCertificate { source, shown: Arc::clone(certificate.key()) })
 }

@@ -157,7 +157,8 @@ impl Gate {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             return Ok(Entry::In(Place(Some(Arc::clone(self)))));
         }
-        let refused = if self.takes(ahead) > limits.wait {
+        // The first in line waits in any case: what is usual may have been learned from one slow call.
+        let refused = if ahead > 0 && self.takes(ahead) > limits.wait {
             Some(Crowded::TooLate)
         } else if queue.len() >= limits.queue as usize && !self.make_room(&mut queue, priority) {
             Some(Crowded::QueueFull)
@@ -258,7 +259,10 @@ impl Place {
     pub(super) fn ended(self, now: Monotonic, took: Duration, failed: bool) {
         let Some(gate) = &self.0 else { return };
         let (usual, nanos) = (gate.usual.load(Ordering::Relaxed), took.as_nanos() as u64);
-        let next = if usual == 0 { nanos } else { usual - usual / 8 + nanos / 8 };
+        let next = match usual {
+            0 => nanos,
+            usual => usual - usual / 8 + nanos.min(usual.saturating_mul(8)) / 8,
+        };
         gate.usual.store(next, Ordering::Relaxed);
         let rules = gate.rules.load(Ordering::Relaxed);
         if rules & 1 == 0 {

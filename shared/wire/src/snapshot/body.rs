@@ -257,6 +257,8 @@ fn check_domain(domain: &v1::Domain, known: &Known<'_>) -> Check {
         certificate.chain.iter().all(|der| (1..=MAX_CERTIFICATE).contains(&der.len())),
         "a certificate is malformed",
     )?;
+    let bytes: usize = certificate.chain.iter().map(|der| der.len()).sum();
+    need(bytes <= MAX_CHAIN_BYTES, "a certificate's chain is too long")?;
     need(is_id(&certificate.data_key_id), "data key id is not 16 bytes")?;
     need((1..=MAX_SEALED).contains(&certificate.sealed.len()), "a sealed key's size is out of bounds")
 }

@@ -12,6 +12,8 @@ pub const MAX_DOMAINS: usize = 1_000;
 pub const MAX_DOMAIN_NAME: usize = 241;
 /// Certificates in a domain's chain.
 pub const MAX_CHAIN: usize = 10;
+/// Bytes of all of them: whoever asks for the domain is sent them, before anything is known of him.
+pub const MAX_CHAIN_BYTES: usize = 32 * 1024;
 /// Upstreams of one tenant.
 pub const MAX_UPSTREAMS: usize = 1_000;
 /// Tools of one tenant.
