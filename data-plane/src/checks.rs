@@ -12,11 +12,12 @@ pub(crate) mod limit;
 pub(crate) mod network;
 pub(crate) mod protocol;
 pub(crate) mod public;
+pub(crate) mod resource;
 pub(crate) mod session;
 pub(crate) mod tool_pin;
 
 pub(crate) use address_limit::Counted;
-pub(crate) use authenticate::Principal;
+pub(crate) use authenticate::{Principal, Tokens};
 pub(crate) use authorize::{Grounds, Permit};
 pub(crate) use edge::{Exchange, ReadBody};
 pub(crate) use endpoint::EndpointEvidence;

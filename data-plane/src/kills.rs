@@ -33,7 +33,7 @@ use wire::{
     v1,
 };
 
-pub(crate) use index::{KillIndex, Running};
+pub(crate) use index::{KillIndex, Running, Shown};
 pub(crate) use orders::follow_files;
 pub(crate) use seats::Seat;
 use seats::Seats;

@@ -15,7 +15,7 @@ use crate::{
     admitted::{Admitted, Evidence},
     checks::{
         Cost, ReadBody, Verb, address_limit, authenticate, authorize, edge, endpoint, kill, limit, network,
-        protocol, public, session, tool_pin,
+        protocol, public, resource, session, tool_pin,
     },
     drain::Phase,
     limiter,
@@ -90,15 +90,23 @@ where
     let counted = laps.of(Check::AddressLimit, counted)?;
 
     // · The complete list of what an anonymous caller can get.
-    if let Some(answer) = public::answer(&exchange, &reached, &counted) {
-        return Ok(Ok(answer.map(|()| Body::empty())));
+    if let Some(answer) = public::answer(&exchange, &place, &reached, &counted) {
+        return Ok(Ok(answer.map(|body| if body.is_empty() { Body::empty() } else { Body::full(body) })));
+    }
+    if place.is_for_metadata() {
+        counted.charge();
+        return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" });
     }
 
     // 6 · Whoever is not known learns nothing more, and fails at the cost of its address.
-    let principal = authenticate::check(&exchange, &place, &counted, trail.began());
-    let principal = laps.of(Check::Authenticate, principal).inspect_err(|_| counted.charge())?;
+    let turned_away = |trail: &mut Trail| {
+        counted.charge();
+        trail.pointing_to(resource::metadata_url(&exchange, &place));
+    };
+    let principal = authenticate::check(&exchange, &place, &counted, &worker.tokens, trail.began());
+    let principal = laps.of(Check::Authenticate, principal).inspect_err(|_| turned_away(trail))?;
     let credential = kill::credential(&shared.kills, &place, &principal);
-    laps.of(Check::KillCredential, credential).inspect_err(|_| counted.charge())?;
+    laps.of(Check::KillCredential, credential).inspect_err(|_| turned_away(trail))?;
     trail.by(&principal);
     trail.with(&exchange.head().method);
 

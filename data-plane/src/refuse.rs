@@ -239,14 +239,20 @@ impl Refusal {
         (prescribed, code.entry().number)
     }
 
-    fn challenge(&self) -> Option<HeaderValue> {
-        match self {
-            Self::CredentialMissing => Some(HeaderValue::from_static("Bearer")),
-            Self::CredentialInvalid => Some(HeaderValue::from_static(r#"Bearer error="invalid_token""#)),
-            Self::CredentialMalformed => Some(HeaderValue::from_static(r#"Bearer error="invalid_request""#)),
-            Self::ClientNotAllowed => Some(HeaderValue::from_static(r#"Bearer error="insufficient_scope""#)),
-            _ => None,
-        }
+    /// How to be let in (RFC 6750 section 3, RFC 9728 section 5.1).
+    fn challenge(&self, metadata: Option<&str>) -> Option<HeaderValue> {
+        let error = match self {
+            Self::CredentialMissing => None,
+            Self::CredentialInvalid => Some("invalid_token"),
+            Self::CredentialMalformed => Some("invalid_request"),
+            Self::ClientNotAllowed => Some("insufficient_scope"),
+            _ => return None,
+        };
+        let error = error.map(|error| format!("error=\"{error}\""));
+        // It is made of names of hosts and slugs, which hold nothing that would have to be escaped.
+        let metadata = metadata.map(|metadata| format!("resource_metadata=\"{metadata}\""));
+        let parameters = [error, metadata].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        HeaderValue::try_from(format!("Bearer {parameters}").trim_end()).ok()
     }
 
     /// Writes the one log line of this refusal, at the catalogue's level. Refusals of callers who are not known, which

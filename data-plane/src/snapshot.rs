@@ -11,6 +11,7 @@ mod definitions;
 pub mod fleet;
 pub mod global;
 pub mod index;
+mod issuer;
 mod left;
 mod limits;
 mod secrets;

@@ -13,7 +13,7 @@ use crate::{
     app::Shared,
     audit::testing::Log,
     checks::{
-        Counted, EndpointEvidence, Exchange, Principal, ReadBody, address_limit, authenticate, edge,
+        Counted, EndpointEvidence, Exchange, Principal, ReadBody, Tokens, address_limit, authenticate, edge,
         endpoint, endpoint::Hosts,
     },
     config::Bounds,
@@ -155,7 +155,8 @@ impl World {
     /// Row 6's evidence.
     pub(crate) fn principal(&self) -> Principal {
         let exchange = exchange(self.authorized(Request::post(PATH)));
-        authenticate::check(&exchange, &self.place(), &counted(&addresses()), NOW).expect("the client")
+        authenticate::check(&exchange, &self.place(), &counted(&addresses()), &Tokens::default(), NOW)
+            .expect("the client")
     }
 
     /// With the sample's key.

@@ -39,6 +39,8 @@ pub(crate) struct Trail {
     started: Monotonic,
     request_id: Option<HeaderValue>,
     origin: Option<HeaderValue>,
+    /// Where the metadata of the endpoint is, for somebody who was not let in.
+    metadata: Option<String>,
     place: Option<EndpointEvidence>,
     principal: Option<Principal>,
     /// Raw JSON-RPC id, once the body has shown that it is a request.
@@ -68,6 +70,7 @@ impl Trail {
             peer,
             request_id: headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned(),
             origin: None,
+            metadata: None,
             place: None,
             principal: None,
             id: None,
@@ -103,6 +106,11 @@ impl Trail {
 
     pub(crate) fn reached_from(&mut self, origin: Option<&HeaderValue>) {
         self.origin = origin.cloned();
+    }
+
+    /// Whoever is not let in is told where to find out how.
+    pub(crate) fn pointing_to(&mut self, metadata: Option<String>) {
+        self.metadata = metadata;
     }
 
     pub(crate) fn by(&mut self, principal: &Principal) {
@@ -191,7 +199,8 @@ impl Trail {
             tenant: Arc::clone(place.tenant()),
             call: self.call,
             client: Some(principal.client_id()),
-            key: Some(principal.key()),
+            key: principal.shown().key(),
+            token: principal.shown().token(),
             address: self.peer.address.ip(),
             endpoint: place.endpoint().id,
             upstream: self.upstream,
@@ -275,7 +284,7 @@ impl Trail {
         let addressee = self.id.as_deref().map_or(Addressee::Http, Addressee::Request);
         self.worker.meters.refused(refusal.code());
         self.meter(Some(refusal.code()));
-        refuse::render(refusal, addressee, &name)
+        refuse::render(refusal, addressee, &name, self.metadata.as_deref())
     }
 
     fn finish(&self, rendered: refuse::Rendered) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! What runs ends when it is no longer allowed: with the key's end, with a drain, when it is killed or its credential revoked,
+//! What runs ends when it is no longer allowed: with the end of the key or token, with a drain, when it is killed or its credential revoked,
 //! and when a new snapshot would refuse it.
 //!
 //! Each forwarded call carries one future, [`Cut`], that resolves with the reason. It asks again only when its own
@@ -35,7 +35,7 @@ use crate::{
     worker::Worker,
 };
 
-/// Longest sleep towards a key's end: the clock may be set meanwhile.
+/// Longest sleep towards a credential's end: the clock may be set meanwhile.
 const STEP: Duration = Duration::from_secs(30);
 
 /// One worker's running calls, by tenant.
@@ -150,7 +150,7 @@ pub(crate) struct Cut {
     /// Digest of the configuration that was asked last. Its revision would not do: after a restore of the control plane
     /// a number may come again.
     seen: [u8; 32],
-    /// The key's end, by the configuration that was asked last.
+    /// The credential's end, by the configuration that was asked last.
     not_after: Option<Timestamp>,
     /// Towards it.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -174,13 +174,14 @@ impl Cut {
             return Some(ErrorCode::Draining);
         }
         let (standing, ready) = (&self.standing, &self.worker.shared.ready);
+        let now = self.worker.shared.clock.now();
         let asked = self.worker.with_fleet(|fleet| {
             let tenant = fleet.tenant(standing.tenant.id).ok_or(ErrorCode::EndpointNotFound)?;
             ready.fresh(tenant.max_stale_secs).map_err(|_| ErrorCode::ConfigStale)?;
             if tenant.digest == self.seen {
                 Ok(None)
             } else {
-                standing.still(tenant).map(|end| Some((tenant.digest, end)))
+                standing.still(tenant, now).map(|end| Some((tenant.digest, end)))
             }
         });
         match asked {
@@ -193,7 +194,7 @@ impl Cut {
         }
     }
 
-    fn key_has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+    fn credential_has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(end) = self.not_after else { return false };
         loop {
             let left = end.since(self.worker.shared.clock.now());
@@ -238,7 +239,7 @@ impl Future for Cut {
                 return Poll::Ready(code);
             }
         }
-        if this.key_has_ended(cx) {
+        if this.credential_has_ended(cx) {
             return Poll::Ready(ErrorCode::CredentialInvalid);
         }
         this.wait(cx.waker());
@@ -261,21 +262,21 @@ impl Standing {
     /// Whether it was killed, or its credential revoked.
     fn stopped(&self, worker: &Worker) -> Option<ErrorCode> {
         let index = worker.shared.kills.look()?;
-        let (tenant, client, key) = (self.tenant.id, self.principal.client_id(), self.principal.key());
-        if index.is_revoked(tenant, client, key) {
+        let (tenant, client, shown) = (self.tenant.id, self.principal.client_id(), self.principal.shown());
+        if index.is_revoked(tenant, client, shown) {
             return Some(ErrorCode::CredentialInvalid);
         }
         let tool = match &self.grounds {
             Grounds::Tool(tool) => Some(tool.id),
             _ => None,
         };
-        let call = Running { tenant, upstream: self.upstream, tool, client, key };
+        let call = Running { tenant, upstream: self.upstream, tool, client, shown };
         (index.stops_endpoint(tenant, self.endpoint.id) || index.stops_call(call))
             .then_some(ErrorCode::Killed)
     }
 
-    /// Whether this revision still allows the call, and until when its key lasts.
-    fn still(&self, tenant: &TenantIndex) -> Result<Option<Timestamp>, ErrorCode> {
+    /// Whether this revision still allows the call, and until when its credential lasts.
+    fn still(&self, tenant: &TenantIndex, now: Timestamp) -> Result<Option<Timestamp>, ErrorCode> {
         let endpoint = tenant.endpoints.get(&self.endpoint.slug).filter(|now| now.id == self.endpoint.id);
         let endpoint =
             endpoint.filter(|now| now.enabled && !tenant.suspended).ok_or(ErrorCode::EndpointNotFound)?;
@@ -285,13 +286,13 @@ impl Standing {
         let attached = endpoint.attachments.iter().find(|attachment| attachment.upstream.enabled);
         let upstream = attached.map(|attachment| &attachment.upstream).filter(|now| now.id == self.upstream);
         let upstream = upstream.ok_or(ErrorCode::NoUpstream)?;
-        let key = tenant.keys.get(self.principal.lookup()).filter(|key| key.id == self.principal.key());
-        let key = key.filter(|key| key.client.enabled).ok_or(ErrorCode::CredentialInvalid)?;
-        if !key.client.may_use(endpoint.id) {
+        let (client, not_after) =
+            self.principal.still(tenant, endpoint, now).ok_or(ErrorCode::CredentialInvalid)?;
+        if !client.may_use(endpoint.id) {
             return Err(ErrorCode::ClientNotAllowed);
         }
-        self.grounds_hold(tenant, endpoint, &key.client, |name| upstream.tools.get(name).map(AsRef::as_ref))?;
-        Ok(key.not_after)
+        self.grounds_hold(tenant, endpoint, client, |name| upstream.tools.get(name).map(AsRef::as_ref))?;
+        Ok(not_after)
     }
 
     fn grounds_hold<'t>(

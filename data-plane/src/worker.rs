@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     app::Shared,
     audit::Pen,
+    checks::Tokens,
     decisions::Decisions,
     drain::Phase,
     listener,
@@ -59,6 +60,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<upstream::Pool>,
     pub(crate) decisions: Decisions,
+    pub(crate) tokens: Tokens,
     pub(crate) meters: Meters,
     /// `None` unless wanted.
     pub(crate) timings: Option<Timings>,
@@ -97,6 +99,7 @@ impl Worker {
             shared,
             pool,
             decisions: Decisions::default(),
+            tokens: Tokens::default(),
             meters,
             timings: Timings::if_wanted(),
             watchers: Watchers::default(),

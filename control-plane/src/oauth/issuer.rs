@@ -12,7 +12,12 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{keys::State, queries};
-use crate::{app::Core, db::StoreError, http::problem::ApiError};
+use crate::{
+    app::Core,
+    db::{StoreError, TenantTx},
+    http::problem::ApiError,
+    publish::rows::IssuerRow,
+};
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(2);
@@ -83,6 +88,21 @@ fn kept(core: &Core, slug: &str) -> Option<Found> {
     let kept = core.issuers.kept.lock();
     let (at, found) = kept.get(slug)?;
     (core.clock.monotonic().since(*at) < KEPT).then(|| found.clone())
+}
+
+/// What proxies need to know its tokens; `None`: it signs none.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn published(
+    tx: &mut TenantTx,
+    core: &Core,
+    slug: &str,
+) -> Result<Option<IssuerRow>, StoreError> {
+    let keys = queries::keys(tx).await?;
+    let urls = &core.config.urls;
+    let gateway = urls.gateway.as_str().trim_end_matches('/').to_owned();
+    Ok((!keys.is_empty()).then(|| IssuerRow { url: url(&urls.auth, slug), gateway, keys }))
 }
 
 async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {

@@ -14,7 +14,7 @@ use crate::{
         ending::{After, Ending, Open},
     },
     db::{AuditTx, OperatorTx, StoreError, TenantTx},
-    kills,
+    kills, oauth,
 };
 
 /// Revisions kept of each tenant.
@@ -72,7 +72,8 @@ pub async fn commit_revoking(
     let mut tx = tx;
     let now = core.clock.now();
     let rev = rows::raise_revision(&mut tx).await?;
-    let rows = rows::load(&mut tx, now).await?;
+    let mut rows = rows::load(&mut tx, now).await?;
+    rows.issuer = oauth::issuer::published(&mut tx, core, &rows.tenant.slug).await?;
     let former = queries::snapshot_at(&mut tx, rev - 1).await?;
     // Compiling a large tenant takes long enough to hold up other requests on this thread.
     let (compiled, changes) = tokio::task::spawn_blocking(move || {

@@ -81,6 +81,7 @@ pub fn compile(rows: &TenantRows, rev: u64) -> Result<Compiled, CompileError> {
     work.tenant();
     work.endpoints();
     work.domains();
+    work.issuer();
     work.upstreams();
     work.clients_and_keys();
     work.grants(&tools);
@@ -180,6 +181,13 @@ impl<'a> Work<'a> {
     fn domains(&mut self) {
         if !self.rows.tenant.suspended {
             self.resources.extend(self.rows.domains.iter().map(encode::domain));
+        }
+    }
+
+    fn issuer(&mut self) {
+        if !self.rows.tenant.suspended {
+            let now = self.rows.as_of;
+            self.resources.extend(self.rows.issuer.iter().map(|row| encode::issuer(row, now)));
         }
     }
 

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use crypto::jwt::Algorithm;
 use ids::{Id, Kind};
 use policy::{Action, Class, CompiledPolicy, SubjectGrants};
+use seams::Timestamp;
 use wire::v1::{self, Resource, resource::Body};
 
 use super::rows::{
-    ApiKeyRow, AttachmentRow, ClientRow, DomainRow, EndpointRow, LimitRow, LimitSubject, SealedHeaderRow,
-    TenantRow, ToolRow, ToolState, UnknownTools, UpstreamRow,
+    ApiKeyRow, AttachmentRow, ClientRow, CredentialKind, DomainRow, EndpointRow, IssuerRow, LimitRow,
+    LimitSubject, SealedHeaderRow, TenantRow, ToolRow, ToolState, UnknownTools, UpstreamRow,
 };
+use crate::oauth::keys::StoredKey;
 
 pub(super) fn raw<K: Kind>(id: Id<K>) -> Vec<u8> {
     id.uuid().as_bytes().to_vec()
@@ -56,6 +59,7 @@ pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Res
         allow: sorted(row.allow.iter().cloned()),
         deny: sorted(row.deny.iter().cloned()),
         closed_methods: sorted(row.closed_methods.iter().cloned()),
+        accepts: accepted(&row.accepts),
         unknown_tools: unknown_tools as i32,
         max_request_bytes: row.max_request_bytes,
         max_response_bytes: row.max_response_bytes,
@@ -63,6 +67,42 @@ pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Res
         enabled: row.enabled,
     };
     Resource { id: row.id.to_string(), body: Some(Body::Endpoint(body)) }
+}
+
+/// What is so by default is not said.
+fn accepted(kinds: &[CredentialKind]) -> Vec<i32> {
+    let kinds = sorted(kinds.iter().copied());
+    if kinds == CredentialKind::ALL {
+        return Vec::new();
+    }
+    let number = |kind| match kind {
+        CredentialKind::ApiKey => v1::CredentialKind::ApiKey,
+        CredentialKind::AccessToken => v1::CredentialKind::AccessToken,
+    };
+    kinds.into_iter().map(|kind| number(kind) as i32).collect()
+}
+
+/// With the keys whose tokens have not all ended at `now`.
+pub(super) fn issuer(row: &IssuerRow, now: Timestamp) -> Resource {
+    let live = |key: &&StoredKey| key.revoked_at.is_none() && key.retires_at.is_none_or(|end| end > now);
+    let mut keys: Vec<_> = row.keys.iter().filter(live).map(issuer_key).collect();
+    keys.sort_by(|a, b| a.id.cmp(&b.id));
+    let body = v1::Issuer { url: row.url.clone(), gateway: row.gateway.clone(), keys };
+    Resource { id: "issuer".to_owned(), body: Some(Body::Issuer(body)) }
+}
+
+fn issuer_key(key: &StoredKey) -> v1::IssuerKey {
+    let algorithm = match key.public.algorithm() {
+        Algorithm::Rs256 => v1::SignatureAlgorithm::Rs256,
+        Algorithm::Es256 => v1::SignatureAlgorithm::Es256,
+        Algorithm::EdDsa => v1::SignatureAlgorithm::Eddsa,
+    };
+    v1::IssuerKey {
+        id: raw(key.id),
+        algorithm: algorithm as i32,
+        public_key: key.public.bytes().to_vec(),
+        not_after_micros: key.retires_at.map_or(0, Timestamp::micros),
+    }
 }
 
 pub(super) fn domain(row: &DomainRow) -> Resource {

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use wire::v1::{Breaker, Timeouts, UpstreamConcurrency};
 
 use super::rows::{
-    ApiKeyRow, AttachmentRow, ClientRow, DomainRow, EgressRow, EndpointRow, LimitRow, LimitSubject,
-    SealedCertificateRow, SealedHeaderRow, TenantRow, TenantRows, ToolRow, ToolState, UnknownTools,
-    UpstreamRow,
+    ApiKeyRow, AttachmentRow, ClientRow, CredentialKind, DomainRow, EgressRow, EndpointRow, LimitRow,
+    LimitSubject, SealedCertificateRow, SealedHeaderRow, TenantRow, TenantRows, ToolRow, ToolState,
+    UnknownTools, UpstreamRow,
 };
 use crate::db::{StoreError, TenantTx, Unreadable};
 
@@ -92,6 +92,7 @@ pub(super) async fn load(tx: &mut TenantTx, as_of: Timestamp) -> Result<TenantRo
         tools: tools(tx, id).await?,
         limits: limits(tx, id).await?,
         domains: domains(tx, id).await?,
+        issuer: None,
     })
 }
 
@@ -106,8 +107,8 @@ async fn egress(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EgressRow>, S
 
 async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRow>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, slug, hosts, origins, allow, deny, closed_methods, unknown_tools, max_request_bytes,
-           max_response_bytes, enabled
+        "SELECT id, slug, hosts, origins, allow, deny, closed_methods, accepts, unknown_tools,
+           max_request_bytes, max_response_bytes, enabled
          FROM endpoints WHERE tenant_id = $1",
         tenant.uuid()
     )
@@ -123,6 +124,7 @@ async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRo
                 allow: row.allow,
                 deny: row.deny,
                 closed_methods: row.closed_methods,
+                accepts: row.accepts.iter().filter_map(|kind| CredentialKind::from_name(kind)).collect(),
                 unknown_tools: UnknownTools::from_name(&row.unknown_tools)
                     .ok_or(Unreadable("unknown_tools"))?,
                 max_request_bytes: unsigned(row.max_request_bytes, "max_request_bytes")?,

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::v1::{Timeouts, UpstreamConcurrency};
 
+use crate::oauth::keys::StoredKey;
+
 /// Everything of one tenant that a proxy needs, read in one transaction.
 #[derive(Debug, Clone)]
 pub struct TenantRows {
@@ -49,6 +51,19 @@ pub struct TenantRows {
     pub limits: Vec<LimitRow>,
     /// Domains that are proven.
     pub domains: Vec<DomainRow>,
+    /// What proxies know of its issuer; `None`: it has no keys.
+    pub issuer: Option<IssuerRow>,
+}
+
+/// The tenant's issuer of access tokens.
+#[derive(Debug, Clone)]
+pub struct IssuerRow {
+    /// Exactly as in `iss`.
+    pub url: String,
+    /// The gateway's origin, without a slash at its end.
+    pub gateway: String,
+    /// What its keys signed is accepted.
+    pub keys: Vec<StoredKey>,
 }
 
 /// `tenants`.
@@ -82,6 +97,16 @@ pub enum UnknownTools {
     ApproveFirstSeen,
 }
 
+/// By what a caller shows who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// An API key.
+    ApiKey,
+    /// An access token of the tenant's own issuer.
+    AccessToken,
+}
+
 /// `endpoints`.
 #[derive(Debug, Clone)]
 pub struct EndpointRow {
@@ -99,6 +124,8 @@ pub struct EndpointRow {
     pub deny: Vec<String>,
     /// JSON-RPC methods switched off.
     pub closed_methods: Vec<String>,
+    /// By what callers may show who they are.
+    pub accepts: Vec<CredentialKind>,
     /// What to do about unreviewed tools.
     pub unknown_tools: UnknownTools,
     /// Largest request body, bytes.
@@ -331,6 +358,26 @@ impl UnknownTools {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Block, Self::ApproveFirstSeen].into_iter().find(|value| value.name() == name)
+    }
+}
+
+impl CredentialKind {
+    /// All of them, in order.
+    pub const ALL: [Self; 2] = [Self::ApiKey, Self::AccessToken];
+
+    /// As stored and as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::AccessToken => "access_token",
+        }
+    }
+
+    /// From its stored name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|value| value.name() == name)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use crypto::{Aad, Sealer};
 use errors::ErrorCode;
-use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, ToolId, UpstreamId, Uuid};
+use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, TokenId, ToolId, UpstreamId, Uuid};
 use seams::{Entropy, Monotonic, Timestamp};
 use wire::{
     record::Draft,
@@ -36,6 +36,8 @@ pub(crate) struct CallFacts {
     pub(crate) client: Option<ClientId>,
     /// With which key.
     pub(crate) key: Option<KeyId>,
+    /// Or access token.
+    pub(crate) token: Option<TokenId>,
     /// From where.
     pub(crate) address: IpAddr,
     /// At which endpoint.
@@ -185,6 +187,9 @@ impl CallFacts {
         draft.number(32, end.is_some_and(|end| end.cut).into());
         draft.number(33, self.tenant.rev);
         draft.field(34, self.request_id.as_bytes());
+        if let Some(token) = self.token {
+            draft.field(35, token.uuid().as_bytes());
+        }
         draft
     }
 

@@ -83,6 +83,7 @@ pub(crate) fn facts(world: &World, arguments: &'static [u8]) -> CallFacts {
         call: CallId::from_parts(1, [3; 10]),
         client: client.or(Some(ClientId::from_parts(1, [4; 10]))),
         key: None,
+        token: None,
         address: IpAddr::from([198, 51, 100, 7]),
         endpoint,
         upstream,

@@ -1,28 +1,40 @@
-//! Row 6, authenticate: who is calling. API keys, in `Authorization: Bearer` only.
+//! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only.
 //!
-//! A key is looked up by its public part inside the endpoint's tenant, so that another tenant's key is an unknown one;
-//! unknown ones cost the same HMAC; the comparison takes constant time. A key past its end, or of a client that is
-//! switched off, is refused exactly like an unknown one. Only then does it matter whether the client may use this
-//! endpoint: somebody with a good key may learn that.
+//! What is no good is refused in one way, whatever is the matter with it: unknown, wrong, over, of another tenant, for another
+//! endpoint, of a client that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
+//! good credential may learn that.
+
+mod key;
+mod token;
 
 use std::sync::Arc;
 
-use crypto::key::{self, KeyKind, Presented};
 use http::{HeaderMap, header};
-use ids::{ClientId, KeyId};
+use ids::ClientId;
 use seams::Timestamp;
 
 use super::{Counted, EndpointEvidence, Exchange};
-use crate::{refuse::Refusal, snapshot::index::ClientIndex};
+use crate::{
+    kills::Shown,
+    refuse::Refusal,
+    snapshot::index::{ClientIndex, EndpointIndex, TenantIndex},
+};
+
+pub(crate) use token::Tokens;
 
 /// Evidence: the authenticated caller.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
     client: Arc<ClientIndex>,
-    key: KeyId,
-    /// The key's public part, by which a later snapshot is asked whether it still exists.
-    lookup: [u8; 12],
+    credential: Credential,
     not_after: Option<Timestamp>,
+}
+
+/// What was presented, as a later snapshot is asked whether it is still good.
+#[derive(Debug, Clone)]
+enum Credential {
+    Key(key::Known),
+    Token(Arc<token::Verified>),
 }
 
 impl Principal {
@@ -34,17 +46,29 @@ impl Principal {
         self.client.id
     }
 
-    pub(crate) fn key(&self) -> KeyId {
-        self.key
+    pub(crate) fn shown(&self) -> Shown {
+        match &self.credential {
+            Credential::Key(key) => Shown::Key(key.id()),
+            Credential::Token(token) => Shown::Token(token.id()),
+        }
     }
 
-    pub(crate) fn lookup(&self) -> &[u8; 12] {
-        &self.lookup
-    }
-
-    /// When the key ends; `None` if it does not by itself.
+    /// When the credential ends; `None` if it does not by itself.
     pub(crate) fn not_after(&self) -> Option<Timestamp> {
         self.not_after
+    }
+
+    /// The client as `tenant` has it, and when the credential ends, if it is good there.
+    pub(crate) fn still<'t>(
+        &self,
+        tenant: &'t TenantIndex,
+        endpoint: &EndpointIndex,
+        now: Timestamp,
+    ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
+        match &self.credential {
+            Credential::Key(key) => key.still(tenant, endpoint),
+            Credential::Token(token) => token.holds(tenant, endpoint, now),
+        }
     }
 }
 
@@ -53,29 +77,19 @@ pub(crate) fn check(
     exchange: &Exchange,
     place: &EndpointEvidence,
     _counted: &Counted<'_>,
+    tokens: &Tokens,
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
-    let token = bearer(exchange.headers())?;
-    let presented = key::parse(KeyKind::ApiKey, token).map_err(|_| Refusal::CredentialInvalid)?;
-    let principal = verify(place, &presented, now).ok_or(Refusal::CredentialInvalid)?;
-    if principal.client.may_use(place.endpoint().id) { Ok(principal) } else { Err(Refusal::ClientNotAllowed) }
-}
-
-fn verify(place: &EndpointEvidence, presented: &Presented<'_>, now: Timestamp) -> Option<Principal> {
-    let tenant = place.tenant();
-    let lookup: [u8; 12] = presented.lookup.as_bytes().try_into().ok()?;
-    let Some(found) = tenant.keys.get(&lookup) else {
-        tenant.dummy_verify(presented);
-        return None;
+    let presented = bearer(exchange.headers())?;
+    let (tenant, endpoint) = (&**place.tenant(), &**place.endpoint());
+    // A signed token has two dots, and a key none.
+    let principal = if presented.contains('.') {
+        token::check(presented, tenant, endpoint, tokens, now)
+    } else {
+        key::check(presented, tenant, endpoint, now)
     };
-    let good = found.verify(&tenant.crypto, presented);
-    let live = found.not_after.is_none_or(|end| now < end) && found.client.enabled;
-    (good && live).then(|| Principal {
-        client: Arc::clone(&found.client),
-        key: found.id,
-        lookup,
-        not_after: found.not_after,
-    })
+    let principal = principal.ok_or(Refusal::CredentialInvalid)?;
+    if principal.client.may_use(endpoint.id) { Ok(principal) } else { Err(Refusal::ClientNotAllowed) }
 }
 
 /// The token of the one `Authorization: Bearer` header (RFC 6750 section 2.1).

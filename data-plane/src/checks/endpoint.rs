@@ -3,6 +3,8 @@
 //! At the gateway's own names it is `/{tenant}/{endpoint}/mcp`; at `{tenant}.` and one of these, and at a domain that a tenant
 //! has proven to be its own, `/{endpoint}/mcp`; at a domain that stands for one endpoint, `/mcp`.
 //!
+//! Before each of these stands `/.well-known/oauth-protected-resource` where its metadata is asked for (RFC 9728 section 3.1).
+//!
 //! An unknown host, tenant or endpoint, an endpoint that is switched off and a path that is none of ours all give the
 //! same 404, so that nobody learns which tenants exist.
 
@@ -19,6 +21,9 @@ use crate::{
         index::{EndpointIndex, TenantIndex},
     },
 };
+
+/// Where a protected resource's metadata is, before the resource's own path.
+pub(crate) const METADATA: &str = "/.well-known/oauth-protected-resource";
 
 /// Host names under which this gateway is reached.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +75,7 @@ pub(crate) struct EndpointEvidence {
     endpoint: Arc<EndpointIndex>,
     /// What the fleet's configuration says at this moment.
     global: Global,
+    metadata: bool,
 }
 
 impl EndpointEvidence {
@@ -79,6 +85,11 @@ impl EndpointEvidence {
 
     pub(crate) fn endpoint(&self) -> &Arc<EndpointIndex> {
         &self.endpoint
+    }
+
+    /// Whether the request is for the endpoint's metadata instead of the endpoint.
+    pub(crate) const fn is_for_metadata(&self) -> bool {
+        self.metadata
     }
 
     /// Cap of the request's body: the tenant's, or the fleet's if that is less.
@@ -102,15 +113,18 @@ impl EndpointEvidence {
 /// Finds the endpoint.
 pub(crate) fn check(exchange: &Exchange, fleet: &Fleet, hosts: &Hosts) -> Result<EndpointEvidence, Refusal> {
     let host = exchange.host()?;
-    let (tenant, endpoint) =
-        find(fleet, hosts, host, exchange.head().uri.path()).ok_or(Refusal::EndpointNotFound)?;
-    if tenant.suspended || !endpoint.enabled {
+    let path = exchange.head().uri.path();
+    let (path, metadata) = path.strip_prefix(METADATA).map_or((path, false), |path| (path, true));
+    let (tenant, endpoint) = find(fleet, hosts, host, path).ok_or(Refusal::EndpointNotFound)?;
+    let has_metadata = tenant.issuer.is_some() && endpoint.accepts.access_tokens;
+    if tenant.suspended || !endpoint.enabled || (metadata && !has_metadata) {
         return Err(Refusal::EndpointNotFound);
     }
     Ok(EndpointEvidence {
         tenant: Arc::clone(tenant),
         endpoint: Arc::clone(endpoint),
         global: *fleet.global(),
+        metadata,
     })
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn credential(
     principal: &Principal,
 ) -> Result<(), Refusal> {
     let dead = |index: &crate::kills::KillIndex| {
-        index.is_revoked(place.tenant().id, principal.client_id(), principal.key())
+        index.is_revoked(place.tenant().id, principal.client_id(), principal.shown())
     };
     match kills.look() {
         Some(index) if dead(&index) => Err(Refusal::CredentialInvalid),
@@ -47,7 +47,7 @@ pub(crate) fn fine(
         upstream: attachment.upstream.id,
         tool: tool.map(|tool| tool.id),
         client: principal.client_id(),
-        key: principal.key(),
+        shown: principal.shown(),
     };
     match kills.look() {
         Some(index) if index.stops_call(call()) => Err(Refusal::Killed),

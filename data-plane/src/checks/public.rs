@@ -1,9 +1,11 @@
-//! Public answers: the complete list of what an anonymous caller can get from the gateway listener. It has one entry,
-//! the CORS preflight, which a browser sends without credentials.
+//! Public answers: the complete list of what an anonymous caller can get from the gateway listener. It has two
+//! entries: the CORS preflight, which a browser sends without credentials, and the endpoint's metadata as a protected resource, which
+//! says where credentials are had.
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Counted, Exchange, Reached};
+use super::{Counted, EndpointEvidence, Exchange, Reached, resource};
 
 const METHODS: &str = "POST, GET, DELETE";
 const HEADERS: &str = "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, \
@@ -12,16 +14,38 @@ const HEADERS: &str = "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-S
 /// is checked.
 const MAX_AGE: &str = "600";
 
-/// The answer to a preflight (Fetch standard, "CORS-preflight fetch"); `None` for everything else. It says nothing about
-/// the endpoint but that this origin is accepted, which row 4 has already told.
-pub(crate) fn answer(exchange: &Exchange, reached: &Reached, counted: &Counted<'_>) -> Option<Response<()>> {
+/// The answer to a preflight, and to whoever asks for the endpoint's metadata; `None` for everything else.
+pub(crate) fn answer(
+    exchange: &Exchange,
+    place: &EndpointEvidence,
+    reached: &Reached,
+    counted: &Counted<'_>,
+) -> Option<Response<Bytes>> {
+    if let Some(answer) = preflight(exchange, reached) {
+        counted.charge();
+        return Some(answer);
+    }
+    let reads = matches!(exchange.head().method, Method::GET | Method::HEAD);
+    if !(place.is_for_metadata() && reads) {
+        return None;
+    }
+    let mut response = Response::new(resource::metadata(exchange, place)?);
+    counted.charge();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(resource::KEPT));
+    Some(response)
+}
+
+/// The answer to a preflight (Fetch standard, "CORS-preflight fetch"). It says nothing about the endpoint but that this origin is
+/// accepted, which row 4 has already told.
+fn preflight(exchange: &Exchange, reached: &Reached) -> Option<Response<Bytes>> {
     let asked = exchange.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD);
     if exchange.head().method != Method::OPTIONS || asked.is_none() {
         return None;
     }
     reached.origin()?;
-    counted.charge();
-    let mut response = Response::new(());
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ids::{ClientId, EndpointId, KeyId, TenantId, ToolId, UpstreamId};
+use ids::{ClientId, EndpointId, Id, KeyId, Kind, TenantId, TokenId, ToolId, UpstreamId};
 use seams::Timestamp;
 use telemetry::metric;
 use wire::kill::{Credential, KillSet, Target};
@@ -15,7 +15,32 @@ pub(crate) struct Running {
     /// The tool it calls, if the catalogue knows it.
     pub(crate) tool: Option<ToolId>,
     pub(crate) client: ClientId,
-    pub(crate) key: KeyId,
+    pub(crate) shown: Shown,
+}
+
+/// What a caller showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Key(KeyId),
+    Token(TokenId),
+}
+
+impl Shown {
+    /// The key, if it was one.
+    pub(crate) const fn key(self) -> Option<KeyId> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Token(_) => None,
+        }
+    }
+
+    /// The access token, if it was one.
+    pub(crate) const fn token(self) -> Option<TokenId> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Key(_) => None,
+        }
+    }
 }
 
 /// What is in force; drills are not.
@@ -66,26 +91,30 @@ impl KillIndex {
 
     /// Whether the upstream, the tool, the client, the key or the principal is stopped.
     pub(crate) fn stops_call(&self, call: Running) -> bool {
-        let Running { tenant, upstream, tool, client, key } = call;
+        let Running { tenant, upstream, tool, client, shown } = call;
         let named = || Target::Principal(tenant, client.to_string().into());
         !self.targets.is_empty()
             && (self.targets.contains(&Target::Upstream(tenant, upstream))
                 || tool.is_some_and(|tool| self.targets.contains(&Target::Tool(tenant, tool)))
                 || self.targets.contains(&Target::Client(tenant, client))
-                || self.targets.contains(&Target::Key(tenant, key))
+                || shown.key().is_some_and(|key| self.targets.contains(&Target::Key(tenant, key)))
                 || (self.principals && self.targets.contains(&named())))
     }
 
     /// Whether the credential was revoked, whatever the configuration says.
-    pub(crate) fn is_revoked(&self, tenant: TenantId, client: ClientId, key: KeyId) -> bool {
-        self.keys.contains(&(tenant, key))
-            || self.clients.get(&(tenant, client)).is_some_and(|before| issued(key) < *before)
+    pub(crate) fn is_revoked(&self, tenant: TenantId, client: ClientId, shown: Shown) -> bool {
+        let issued = match shown {
+            Shown::Key(key) => issued(key),
+            Shown::Token(token) => issued(token),
+        };
+        shown.key().is_some_and(|key| self.keys.contains(&(tenant, key)))
+            || self.clients.get(&(tenant, client)).is_some_and(|before| issued < *before)
     }
 }
 
-/// When a key was made: its id says so, in milliseconds.
-fn issued(key: KeyId) -> Timestamp {
-    let millis = key.uuid().as_u128() >> 80;
+/// When a key or token was made: its id says so, in milliseconds.
+fn issued<K: Kind>(id: Id<K>) -> Timestamp {
+    let millis = id.uuid().as_u128() >> 80;
     Timestamp::from_micros(u64::try_from(millis).unwrap_or(u64::MAX).saturating_mul(1_000))
 }
 

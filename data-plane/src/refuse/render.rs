@@ -21,17 +21,22 @@ pub(crate) struct Rendered {
     retry_after_secs: Option<u64>,
 }
 
-/// Renders a refusal.
-pub(crate) fn render(refusal: &Refusal, to: Addressee<'_>, request_id: &str) -> Rendered {
+/// Renders a refusal. `metadata`: where the endpoint's is, for whoever is not let in.
+pub(crate) fn render(
+    refusal: &Refusal,
+    to: Addressee<'_>,
+    request_id: &str,
+    metadata: Option<&str>,
+) -> Rendered {
     let mut rendered = match to {
-        Addressee::Http => http_form(refusal, request_id),
+        Addressee::Http => http_form(refusal, request_id, metadata),
         Addressee::Request(id) => jsonrpc_form(refusal, id),
     };
     rendered.slug = refusal.code().slug();
     rendered
 }
 
-fn http_form(refusal: &Refusal, request_id: &str) -> Rendered {
+fn http_form(refusal: &Refusal, request_id: &str, metadata: Option<&str>) -> Rendered {
     let mut problem = Problem::new(refusal.code()).with_request_id(request_id);
     problem.detail = refusal.detail();
     problem.retry_after = refusal.retry_after();
@@ -44,7 +49,7 @@ fn http_form(refusal: &Refusal, request_id: &str) -> Rendered {
         body: Bytes::from(problem.to_json()),
         content_type: errors::problem::CONTENT_TYPE,
         slug: "",
-        challenge: refusal.challenge(),
+        challenge: refusal.challenge(metadata),
         allow,
         retry_after_secs: problem.retry_after_seconds(),
     }

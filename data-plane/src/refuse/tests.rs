@@ -9,7 +9,7 @@ fn json_of(rendered: &Rendered) -> Value {
 
 #[test]
 fn before_the_body_a_refusal_is_a_problem_with_its_real_status() {
-    let rendered = render(&Refusal::EndpointNotFound, Addressee::Http, "call_1");
+    let rendered = render(&Refusal::EndpointNotFound, Addressee::Http, "call_1", None);
     assert_eq!(rendered.status, StatusCode::NOT_FOUND);
     let problem = json_of(&rendered);
     assert_eq!(
@@ -29,7 +29,7 @@ fn identity_is_challenged() {
         (Refusal::CredentialMalformed, 400, r#"Bearer error="invalid_request""#),
         (Refusal::ClientNotAllowed, 403, r#"Bearer error="insufficient_scope""#),
     ] {
-        let response = render(&refusal, Addressee::Http, "r").into_response();
+        let response = render(&refusal, Addressee::Http, "r", None).into_response();
         assert_eq!(response.status(), status);
         assert_eq!(response.headers()["www-authenticate"], challenge);
     }
@@ -38,7 +38,7 @@ fn identity_is_challenged() {
 #[test]
 fn a_refused_request_is_a_200_with_a_positive_code_slug_and_remedy() {
     let refusal = Refusal::not_granted(Action::CallTool);
-    let rendered = render(&refusal, Addressee::Request(b"\"a\""), "r");
+    let rendered = render(&refusal, Addressee::Request(b"\"a\""), "r", None);
     assert_eq!(rendered.status, StatusCode::OK);
     let error = json_of(&rendered);
     assert_eq!(error["id"], "a");
@@ -57,11 +57,11 @@ fn a_rate_limit_says_which_what_is_left_and_when() {
         remaining: 0,
         retry_after: Duration::from_millis(1_500),
     };
-    let data = json_of(&render(&refusal, Addressee::Request(b"1"), "r"))["error"]["data"].clone();
+    let data = json_of(&render(&refusal, Addressee::Request(b"1"), "r", None))["error"]["data"].clone();
     assert_eq!((&data["limit"], &data["counted"]), (&json!("client"), &json!("by_share")));
     assert_eq!((data["per_minute"].as_u64(), data["remaining"].as_u64()), (Some(60), Some(0)));
     assert_eq!(data["retry_after_ms"], 1_500);
-    let response = render(&refusal, Addressee::Http, "r").into_response();
+    let response = render(&refusal, Addressee::Http, "r", None).into_response();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["retry-after"]),
         (429, &HeaderValue::from(2))
@@ -73,7 +73,7 @@ fn a_rate_limit_says_which_what_is_left_and_when() {
         remaining: 0,
         retry_after: limits::NEVER,
     };
-    let data = json_of(&render(&never, Addressee::Request(b"1"), "r"))["error"]["data"].clone();
+    let data = json_of(&render(&never, Addressee::Request(b"1"), "r", None))["error"]["data"].clone();
     assert!(data.get("retry_after_ms").is_none());
 }
 
@@ -90,12 +90,16 @@ fn prescribed_numbers_and_statuses_are_kept() {
         (Refusal::Upstream(UpstreamError::SessionNotFound), 404, 1209),
     ];
     for (refusal, status, number) in cases {
-        let rendered = render(&refusal, Addressee::Request(b"7"), "r");
+        let rendered = render(&refusal, Addressee::Request(b"7"), "r", None);
         assert_eq!(rendered.status.as_u16(), status, "{refusal:?}");
         assert_eq!(json_of(&rendered)["error"]["code"], number, "{refusal:?}");
     }
-    let unsupported =
-        render(&Refusal::Protocol(ProtocolError::unsupported_modern("v999")), Addressee::Request(b"7"), "r");
+    let unsupported = render(
+        &Refusal::Protocol(ProtocolError::unsupported_modern("v999")),
+        Addressee::Request(b"7"),
+        "r",
+        None,
+    );
     let data = json_of(&unsupported)["error"]["data"].clone();
     assert_eq!(
         (data["requested"].as_str(), data["supported"][0].as_str()),
@@ -113,7 +117,7 @@ fn a_budget_says_which_and_until_when() {
         retry_after: Duration::from_secs(3_600),
         counted: Counted::Together,
     };
-    let data = json_of(&render(&refusal, Addressee::Request(b"1"), "r"))["error"]["data"].clone();
+    let data = json_of(&render(&refusal, Addressee::Request(b"1"), "r", None))["error"]["data"].clone();
     assert_eq!(
         (&data["code"], &data["limit"], &data["window"]),
         (&json!("budget_exhausted"), &json!("tenant"), &json!("month"))

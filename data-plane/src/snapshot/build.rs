@@ -22,9 +22,10 @@ use super::{
     decode::DecodeError,
     definitions::Definitions,
     index::{
-        AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, TenantIndex,
+        Accepts, AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, TenantIndex,
         TenantKeys, UpstreamIndex,
     },
+    issuer::IssuerIndex,
     left::Left,
     limits::Limits,
 };
@@ -42,6 +43,7 @@ struct Parts {
     policies: Vec<v1::Policy>,
     limits: Vec<(String, v1::Limit)>,
     domains: Vec<(String, v1::Domain)>,
+    issuer: Option<v1::Issuer>,
     methods: Vec<v1::MethodSlice>,
 }
 
@@ -53,7 +55,7 @@ impl At<'_> {
         DecodeError::Index { resource: self.0.to_owned(), field }
     }
 
-    fn id<K: Kind>(&self, bytes: &[u8], field: &'static str) -> Result<Id<K>, DecodeError> {
+    pub(super) fn id<K: Kind>(&self, bytes: &[u8], field: &'static str) -> Result<Id<K>, DecodeError> {
         Uuid::from_slice(bytes).map(Id::from_uuid).map_err(|_| self.fault(field))
     }
 
@@ -136,6 +138,7 @@ pub(super) fn build(
         egress: egress::Rules::new(egress),
         endpoints,
         domains,
+        issuer: parts.issuer.as_ref().map(IssuerIndex::new).transpose()?,
         upstreams,
         clients,
         keys: api_keys,
@@ -159,6 +162,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Policy(policy)) => parts.policies.push(policy),
             Some(Body::Limit(limit)) => parts.limits.push((id, limit)),
             Some(Body::Domain(domain)) => parts.domains.push((id, domain)),
+            Some(Body::Issuer(issuer)) => parts.issuer = Some(issuer),
             Some(Body::Methods(methods)) => parts.methods = methods.slices,
             // Exact decoding has refused an empty body.
             None => {}
@@ -187,6 +191,7 @@ fn endpoint(
         allow: at.networks(&endpoint.allow, "allow")?,
         deny: at.networks(&endpoint.deny, "deny")?,
         closed_methods: boxed(&endpoint.closed_methods),
+        accepts: Accepts::of(&endpoint),
         unknown_tools: endpoint.unknown_tools(),
         max_request_bytes: endpoint.max_request_bytes as usize,
         max_response_bytes: endpoint.max_response_bytes as usize,

@@ -1,6 +1,7 @@
 //! One tenant's configuration in the form in which requests use it. Immutable; every part is found by the name a request
 //! brings.
 
+mod accepts;
 mod of_use;
 
 use std::{
@@ -26,13 +27,18 @@ use redis_link::counters::Subject;
 use rustls::sign::CertifiedKey;
 use seams::{Monotonic, Timestamp};
 use url::Url;
-use wire::v1::{GrantedAction, ToolClass, ToolState, UnknownTools};
+use wire::{
+    identifier,
+    v1::{GrantedAction, ToolClass, ToolState, UnknownTools},
+};
 
 use crate::upstream::{BreakerLimits, GateLimits, Guard, Timeouts, ToolTimeouts};
 
+pub use accepts::Accepts;
 pub(super) use of_use::OfUse;
 
 pub use super::{
+    issuer::IssuerIndex,
     secrets::{CredentialUnavailable, DataKeys, TenantKeys},
     tools::Tools,
 };
@@ -64,6 +70,8 @@ pub struct TenantIndex {
     pub endpoints: Map<Box<str>, Arc<EndpointIndex>>,
     /// By name, in lower case.
     pub domains: Map<Box<str>, DomainIndex>,
+    /// Of access tokens; `None`: there are none.
+    pub issuer: Option<IssuerIndex>,
     /// By id.
     pub upstreams: Map<UpstreamId, Arc<UpstreamIndex>>,
     /// By id.
@@ -115,6 +123,8 @@ pub struct EndpointIndex {
     pub deny: Box<[IpNet]>,
     /// JSON-RPC methods switched off.
     pub closed_methods: Box<[Box<str>]>,
+    /// By what callers may show who they are.
+    pub accepts: Accepts,
     /// What happens to tools nobody has reviewed.
     pub unknown_tools: UnknownTools,
     /// Cap of a request's body.
@@ -313,6 +323,18 @@ impl TenantIndex {
     #[must_use]
     pub fn client(&self, id: ClientId) -> Option<&Arc<ClientIndex>> {
         self.clients.get(&id)
+    }
+
+    /// The slug of the endpoint that a resource identifier names; `None`: none of this tenant's, or there are no tokens.
+    #[must_use]
+    pub fn named_by<'a>(&'a self, identifier: &'a str) -> Option<&'a str> {
+        let gateway = &self.issuer.as_ref()?.gateway;
+        identifier::endpoint_of(identifier, gateway, &self.slug, |name| {
+            Some(match &self.domains.get(name)?.endpoint {
+                Some(endpoint) => identifier::Domain::One(endpoint),
+                None => identifier::Domain::All,
+            })
+        })
     }
 
     /// Policies for `action` at `upstream`; `None` when no grant gives it to anyone.

@@ -122,11 +122,11 @@ catalogue! {
 
     // Who is calling.
     CredentialMissing "credential_missing" 1101 401 Caller false Debug
-        "No credential presented" "Send `Authorization: Bearer <key>`.";
+        "No credential presented" "Send `Authorization: Bearer <key or access token>`.";
     CredentialInvalid "credential_invalid" 1102 401 Caller false Debug
-        "Credential not accepted" "Use a current key for this endpoint.";
+        "Credential not accepted" "Use a current key, or a token for this endpoint.";
     CredentialMalformed "credential_malformed" 1103 400 Caller false Debug
-        "Authorization header malformed" "Send exactly one `Authorization: Bearer <key>`.";
+        "Authorization header malformed" "Send exactly one `Authorization: Bearer <key or access token>`.";
     ClientNotAllowed "client_not_allowed" 1104 403 TenantConfig false Debug
         "This client may not use this endpoint" "Ask an administrator to add the client to the endpoint.";
 

@@ -173,6 +173,8 @@ kinds! {
     Pool PoolId "pool" "pool";
     /// A key with which a tenant's issuer signs tokens.
     SigningKey SigningKeyId "sig" "signing key";
+    /// An access token, as its `jti`.
+    Token TokenId "tok" "access token";
     /// A certificate authority of the fleet.
     Authority AuthorityId "ca" "certificate authority";
     /// A single-use token with which a proxy enrols.

@@ -1,8 +1,10 @@
 //! The only coupling between the planes: the generated protocol types, the canonical forms and digests of
-//! what is pushed, the two ends of the configuration stream as state machines without I/O, and the kill set.
+//! what is pushed, what endpoints are called in
+//! tokens, the two ends of the configuration stream as state machines without I/O, and the kill set.
 
 mod defaults;
 pub mod global;
+pub mod identifier;
 pub mod kill;
 pub mod record;
 mod redacted;

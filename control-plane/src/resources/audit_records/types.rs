@@ -1,7 +1,7 @@
 //! What an audit record looks like.
 
 use crypto::digest;
-use ids::{CallId, ClientId, EndpointId, Id, KeyId, ProxyId, ToolId, UpstreamId};
+use ids::{CallId, ClientId, EndpointId, Id, KeyId, ProxyId, TokenId, ToolId, UpstreamId, Uuid};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -156,6 +156,9 @@ pub struct AuditRecord {
     /// With which key.
     #[schema(value_type = Option<String>)]
     pub key_id: Option<KeyId>,
+    /// With which access token, by its `jti`.
+    #[schema(value_type = Option<String>)]
+    pub token_id: Option<TokenId>,
     /// Who administered.
     pub actor: Option<String>,
     /// From which address; of an aggregate the network.
@@ -241,6 +244,7 @@ impl AuditRecord {
             call_id: row.call_id.map(Id::from_uuid),
             client_id: row.client_id.map(Id::from_uuid),
             key_id: row.key_id.map(Id::from_uuid),
+            token_id: Uuid::from_slice(&body.token_id).ok().map(Id::from_uuid),
             actor: text(body.actor),
             address: text(body.address),
             endpoint_id: row.endpoint_id.map(Id::from_uuid),

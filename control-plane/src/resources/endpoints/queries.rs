@@ -21,6 +21,7 @@ struct Row {
     allow: Vec<String>,
     deny: Vec<String>,
     closed_methods: Vec<String>,
+    accepts: Vec<String>,
     unknown_tools: String,
     max_request_bytes: i32,
     max_response_bytes: i32,
@@ -48,6 +49,11 @@ impl Row {
                 allow: self.allow,
                 deny: self.deny,
                 closed_methods: self.closed_methods,
+                accepts: self
+                    .accepts
+                    .iter()
+                    .filter_map(|kind| rows::CredentialKind::from_name(kind))
+                    .collect(),
                 unknown_tools,
                 max_request_bytes: self.max_request_bytes.unsigned_abs(),
                 max_response_bytes: self.max_response_bytes.unsigned_abs(),
@@ -66,6 +72,10 @@ const fn stored(unknown_tools: UnknownTools) -> &'static str {
     }
 }
 
+fn names(kinds: &[rows::CredentialKind]) -> Vec<String> {
+    kinds.iter().map(|kind| kind.name().to_owned()).collect()
+}
+
 pub(super) async fn list(
     tx: &mut TenantTx,
     gateway: &Url,
@@ -76,7 +86,7 @@ pub(super) async fn list(
     let rows = sqlx::query_as!(
         Row,
         "SELECT e.id, tenant.slug AS tenant_slug, e.slug, e.name, e.hosts, e.origins, e.allow, e.deny, e.closed_methods,
-           e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
+           e.accepts, e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
          FROM endpoints e JOIN tenants tenant ON tenant.id = e.tenant_id
          WHERE e.tenant_id = $1 AND e.id > $2 ORDER BY e.id LIMIT $3",
         tenant,
@@ -93,7 +103,7 @@ pub(super) async fn get(tx: &mut TenantTx, gateway: &Url, id: EndpointId) -> Res
     sqlx::query_as!(
         Row,
         "SELECT e.id, tenant.slug AS tenant_slug, e.slug, e.name, e.hosts, e.origins, e.allow, e.deny, e.closed_methods,
-           e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
+           e.accepts, e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
          FROM endpoints e JOIN tenants tenant ON tenant.id = e.tenant_id
          WHERE e.tenant_id = $1 AND e.id = $2",
         tenant,
@@ -122,9 +132,9 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO endpoints (tenant_id, id, slug, name, hosts, origins, allow, deny, closed_methods, unknown_tools,
-           max_request_bytes, max_response_bytes, enabled, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
+        "INSERT INTO endpoints (tenant_id, id, slug, name, hosts, origins, allow, deny, closed_methods, accepts,
+           unknown_tools, max_request_bytes, max_response_bytes, enabled, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
         tenant,
         id.uuid(),
         slug,
@@ -134,6 +144,7 @@ pub(super) async fn insert(
         &settings.allow,
         &settings.deny,
         &settings.closed_methods,
+        &names(&settings.accepts),
         stored(settings.unknown_tools),
         signed(settings.max_request_bytes)?,
         signed(settings.max_response_bytes)?,
@@ -154,7 +165,8 @@ pub(super) async fn update(
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE endpoints SET name = $3, hosts = $4, origins = $5, allow = $6, deny = $7, closed_methods = $8,
-           unknown_tools = $9, max_request_bytes = $10, max_response_bytes = $11, enabled = $12, updated_at = $13
+           accepts = $9, unknown_tools = $10, max_request_bytes = $11, max_response_bytes = $12, enabled = $13,
+           updated_at = $14
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
@@ -164,6 +176,7 @@ pub(super) async fn update(
         &settings.allow,
         &settings.deny,
         &settings.closed_methods,
+        &names(&settings.accepts),
         stored(settings.unknown_tools),
         signed(settings.max_request_bytes)?,
         signed(settings.max_response_bytes)?,

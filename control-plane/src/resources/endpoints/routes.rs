@@ -123,5 +123,9 @@ fn check(settings: &EndpointSettings) -> Result<(), ApiError> {
             errors.push(FieldError { pointer: pointer.to_owned(), message });
         }
     }
+    if settings.accepts.is_empty() {
+        let message = "nobody could call it; to switch it off, set `enabled` to false".to_owned();
+        errors.push(FieldError { pointer: "/accepts".to_owned(), message });
+    }
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::resources::fields::{Name, moment};
+use crate::{
+    publish::rows::CredentialKind,
+    resources::fields::{Name, moment},
+};
 
 /// A hosted MCP URL.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,6 +56,10 @@ pub struct EndpointSettings {
     #[serde(default)]
     #[schema(example = json!(["logging/setLevel"]))]
     pub closed_methods: Vec<String>,
+    /// By what callers may show who they are; at least one.
+    #[serde(default = "every_kind")]
+    #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
+    pub accepts: Vec<CredentialKind>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -78,6 +85,10 @@ pub enum UnknownTools {
     Block,
     /// Takes the first definition seen as approved. For development.
     ApproveFirstSeen,
+}
+
+fn every_kind() -> Vec<CredentialKind> {
+    CredentialKind::ALL.to_vec()
 }
 
 const fn one_mebibyte() -> u32 {
@@ -116,6 +127,10 @@ pub struct EndpointNew {
     #[serde(default)]
     #[schema(example = json!(["logging/setLevel"]))]
     pub closed_methods: Vec<String>,
+    /// By what callers may show who they are; at least one.
+    #[serde(default = "every_kind")]
+    #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
+    pub accepts: Vec<CredentialKind>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -143,6 +158,7 @@ impl EndpointNew {
             allow: self.allow,
             deny: self.deny,
             closed_methods: self.closed_methods,
+            accepts: self.accepts,
             unknown_tools: self.unknown_tools,
             max_request_bytes: self.max_request_bytes,
             max_response_bytes: self.max_response_bytes,

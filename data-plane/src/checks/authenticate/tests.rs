@@ -7,9 +7,12 @@ use crate::{
     testing::{self, NOW, PATH, World},
 };
 
+mod metadata;
+mod tokens;
+
 fn knock(world: &World, request: http::request::Builder) -> Result<Principal, Refusal> {
     let addresses = testing::addresses();
-    check(&testing::exchange(request), &world.place(), &testing::counted(&addresses), NOW)
+    check(&testing::exchange(request), &world.place(), &testing::counted(&addresses), &Tokens::default(), NOW)
 }
 
 fn with(authorization: &str) -> http::request::Builder {
@@ -22,7 +25,7 @@ fn a_current_key_is_its_client() {
     let principal = knock(&world, world.authorized(Request::post(PATH))).unwrap();
     let tenant = world.tenant();
     assert_eq!(principal.client_id(), *tenant.clients.keys().next().unwrap());
-    assert_eq!(principal.lookup(), tenant.keys.keys().next().unwrap());
+    assert_eq!(principal.shown(), Shown::Key(tenant.keys.values().next().unwrap().id));
     let lower = with(&format!("bearer   {}", world.sample.key_text));
     assert!(knock(&world, lower).is_ok());
 }

@@ -8,7 +8,10 @@ use super::{
     bounds::*,
     check::{is_credential_header, is_domain_name, is_id, is_lookup, is_slug_shape},
 };
-use crate::v1::{self, GrantedAction, LimitSubject, ToolClass, ToolState, UnknownTools, resource::Body};
+use crate::v1::{
+    self, CredentialKind, GrantedAction, LimitSubject, SignatureAlgorithm, ToolClass, ToolState,
+    UnknownTools, resource::Body,
+};
 
 /// What a snapshot has, for references.
 #[derive(Debug, Default)]
@@ -34,6 +37,7 @@ pub(super) fn names_itself(id: &str, body: &Body) -> bool {
     match body {
         Body::Tenant(_) => id == "tenant",
         Body::Methods(_) => id == "methods",
+        Body::Issuer(_) => id == "issuer",
         Body::Endpoint(endpoint) => named::<ids::kind::Endpoint>(id, &endpoint.id),
         Body::Upstream(upstream) => named::<ids::kind::Upstream>(id, &upstream.id),
         Body::Client(client) => named::<ids::kind::Client>(id, &client.id),
@@ -57,6 +61,7 @@ pub(super) fn check(body: &Body, known: &Known<'_>) -> Check {
         Body::Policy(policy) => check_policy(policy),
         Body::Limit(limit) => check_limit(limit, known),
         Body::Domain(domain) => check_domain(domain, known),
+        Body::Issuer(issuer) => check_issuer(issuer),
     }
 }
 
@@ -99,6 +104,10 @@ fn check_endpoint(endpoint: &v1::Endpoint, known: &Known<'_>) -> Check {
     for bytes in [endpoint.max_request_bytes, endpoint.max_response_bytes] {
         need((1..=MAX_MESSAGE_BYTES).contains(&bytes), "a size limit is out of bounds")?;
     }
+    for kind in &endpoint.accepts {
+        known_enum(CredentialKind::try_from(*kind).ok(), CredentialKind::Unspecified)?;
+    }
+    need(sorted(endpoint.accepts.iter()), "kinds of credentials are out of order or repeat")?;
     need(endpoint.attachments.len() <= MAX_ENDPOINT_LIST, "has too many upstreams")?;
     need(
         sorted(endpoint.attachments.iter().map(|attachment| &attachment.id)),
@@ -119,9 +128,7 @@ fn check_endpoint(endpoint: &v1::Endpoint, known: &Known<'_>) -> Check {
 
 fn check_upstream(upstream: &v1::Upstream) -> Check {
     need(is_slug_shape(&upstream.slug), "slug is malformed")?;
-    let http = upstream.url.starts_with("https://") || upstream.url.starts_with("http://");
-    need(http && upstream.url.len() <= MAX_URL, "URL is malformed")?;
-    need(upstream.url.bytes().all(|b| b.is_ascii_graphic()), "URL is malformed")?;
+    need(is_http(&upstream.url), "URL is malformed")?;
     for timeout in [
         upstream.connect_timeout_ms,
         upstream.first_byte_timeout_ms,
@@ -263,6 +270,26 @@ fn check_domain(domain: &v1::Domain, known: &Known<'_>) -> Check {
     need((1..=MAX_SEALED).contains(&certificate.sealed.len()), "a sealed key's size is out of bounds")
 }
 
+fn check_issuer(issuer: &v1::Issuer) -> Check {
+    for url in [&issuer.url, &issuer.gateway] {
+        need(is_http(url), "a URL is malformed")?;
+    }
+    need(!issuer.gateway.ends_with('/'), "the gateway's origin ends with a slash")?;
+    need(issuer.keys.len() <= MAX_ISSUER_KEYS, "has too many keys")?;
+    need(sorted(issuer.keys.iter().map(|key| &key.id)), "keys are out of order or repeat")?;
+    for key in &issuer.keys {
+        need(is_id(&key.id), "a key's id is not 16 bytes")?;
+        let algorithm = SignatureAlgorithm::try_from(key.algorithm).ok();
+        let size = match known_enum(algorithm, SignatureAlgorithm::Unspecified)? {
+            SignatureAlgorithm::Rs256 => 256..=MAX_PUBLIC_KEY,
+            SignatureAlgorithm::Es256 => 65..=65,
+            _ => 32..=32,
+        };
+        need(size.contains(&key.public_key.len()), "a public key's size is out of bounds")?;
+    }
+    Ok(())
+}
+
 fn slices(slices: &[v1::Slice], known: &Known<'_>) -> Check {
     need(sorted(slices.iter().map(|slice| &slice.subject_id)), "slices are out of order or repeat")?;
     for slice in slices {
@@ -291,6 +318,13 @@ fn texts(list: &[String], most: usize, longest: usize) -> Check {
 /// Strictly: no value twice.
 fn sorted<T: PartialOrd>(values: impl Iterator<Item = T>) -> bool {
     values.is_sorted_by(|a, b| a < b)
+}
+
+/// What it begins with, and its characters; whoever uses a URL parses it.
+fn is_http(url: &str) -> bool {
+    (url.starts_with("https://") || url.starts_with("http://"))
+        && url.len() <= MAX_URL
+        && url.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Only the characters of CIDR text; whoever uses a network parses it.

@@ -14,6 +14,10 @@ pub const MAX_DOMAIN_NAME: usize = 241;
 pub const MAX_CHAIN: usize = 10;
 /// Bytes of all of them: whoever asks for the domain is sent them, before anything is known of him.
 pub const MAX_CHAIN_BYTES: usize = 32 * 1024;
+/// Keys of an issuer: as many as its tenant may have published, and some that end.
+pub const MAX_ISSUER_KEYS: usize = 64;
+/// Bytes in a public key: one of RSA with 4096 bits, and its exponent.
+pub const MAX_PUBLIC_KEY: usize = 1_024;
 /// Upstreams of one tenant.
 pub const MAX_UPSTREAMS: usize = 1_000;
 /// Tools of one tenant.
@@ -36,7 +40,7 @@ pub const MAX_MESSAGE_BYTES: u32 = 64 * 1024 * 1024;
 pub const MAX_NAME: usize = 256;
 /// Bytes in an attachment's prefix.
 pub const MAX_PREFIX: usize = 64;
-/// Bytes in an upstream's URL.
+/// Bytes in a URL: an upstream's, an issuer's.
 pub const MAX_URL: usize = 2_048;
 /// Milliseconds of any time-out: one day.
 pub const MAX_TIMEOUT_MS: u32 = 86_400_000;

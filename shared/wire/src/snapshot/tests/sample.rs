@@ -166,6 +166,7 @@ fn endpoint(n: u8, upstreams: u8) -> v1::Endpoint {
         max_response_bytes: 1_048_576,
         attachments: (0..upstreams).map(attachment).collect(),
         enabled: true,
+        accepts: Vec::new(),
     }
 }
 

@@ -1,0 +1,56 @@
+//! API keys: looked up by their public part inside the endpoint's tenant, so that another tenant's key is an unknown one. Unknown ones
+//! cost the same HMAC; the comparison takes constant time.
+
+use std::sync::Arc;
+
+use crypto::key::{self, KeyKind};
+use ids::KeyId;
+use seams::Timestamp;
+
+use super::{Credential, Principal};
+use crate::snapshot::index::{ClientIndex, EndpointIndex, TenantIndex};
+
+/// A key that was presented and was good.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    id: KeyId,
+    /// Its public part.
+    lookup: [u8; 12],
+}
+
+impl Known {
+    pub(super) const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Whose it is by this configuration, if it is still there, and when it ends.
+    pub(super) fn still<'t>(
+        &self,
+        tenant: &'t TenantIndex,
+        endpoint: &EndpointIndex,
+    ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
+        let found = tenant.keys.get(&self.lookup).filter(|found| found.id == self.id)?;
+        (endpoint.accepts.api_keys && found.client.enabled).then_some((&found.client, found.not_after))
+    }
+}
+
+pub(super) fn check(
+    presented: &str,
+    tenant: &TenantIndex,
+    endpoint: &EndpointIndex,
+    now: Timestamp,
+) -> Option<Principal> {
+    let presented = key::parse(KeyKind::ApiKey, presented).ok()?;
+    let lookup: [u8; 12] = presented.lookup.as_bytes().try_into().ok()?;
+    let Some(found) = tenant.keys.get(&lookup) else {
+        tenant.dummy_verify(&presented);
+        return None;
+    };
+    let good = found.verify(&tenant.crypto, &presented);
+    let live = found.not_after.is_none_or(|end| now < end) && found.client.enabled;
+    (good && live && endpoint.accepts.api_keys).then(|| Principal {
+        client: Arc::clone(&found.client),
+        credential: Credential::Key(Known { id: found.id, lookup }),
+        not_after: found.not_after,
+    })
+}

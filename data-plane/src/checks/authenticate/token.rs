@@ -1,0 +1,163 @@
+//! Access tokens of the tenant's own issuer (RFC 9068), checked as RFC 8725 wants: by the key that the configuration has under the
+//! token's `kid`, by that key's algorithm, for this issuer and this endpoint, and for an hour at most.
+//!
+//! What a token claims is kept, per worker, once its signature was found good, so that the signature is checked once and not with
+//! each call. What it is worth is asked anew each time: whether its key is still published, its client switched on, the time not over
+//! and the endpoint still called so.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+    time::Duration,
+};
+
+use crypto::{
+    digest::sha256,
+    jwt::{Token, Typ},
+};
+use ids::{ClientId, SigningKeyId, TenantId, TokenId};
+use seams::Timestamp;
+use serde::Deserialize;
+
+use super::{Credential, Principal};
+use crate::snapshot::index::{ClientIndex, EndpointIndex, Map, TenantIndex};
+
+/// How far the issuer's clock may be ahead of this one.
+const SKEW: Duration = Duration::from_secs(60);
+/// The longest that a token may live.
+const LONGEST_LIFE: u64 = 60 * 60;
+/// Tokens of one tenant that a worker keeps: beyond it, its own are forgotten and checked again.
+const KEPT_PER_TENANT: usize = 2 * 1024;
+/// Of all tenants: beyond it, all are.
+const KEPT: usize = 32 * 1024;
+
+/// What a token said whose signature was good.
+#[derive(Debug)]
+pub(super) struct Verified {
+    id: TokenId,
+    client: ClientId,
+    signed_by: SigningKeyId,
+    audience: Box<str>,
+    not_after: Timestamp,
+}
+
+/// What is read of the claims; all of it is required (RFC 9068 section 2.2).
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: ClientId,
+    aud: Box<str>,
+    client_id: ClientId,
+    jti: TokenId,
+    iat: u64,
+    exp: u64,
+    #[serde(default)]
+    nbf: u64,
+}
+
+impl Verified {
+    pub(super) const fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// Whose it is by this configuration, if it is good for this endpoint now, and when it ends.
+    pub(super) fn holds<'t>(
+        &self,
+        tenant: &'t TenantIndex,
+        endpoint: &EndpointIndex,
+        now: Timestamp,
+    ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
+        let signed = tenant.issuer.as_ref()?.key(self.signed_by, now).is_some();
+        let meant = tenant.named_by(&self.audience) == Some(&*endpoint.slug);
+        let client = tenant.clients.get(&self.client).filter(|client| client.enabled)?;
+        (signed && meant && now < self.not_after && endpoint.accepts.access_tokens)
+            .then_some((client, Some(self.not_after)))
+    }
+}
+
+/// One worker's verified tokens, by tenant and SHA-256.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    kept: RefCell<Map<TenantId, Map<[u8; 32], Arc<Verified>>>>,
+    count: Cell<usize>,
+}
+
+impl Tokens {
+    fn get(&self, tenant: TenantId, digest: &[u8; 32]) -> Option<Arc<Verified>> {
+        self.kept.borrow().get(&tenant)?.get(digest).cloned()
+    }
+
+    pub(super) fn keep(&self, tenant: TenantId, digest: [u8; 32], verified: &Arc<Verified>, now: Timestamp) {
+        let mut kept = self.kept.borrow_mut();
+        if self.count.get() >= KEPT {
+            kept.clear();
+            self.count.set(0);
+        }
+        let own = kept.entry(tenant).or_default();
+        let before = own.len();
+        if before >= KEPT_PER_TENANT {
+            own.retain(|_, verified| now < verified.not_after);
+            if own.len() >= KEPT_PER_TENANT {
+                own.clear();
+            }
+        }
+        own.insert(digest, Arc::clone(verified));
+        self.count.set(self.count.get() - before + own.len());
+    }
+}
+
+#[cfg(test)]
+impl Tokens {
+    pub(super) fn len(&self) -> usize {
+        self.count.get()
+    }
+}
+
+#[cfg(test)]
+impl Verified {
+    pub(super) fn testing(client: ClientId, not_after: Timestamp) -> Self {
+        let (id, signed_by) = (TokenId::from_parts(1, [0; 10]), SigningKeyId::from_parts(1, [0; 10]));
+        Self { id, client, signed_by, audience: "".into(), not_after }
+    }
+}
+
+pub(super) fn check(
+    presented: &str,
+    tenant: &TenantIndex,
+    endpoint: &EndpointIndex,
+    tokens: &Tokens,
+    now: Timestamp,
+) -> Option<Principal> {
+    let digest = sha256(presented.as_bytes());
+    let verified = match tokens.get(tenant.id, &digest) {
+        Some(verified) => verified,
+        None => {
+            let verified = Arc::new(verify(presented, tenant, now)?);
+            tokens.keep(tenant.id, digest, &verified, now);
+            verified
+        }
+    };
+    let (client, not_after) = verified.holds(tenant, endpoint, now)?;
+    Some(Principal { client: Arc::clone(client), credential: Credential::Token(verified), not_after })
+}
+
+fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verified> {
+    let issuer = tenant.issuer.as_ref()?;
+    let token = Token::parse(presented).ok()?;
+    let signed_by: SigningKeyId = token.kid().as_str().parse().ok()?;
+    let key = issuer.key(signed_by, now)?;
+    if token.typ() != Typ::AccessToken || !key.signed(&token) {
+        return None;
+    }
+    let Claims { iss, sub, aud, client_id, jti, iat, exp, nbf } = token.claims().ok()?;
+    let latest = now.plus(SKEW);
+    let begun = Timestamp::from_secs(iat.max(nbf)) <= latest;
+    let short = exp.checked_sub(iat).is_some_and(|life| life <= LONGEST_LIFE);
+    (*iss == *issuer.url && sub == client_id && begun && short).then(|| Verified {
+        id: jti,
+        client: client_id,
+        signed_by,
+        audience: aud,
+        not_after: Timestamp::from_secs(exp),
+    })
+}

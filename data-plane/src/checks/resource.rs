@@ -1,0 +1,49 @@
+//! What an endpoint is as a protected resource (RFC 9728): how it is called, where that is said, and what is said.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{EndpointEvidence, Exchange, endpoint::METADATA};
+
+/// How long whoever reads the metadata may keep it, in seconds. It changes with the endpoint's domains and kinds of credentials.
+pub(crate) const KEPT: &str = "public, max-age=300";
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    resource: &'a str,
+    authorization_servers: [&'a str; 1],
+    bearer_methods_supported: [&'static str; 1],
+}
+
+/// The endpoint's metadata, under the name by which it was asked for (RFC 9728 section 3.2); `None` where no access token is accepted.
+pub(crate) fn metadata(exchange: &Exchange, place: &EndpointEvidence) -> Option<Bytes> {
+    let issuer = place.tenant().issuer.as_ref()?;
+    let metadata = Metadata {
+        resource: &identifier(exchange, place)?,
+        authorization_servers: [&issuer.url],
+        bearer_methods_supported: ["header"],
+    };
+    serde_json::to_vec(&metadata).ok().map(Bytes::from)
+}
+
+/// Where the metadata is; `None` where no access token is accepted.
+pub(crate) fn metadata_url(exchange: &Exchange, place: &EndpointEvidence) -> Option<String> {
+    let mut identifier = identifier(exchange, place).filter(|_| place.endpoint().accepts.access_tokens)?;
+    let scheme = identifier.find("://")? + 3;
+    let path = scheme + identifier.get(scheme..)?.find('/')?;
+    identifier.insert_str(path, METADATA);
+    Some(identifier)
+}
+
+/// The resource identifier by which the caller reaches the endpoint. Where it does so under a name that is none, such as one of this
+/// machine alone, it is the endpoint's first: tokens are for that.
+fn identifier(exchange: &Exchange, place: &EndpointEvidence) -> Option<String> {
+    let (tenant, endpoint) = (place.tenant(), place.endpoint());
+    let gateway = &*tenant.issuer.as_ref()?.gateway;
+    let scheme = gateway.split_once("://")?.0;
+    let host = exchange.host().ok()?.to_ascii_lowercase();
+    let path = exchange.head().uri.path();
+    let asked = format!("{scheme}://{host}{}", path.strip_prefix(METADATA).unwrap_or(path));
+    let is_one = tenant.named_by(&asked) == Some(&*endpoint.slug);
+    Some(if is_one { asked } else { format!("{gateway}/{}/{}/mcp", tenant.slug, endpoint.slug) })
+}
