@@ -7,24 +7,8 @@ cd "$(dirname "$0")/.."
 root=target/schemathesis
 here=tests/schemathesis
 
-install() {
-    local want
-    want=$(sha256sum <"$here/requirements.txt")
-    if [ -f "$root/installed" ] && [ "$(cat "$root/installed")" = "$want" ]; then return 0; fi
-    rm -rf "$root/venv" "$root/installed"
-    echo "Installing schemathesis into $root …"
-    mkdir -p "$root"
-    python3 -m venv "$root/venv"
-    "$root/venv/bin/pip" install --quiet --disable-pip-version-check --no-input -r "$here/requirements.txt"
-    echo "$want" >"$root/installed"
-}
-
 case "${1:-install}" in
-install)
-    mkdir -p "$root"
-    (flock 9 && install) 9>"$root/.lock"
-    exit 0
-    ;;
+install) exec scripts/venv.sh schemathesis ;;
 short) options=(--phases "examples,coverage,fuzzing" -n 10 --no-shrink) ;;
 long) options=(--phases "examples,coverage,fuzzing,stateful" -n 200) ;;
 *)
@@ -33,7 +17,7 @@ long) options=(--phases "examples,coverage,fuzzing,stateful" -n 200) ;;
     ;;
 esac
 
-"$0" install
+scripts/venv.sh schemathesis
 scripts/build-for-tests.sh portcullis
 # One run at a time: it has fixed ports and a fixed folder.
 exec 9>"$root/.run.lock"

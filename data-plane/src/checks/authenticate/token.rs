@@ -75,10 +75,13 @@ impl Verified {
     }
 }
 
-/// One worker's verified tokens, by tenant and SHA-256.
+/// One tenant's, by SHA-256.
+type Known = Map<[u8; 32], Arc<Verified>>;
+
+/// One worker's verified tokens.
 #[derive(Default)]
 pub(crate) struct Tokens {
-    kept: RefCell<Map<TenantId, Map<[u8; 32], Arc<Verified>>>>,
+    kept: RefCell<Map<TenantId, Known>>,
     count: Cell<usize>,
 }
 
