@@ -12,7 +12,6 @@ pub(crate) mod limit;
 pub(crate) mod network;
 pub(crate) mod protocol;
 pub(crate) mod public;
-pub(crate) mod resource;
 pub(crate) mod session;
 pub(crate) mod tool_pin;
 
@@ -20,7 +19,7 @@ pub(crate) use address_limit::Counted;
 pub(crate) use authenticate::{Principal, Tokens};
 pub(crate) use authorize::{Grounds, Permit};
 pub(crate) use edge::{Exchange, ReadBody};
-pub(crate) use endpoint::EndpointEvidence;
+pub(crate) use endpoint::{EndpointEvidence, METADATA};
 pub(crate) use limit::{Cost, Reservation};
 pub(crate) use network::Reached;
 pub(crate) use protocol::{Call, Kind, Verb};

@@ -25,6 +25,7 @@ mod pipeline;
 mod ready;
 mod redis;
 mod refuse;
+mod resource;
 mod tally;
 mod timings;
 mod trail;

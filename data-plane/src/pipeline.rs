@@ -15,11 +15,12 @@ use crate::{
     admitted::{Admitted, Evidence},
     checks::{
         Cost, ReadBody, Verb, address_limit, authenticate, authorize, edge, endpoint, kill, limit, network,
-        protocol, public, resource, session, tool_pin,
+        protocol, public, session, tool_pin,
     },
     drain::Phase,
     limiter,
     refuse::Refusal,
+    resource,
     timings::{Check, Laps},
     trail::Trail,
     upstream::{self, Body, Passage, Priority},

@@ -66,16 +66,25 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_DNS_SERVER")]
     dns_server: Option<SocketAddr>,
     /// REST API's and console's origin as the outside sees it
-    #[arg(long, env = "PORTCULLIS_CONTROL_URL")]
+    #[arg(long, env = "PORTCULLIS_CONTROL_URL", value_parser = origin)]
     control_url: Url,
     /// Authorization servers' origin
-    #[arg(long, env = "PORTCULLIS_AUTH_URL")]
+    #[arg(long, env = "PORTCULLIS_AUTH_URL", value_parser = origin)]
     auth_url: Url,
     /// Endpoints' origin
-    #[arg(long, env = "PORTCULLIS_GATEWAY_URL")]
+    #[arg(long, env = "PORTCULLIS_GATEWAY_URL", value_parser = origin)]
     gateway_url: Url,
     #[command(flatten)]
     logs: LogOptions,
+}
+
+/// An origin: what is put behind it is known to whoever compares identifiers and issuers byte by byte.
+fn origin(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error: url::ParseError| error.to_string())?;
+    let only = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let nobodys = url.username().is_empty() && url.password().is_none();
+    let http = matches!(url.scheme(), "http" | "https") && url.has_host();
+    if only && nobodys && http { Ok(url) } else { Err("must be an origin: https://host[:port]".to_owned()) }
 }
 
 /// Runs until SIGTERM or SIGINT.

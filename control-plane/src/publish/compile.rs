@@ -172,6 +172,9 @@ impl<'a> Work<'a> {
             self.respell(id, "closed_methods", &mut row.closed_methods, |text| {
                 check::closable_method(text).map(|()| text.to_owned())
             });
+            if row.accepts.is_empty() {
+                self.fault(id, "/accepts".to_owned(), "nobody could call it");
+            }
             let attachments: Vec<_> =
                 self.rows.attachments.iter().filter(|each| each.endpoint_id == id).collect();
             self.resources.push(encode::endpoint(&row, &attachments));

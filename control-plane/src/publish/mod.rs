@@ -8,6 +8,7 @@ pub mod compile;
 pub mod convergence;
 mod encode;
 pub mod hub;
+mod identity;
 mod queries;
 pub mod rows;
 pub mod trim;

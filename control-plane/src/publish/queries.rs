@@ -124,7 +124,7 @@ async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRo
                 allow: row.allow,
                 deny: row.deny,
                 closed_methods: row.closed_methods,
-                accepts: row.accepts.iter().filter_map(|kind| CredentialKind::from_name(kind)).collect(),
+                accepts: CredentialKind::read(&row.accepts)?,
                 unknown_tools: UnknownTools::from_name(&row.unknown_tools)
                     .ok_or(Unreadable("unknown_tools"))?,
                 max_request_bytes: unsigned(row.max_request_bytes, "max_request_bytes")?,

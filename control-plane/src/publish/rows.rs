@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::v1::{Timeouts, UpstreamConcurrency};
 
-use crate::oauth::keys::StoredKey;
+pub use super::identity::{CredentialKind, IssuerRow};
 
 /// Everything of one tenant that a proxy needs, read in one transaction.
 #[derive(Debug, Clone)]
@@ -55,17 +55,6 @@ pub struct TenantRows {
     pub issuer: Option<IssuerRow>,
 }
 
-/// The tenant's issuer of access tokens.
-#[derive(Debug, Clone)]
-pub struct IssuerRow {
-    /// Exactly as in `iss`.
-    pub url: String,
-    /// The gateway's origin, without a slash at its end.
-    pub gateway: String,
-    /// What its keys signed is accepted.
-    pub keys: Vec<StoredKey>,
-}
-
 /// `tenants`.
 #[derive(Debug, Clone)]
 pub struct TenantRow {
@@ -95,16 +84,6 @@ pub enum UnknownTools {
     Block,
     /// Takes the first definition seen as approved.
     ApproveFirstSeen,
-}
-
-/// By what a caller shows who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CredentialKind {
-    /// An API key.
-    ApiKey,
-    /// An access token of the tenant's own issuer.
-    AccessToken,
 }
 
 /// `endpoints`.
@@ -358,26 +337,6 @@ impl UnknownTools {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Block, Self::ApproveFirstSeen].into_iter().find(|value| value.name() == name)
-    }
-}
-
-impl CredentialKind {
-    /// All of them, in order.
-    pub const ALL: [Self; 2] = [Self::ApiKey, Self::AccessToken];
-
-    /// As stored and as in JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ApiKey => "api_key",
-            Self::AccessToken => "access_token",
-        }
-    }
-
-    /// From its stored name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|value| value.name() == name)
     }
 }
 

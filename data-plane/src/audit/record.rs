@@ -16,7 +16,8 @@ use wire::{
 use super::digest::Sent;
 use crate::snapshot::index::TenantIndex;
 
-/// Version of the record's layout.
+/// Version of the record's layout; of one that names an access token the next, so that a control plane that does not know the field
+/// leaves it in the spool.
 const VERSION: u32 = 1;
 /// Bytes of arguments that are sealed into a record; of longer ones the beginning. Their hash covers all of them.
 const MAX_ARGUMENTS: usize = 4 * 1024;
@@ -132,7 +133,7 @@ impl CallFacts {
         let kept = arguments.len().min(MAX_ARGUMENTS);
         let elapsed = self.elapsed(now);
         let mut draft = Draft::begin(
-            VERSION,
+            VERSION + u32::from(self.token.is_some()),
             *self.tenant.id.uuid().as_bytes(),
             ROOM + target.len() + kept + excerpt.len(),
         );

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Counted, EndpointEvidence, Exchange, Reached, resource};
+use super::{Counted, EndpointEvidence, Exchange, Reached};
+use crate::resource;
 
 const METHODS: &str = "POST, GET, DELETE";
 const HEADERS: &str = "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, \
@@ -29,10 +30,14 @@ pub(crate) fn answer(
     if !(place.is_for_metadata() && reads) {
         return None;
     }
-    let mut response = Response::new(resource::metadata(exchange, place)?);
+    let metadata = resource::metadata(exchange, place)?;
     counted.charge();
+    let length = HeaderValue::from(metadata.len());
+    let reads = exchange.head().method == Method::GET;
+    let mut response = Response::new(if reads { metadata } else { Bytes::new() });
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(resource::KEPT));
     Some(response)
 }

@@ -49,10 +49,10 @@ impl IssuerIndex {
         })
     }
 
-    /// The key with this id, while what it signed is accepted.
+    /// The key with this id, while what it signed is accepted, and until when that is.
     #[must_use]
-    pub fn key(&self, id: SigningKeyId, now: Timestamp) -> Option<&PublicKey> {
+    pub fn key(&self, id: SigningKeyId, now: Timestamp) -> Option<(&PublicKey, Option<Timestamp>)> {
         let found = self.keys.iter().find(|key| key.id == id)?;
-        found.not_after.is_none_or(|end| now < end).then_some(&found.public)
+        found.not_after.is_none_or(|end| now < end).then_some((&found.public, found.not_after))
     }
 }

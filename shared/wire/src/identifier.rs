@@ -27,8 +27,8 @@ pub fn endpoint_of<'a>(
     if authority == own {
         return only_endpoint(path.strip_prefix('/')?.strip_prefix(tenant)?);
     }
-    if let Some(before) = authority.strip_suffix(own) {
-        return only_endpoint(path).filter(|_| before.strip_suffix('.') == Some(tenant));
+    if let Some(before) = authority.strip_suffix(own).and_then(|before| before.strip_suffix('.')) {
+        return only_endpoint(path).filter(|_| before == tenant);
     }
     let port = own.rfind(':').filter(|colon| !own[*colon..].contains(']')).map_or("", |colon| &own[colon..]);
     let name = authority.strip_suffix(port).filter(|name| !name.contains(':'))?;
@@ -68,6 +68,10 @@ mod tests {
                 assert_eq!(named(&identifier, gateway), Some("tools"), "{identifier}");
             }
         }
+        // A name that ends like the gateway's is not below it.
+        let ending = "https://example";
+        assert_eq!(named("https://one.acme.example/mcp", ending), None);
+        assert_eq!(named("https://all.acme.example/tools/mcp", "https://cme.example"), Some("tools"));
         assert_eq!(named("http://[::1]/acme/tools/mcp", "http://[::1]"), Some("tools"));
         assert_eq!(named("http://127.0.0.1:80/acme/tools/mcp", "http://127.0.0.1:80"), Some("tools"));
     }

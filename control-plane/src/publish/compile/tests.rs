@@ -3,14 +3,18 @@
 mod properties;
 mod rows;
 
+use crypto::jwt::{self, Algorithm};
 use errors::ErrorCode;
 use policy::{Class, Effect, GrantedAction, Subject, ToolSelector};
-use rows::{client, endpoint, grant, id, key, limit, sample, tool, upstream};
-use seams::Timestamp;
+use rows::{client, endpoint, grant, id, key, limit, raw, sample, tool, upstream};
+use seams::{SeededEntropy, Timestamp};
 use wire::v1::{self, resource::Body};
 
 use super::{Compiled, DEFAULT_CLIENT_LIMIT, compile};
-use crate::publish::rows::{DomainRow, EgressRow, LimitSubject, TenantRows, ToolState};
+use crate::{
+    oauth::keys::StoredKey,
+    publish::rows::{CredentialKind, DomainRow, EgressRow, IssuerRow, LimitSubject, TenantRows, ToolState},
+};
 
 fn ids(compiled: &Compiled, prefix: &str) -> Vec<String> {
     compiled.snapshot.resources.iter().map(|r| r.id.clone()).filter(|id| id.starts_with(prefix)).collect()
@@ -220,6 +224,48 @@ fn what_only_the_shared_validator_sees_is_refused_too() {
     rows.upstreams.push(upstream(9));
     rows.upstreams[1].total_timeout_ms = 0;
     assert_eq!(refused(&rows), [(rows.upstreams[1].id.to_string(), String::new())]);
+}
+
+#[test]
+fn proxies_know_the_keys_whose_tokens_live_and_what_endpoints_accept() {
+    let key = |n: u8, retires: Option<u64>, revoked: bool| StoredKey {
+        id: id(n),
+        public: jwt::generate(Algorithm::EdDsa, &SeededEntropy::new(n.into())).unwrap().1,
+        created_at: Timestamp::from_secs(1),
+        activates_at: Timestamp::from_secs(1),
+        retires_at: retires.map(Timestamp::from_secs),
+        revoked_at: revoked.then(|| Timestamp::from_secs(2)),
+    };
+    let mut rows = sample();
+    rows.as_of = Timestamp::from_secs(1_000);
+    assert!(ids(&compile(&rows, 1).unwrap(), "issuer").is_empty());
+    let keys =
+        vec![key(2, None, false), key(1, Some(1_001), false), key(3, Some(1_000), false), key(4, None, true)];
+    let (url, gateway) = ("https://auth.example/t/acme".to_owned(), "https://gw.example".to_owned());
+    rows.issuer = Some(IssuerRow { url: url.clone(), gateway: gateway.clone(), keys });
+    let compiled = compile(&rows, 1).unwrap();
+    let Body::Issuer(issuer) = body(&compiled, "issuer") else { panic!() };
+    assert_eq!((issuer.url, issuer.gateway), (url, gateway));
+    let published: Vec<_> = issuer.keys.iter().map(|key| (key.id.clone(), key.not_after_micros)).collect();
+    assert_eq!(
+        published,
+        [(raw(ids::SigningKeyId::clone(&id(1))), 1_001_000_000), (raw(ids::SigningKeyId::clone(&id(2))), 0)]
+    );
+
+    let accepted =
+        |rows: &TenantRows| match body(&compile(rows, 1).unwrap(), &rows.endpoints[0].id.to_string()) {
+            Body::Endpoint(endpoint) => endpoint.accepts,
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(accepted(&rows), Vec::<i32>::new(), "as is so by default");
+    rows.endpoints[0].accepts = vec![CredentialKind::AccessToken];
+    assert_eq!(accepted(&rows), [v1::CredentialKind::AccessToken as i32]);
+    rows.endpoints[0].accepts.clear();
+    assert_eq!(refused(&rows), [(rows.endpoints[0].id.to_string(), "/accepts".to_owned())]);
+
+    rows.endpoints[0].accepts = vec![CredentialKind::ApiKey];
+    rows.tenant.suspended = true;
+    assert!(ids(&compile(&rows, 1).unwrap(), "issuer").is_empty());
 }
 
 #[test]

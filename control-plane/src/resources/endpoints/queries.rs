@@ -49,11 +49,7 @@ impl Row {
                 allow: self.allow,
                 deny: self.deny,
                 closed_methods: self.closed_methods,
-                accepts: self
-                    .accepts
-                    .iter()
-                    .filter_map(|kind| rows::CredentialKind::from_name(kind))
-                    .collect(),
+                accepts: rows::CredentialKind::read(&self.accepts)?,
                 unknown_tools,
                 max_request_bytes: self.max_request_bytes.unsigned_abs(),
                 max_response_bytes: self.max_response_bytes.unsigned_abs(),

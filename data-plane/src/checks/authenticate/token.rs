@@ -2,8 +2,8 @@
 //! token's `kid`, by that key's algorithm, for this issuer and this endpoint, and for an hour at most.
 //!
 //! What a token claims is kept, per worker, once its signature was found good, so that the signature is checked once and not with
-//! each call. What it is worth is asked anew each time: whether its key is still published, its client switched on, the time not over
-//! and the endpoint still called so.
+//! each call. What it is worth is asked anew each time: whether the issuer is still called so, its key published, its client switched
+//! on, the time not over and the endpoint meant.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,7 +17,7 @@ use crypto::{
 };
 use ids::{ClientId, SigningKeyId, TenantId, TokenId};
 use seams::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Credential, Principal};
 use crate::snapshot::index::{ClientIndex, EndpointIndex, Map, TenantIndex};
@@ -28,7 +28,7 @@ const SKEW: Duration = Duration::from_secs(60);
 const LONGEST_LIFE: u64 = 60 * 60;
 /// Tokens of one tenant that a worker keeps: beyond it, its own are forgotten and checked again.
 const KEPT_PER_TENANT: usize = 2 * 1024;
-/// Of all tenants: beyond it, all are.
+/// Of all tenants: beyond it, those of the tenant that has most are.
 const KEPT: usize = 32 * 1024;
 
 /// What a token said whose signature was good.
@@ -36,6 +36,7 @@ const KEPT: usize = 32 * 1024;
 pub(super) struct Verified {
     id: TokenId,
     client: ClientId,
+    issuer: Box<str>,
     signed_by: SigningKeyId,
     audience: Box<str>,
     not_after: Timestamp,
@@ -44,7 +45,7 @@ pub(super) struct Verified {
 /// What is read of the claims; all of it is required (RFC 9068 section 2.2).
 #[derive(Deserialize)]
 struct Claims {
-    iss: String,
+    iss: Box<str>,
     sub: ClientId,
     aud: Box<str>,
     client_id: ClientId,
@@ -53,6 +54,8 @@ struct Claims {
     exp: u64,
     #[serde(default)]
     nbf: u64,
+    /// It is bound to a key of the caller's (RFC 7800), which nobody here asks for: not a bearer token.
+    cnf: Option<IgnoredAny>,
 }
 
 impl Verified {
@@ -67,11 +70,12 @@ impl Verified {
         endpoint: &EndpointIndex,
         now: Timestamp,
     ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
-        let signed = tenant.issuer.as_ref()?.key(self.signed_by, now).is_some();
+        let issuer = tenant.issuer.as_ref().filter(|issuer| issuer.url == self.issuer)?;
+        let (_, key_ends) = issuer.key(self.signed_by, now)?;
+        let not_after = key_ends.map_or(self.not_after, |end| end.min(self.not_after));
         let meant = tenant.named_by(&self.audience) == Some(&*endpoint.slug);
         let client = tenant.clients.get(&self.client).filter(|client| client.enabled)?;
-        (signed && meant && now < self.not_after && endpoint.accepts.access_tokens)
-            .then_some((client, Some(self.not_after)))
+        (meant && now < not_after && endpoint.accepts.access_tokens).then_some((client, Some(not_after)))
     }
 }
 
@@ -93,8 +97,10 @@ impl Tokens {
     pub(super) fn keep(&self, tenant: TenantId, digest: [u8; 32], verified: &Arc<Verified>, now: Timestamp) {
         let mut kept = self.kept.borrow_mut();
         if self.count.get() >= KEPT {
-            kept.clear();
-            self.count.set(0);
+            // Whoever has most pays for it.
+            let most = kept.iter().max_by_key(|(_, own)| own.len()).map(|(tenant, _)| *tenant);
+            let gone = most.and_then(|most| kept.remove(&most)).map_or(0, |own| own.len());
+            self.count.set(self.count.get() - gone);
         }
         let own = kept.entry(tenant).or_default();
         let before = own.len();
@@ -120,7 +126,7 @@ impl Tokens {
 impl Verified {
     pub(super) fn testing(client: ClientId, not_after: Timestamp) -> Self {
         let (id, signed_by) = (TokenId::from_parts(1, [0; 10]), SigningKeyId::from_parts(1, [0; 10]));
-        Self { id, client, signed_by, audience: "".into(), not_after }
+        Self { id, client, issuer: "".into(), signed_by, audience: "".into(), not_after }
     }
 }
 
@@ -148,19 +154,16 @@ fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verif
     let issuer = tenant.issuer.as_ref()?;
     let token = Token::parse(presented).ok()?;
     let signed_by: SigningKeyId = token.kid().as_str().parse().ok()?;
-    let key = issuer.key(signed_by, now)?;
+    let (key, _) = issuer.key(signed_by, now)?;
     if token.typ() != Typ::AccessToken || !key.signed(&token) {
         return None;
     }
-    let Claims { iss, sub, aud, client_id, jti, iat, exp, nbf } = token.claims().ok()?;
-    let latest = now.plus(SKEW);
-    let begun = Timestamp::from_secs(iat.max(nbf)) <= latest;
+    let Claims { iss, sub, aud, client_id, jti, iat, exp, nbf, cnf } = token.claims().ok()?;
+    let not_after = Timestamp::from_secs(exp);
+    let begun = Timestamp::from_secs(iat.max(nbf)) <= now.plus(SKEW);
     let short = exp.checked_sub(iat).is_some_and(|life| life <= LONGEST_LIFE);
-    (*iss == *issuer.url && sub == client_id && begun && short).then(|| Verified {
-        id: jti,
-        client: client_id,
-        signed_by,
-        audience: aud,
-        not_after: Timestamp::from_secs(exp),
-    })
+    // What is over, or for nobody here, would take the place of others.
+    let of_use = now < not_after && tenant.named_by(&aud).is_some();
+    (*iss == *issuer.url && sub == client_id && begun && short && of_use && cnf.is_none())
+        .then_some(Verified { id: jti, client: client_id, issuer: iss, signed_by, audience: aud, not_after })
 }

@@ -274,7 +274,11 @@ fn check_issuer(issuer: &v1::Issuer) -> Check {
     for url in [&issuer.url, &issuer.gateway] {
         need(is_http(url), "a URL is malformed")?;
     }
-    need(!issuer.gateway.ends_with('/'), "the gateway's origin ends with a slash")?;
+    let origin = issuer
+        .gateway
+        .split_once("://")
+        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', '"', '\\']));
+    need(origin, "the gateway is more than an origin")?;
     need(issuer.keys.len() <= MAX_ISSUER_KEYS, "has too many keys")?;
     need(sorted(issuer.keys.iter().map(|key| &key.id)), "keys are out of order or repeat")?;
     for key in &issuer.keys {

@@ -4,5 +4,6 @@ mod definitions;
 mod delta;
 mod domains;
 mod hostile;
+mod issuer;
 mod round_trip;
 mod sample;

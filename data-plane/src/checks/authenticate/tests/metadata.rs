@@ -13,9 +13,10 @@ use super::{
 use crate::{
     checks::{
         endpoint::{self, Hosts},
-        network, public, resource,
+        network, public,
     },
     refuse::{Addressee, render},
+    resource,
 };
 
 const PREFIX: &str = "/.well-known/oauth-protected-resource";

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{EndpointEvidence, Exchange, endpoint::METADATA};
+use crate::checks::{EndpointEvidence, Exchange, METADATA};
 
-/// How long whoever reads the metadata may keep it, in seconds. It changes with the endpoint's domains and kinds of credentials.
-pub(crate) const KEPT: &str = "public, max-age=300";
+/// How long whoever reads the metadata may keep it, and nobody between: who may knock and from where is asked each time. It changes with the endpoint's domains and kinds of credentials.
+pub(crate) const KEPT: &str = "private, max-age=300";
 
 #[derive(Serialize)]
 struct Metadata<'a> {

@@ -1,0 +1,47 @@
+//! How callers show who they are, as rows.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{db::Unreadable, oauth::keys::StoredKey};
+
+/// The tenant's issuer of access tokens.
+#[derive(Debug, Clone)]
+pub struct IssuerRow {
+    /// Exactly as in `iss`.
+    pub url: String,
+    /// The gateway's origin, without a slash at its end.
+    pub gateway: String,
+    /// What its keys signed is accepted.
+    pub keys: Vec<StoredKey>,
+}
+
+/// By what a caller shows who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// An API key.
+    ApiKey,
+    /// An access token of the tenant's own issuer.
+    AccessToken,
+}
+
+impl CredentialKind {
+    /// All of them, in order.
+    pub const ALL: [Self; 2] = [Self::ApiKey, Self::AccessToken];
+
+    /// As stored and as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::AccessToken => "access_token",
+        }
+    }
+
+    /// From a stored list. One that is not known is not left out: without it the list might mean more than it did.
+    pub(crate) fn read(names: &[String]) -> Result<Vec<Self>, Unreadable> {
+        let known = |name: &String| Self::ALL.into_iter().find(|kind| kind.name() == name);
+        names.iter().map(|name| known(name).ok_or(Unreadable("accepts"))).collect()
+    }
+}
