@@ -63,7 +63,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("domain", text(&domain, "id")),
         ("client", endpoint.client.clone()),
         ("key", endpoint.key_id.clone()),
-        ("secret", secret),
+        ("client_secret", secret),
         ("public_key", public_key),
         ("role", role),
         ("grant", grant),

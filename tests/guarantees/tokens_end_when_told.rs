@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use harness::{Gateway, Machine, Tenant, text};
+use harness::{Caller, Gateway, Machine, Tenant, Upstream, eventually, text, tool};
 use seams::SystemEntropy;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -145,4 +145,33 @@ async fn tokens_outlive_their_secret_and_end_with_their_client() {
     let kinds: Vec<_> = revocations(&gateway).await.into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, ["client_tokens", "client"]);
     assert_eq!(machine.ask(&[]).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxies_take_the_issuers_tokens_until_they_are_revoked() {
+    let gateway = Gateway::start().await;
+    let acme = gateway.tenant("acme").await;
+    let upstream = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let endpoint = acme.endpoint("tools", &upstream).await;
+    let machine = Machine::new(&gateway, &acme, "machine", &[&endpoint.id]).await;
+    let actions =
+        json!([{"action": "call_tool", "upstream": endpoint.upstream, "tools": {"names": ["echo"]}}]);
+    let grant = json!({"subject": {"client": machine.client}, "actions": actions});
+    acme.post("/grants?wait=applied", grant).await;
+    let (token, second) = (machine.token().await, machine.token().await);
+    let call = async |token: &str| {
+        let answer = Caller::new(&endpoint.url, token).call("echo").await;
+        if answer.tool_text().is_empty() { answer.code() } else { "called".to_owned() }
+    };
+    eventually("the token is taken", async || call(&token).await == "called").await;
+    assert_eq!(call(&second).await, "called");
+    assert_eq!(revoke(&machine, &token).await, 200);
+    eventually("it is refused", async || call(&token).await == "credential_invalid").await;
+    assert_eq!(call(&second).await, "called", "the other one lives");
+    let client = format!("{}/clients/{}", acme.base, machine.client);
+    acme.admin.patch(&client, json!({"enabled": false})).await.unwrap();
+    acme.admin.patch(&format!("{client}?wait=applied"), json!({"enabled": true})).await.unwrap();
+    eventually("it has ended with the others", async || call(&second).await == "credential_invalid").await;
+    let third = machine.token().await;
+    eventually("what it is given now is taken", async || call(&third).await == "called").await;
 }

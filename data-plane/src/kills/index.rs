@@ -113,24 +113,19 @@ impl KillIndex {
                 || (self.principals && self.targets.contains(&named())))
     }
 
-    /// Whether the credential was revoked, whatever the configuration says.
+    /// Whether the credential was revoked, alone or with its client's, whatever the configuration says.
     pub(crate) fn is_revoked(&self, tenant: TenantId, client: ClientId, shown: Shown) -> bool {
-        let issued = match shown {
-            Shown::Key(key) => issued(key),
-            Shown::Token(token) => issued(token),
-        };
-        shown.key().is_some_and(|key| self.keys.contains(&(tenant, key)))
-            || self.clients.get(&(tenant, client)).is_some_and(|before| issued < *before)
-    }
-
-    /// Whether the access token was revoked, alone or with its client's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the check of access tokens"))]
-    pub(crate) fn is_token_revoked(&self, tenant: TenantId, client: ClientId, token: TokenId) -> bool {
-        let with_others = [&self.clients, &self.tokens_of];
-        self.tokens.contains(&(tenant, token))
-            || with_others
-                .iter()
-                .any(|before| before.get(&(tenant, client)).is_some_and(|before| issued(token) < *before))
+        let all = self.clients.get(&(tenant, client));
+        match shown {
+            Shown::Key(key) => {
+                self.keys.contains(&(tenant, key)) || all.is_some_and(|before| issued(key) < *before)
+            }
+            Shown::Token(token) => {
+                let tokens = self.tokens_of.get(&(tenant, client));
+                self.tokens.contains(&(tenant, token))
+                    || all.max(tokens).is_some_and(|before| issued(token) < *before)
+            }
+        }
     }
 }
 
@@ -159,18 +154,19 @@ mod tests {
             assert_eq!(kept, set);
             KillIndex::of(&set)
         };
+        let shown = |millis: u64| Shown::Token(token(millis));
         let index = set(Credential::Token(tenant, token(1_000)));
-        assert!(index.is_token_revoked(tenant, client(1), token(1_000)) && !index.is_empty());
-        assert!(!index.is_token_revoked(tenant, client(1), token(1_001)));
-        assert!(!index.is_token_revoked(TenantId::from_parts(1, [2; 10]), client(1), token(1_000)));
-        let key = KeyId::from_parts(1_000, [1; 10]);
+        assert!(index.is_revoked(tenant, client(1), shown(1_000)) && !index.is_empty());
+        assert!(!index.is_revoked(tenant, client(1), shown(1_001)));
+        assert!(!index.is_revoked(TenantId::from_parts(1, [2; 10]), client(1), shown(1_000)));
+        let key = Shown::Key(KeyId::from_parts(1_000, [1; 10]));
         for (credential, ends_keys) in
             [(Credential::TokensOf(tenant, client(1)), false), (Credential::Client(tenant, client(1)), true)]
         {
             let index = set(credential);
-            assert!(index.is_token_revoked(tenant, client(1), token(1_999)) && !index.is_empty());
-            assert!(!index.is_token_revoked(tenant, client(1), token(2_000)), "made later");
-            assert!(!index.is_token_revoked(tenant, client(2), token(1_999)), "another client's");
+            assert!(index.is_revoked(tenant, client(1), shown(1_999)) && !index.is_empty());
+            assert!(!index.is_revoked(tenant, client(1), shown(2_000)), "made later");
+            assert!(!index.is_revoked(tenant, client(2), shown(1_999)), "another client's");
             assert_eq!(index.is_revoked(tenant, client(1), key), ends_keys);
         }
     }

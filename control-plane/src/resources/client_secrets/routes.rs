@@ -66,9 +66,9 @@ pub async fn create(
 }
 
 /// A client secret.
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/clients/{client}/secrets/{secret}", operation_id = "get_client_secret", tag = "client_secrets",
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/clients/{client}/secrets/{client_secret}", operation_id = "get_client_secret", tag = "client_secrets",
     params(TenantPath, ("client" = String, Path, description = "Id (`cl_…`)"),
-        ("secret" = String, Path, description = "Id (`sec_…`)")),
+        ("client_secret" = String, Path, description = "Id (`sec_…`)")),
     responses((status = 200, description = "The secret", body = ClientSecret), Problems), security(("token" = ["client_secrets:read"])))]
 pub async fn get(
     caller: InTenant<ClientSecretsRead>,
@@ -81,9 +81,9 @@ pub async fn get(
 }
 
 /// Makes a secret that takes this one's place. Both work until the overlap ends.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/clients/{client}/secrets/{secret}/rotate", operation_id = "rotate_client_secret",
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/clients/{client}/secrets/{client_secret}/rotate", operation_id = "rotate_client_secret",
     tag = "client_secrets", params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"),
-        ("secret" = String, Path, description = "Id (`sec_…`)"), Wait),
+        ("client_secret" = String, Path, description = "Id (`sec_…`)"), Wait),
     request_body = ClientSecretRotation, responses((status = 201, description = "Made", body = ClientSecretMade), Problems),
     security(("token" = ["client_secrets:write"])))]
 pub async fn rotate(
@@ -119,10 +119,10 @@ pub async fn rotate(
 }
 
 /// Revokes a secret at once. Tokens that were given for it live on until they expire: disable the client, or revoke them, to end these.
-#[utoipa::path(delete, path = "/v1/tenants/{tenant}/clients/{client}/secrets/{secret}",
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}/clients/{client}/secrets/{client_secret}",
     operation_id = "revoke_client_secret", tag = "client_secrets",
     params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"),
-        ("secret" = String, Path, description = "Id (`sec_…`)"), Wait),
+        ("client_secret" = String, Path, description = "Id (`sec_…`)"), Wait),
     responses((status = 204, description = "Revoked"), Problems), security(("token" = ["client_secrets:write"])))]
 pub async fn revoke(
     caller: InTenant<ClientSecretsWrite>,
