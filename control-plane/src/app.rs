@@ -20,6 +20,7 @@ use crate::{
     dns::Dns,
     fleet::{self, FleetError},
     global,
+    hashing::Hashing,
     http::{
         admin, idempotency,
         known::Known,
@@ -31,7 +32,7 @@ use crate::{
     },
     kills::{self, Kills},
     looks::Looks,
-    oauth::{self, issuer::Issuers},
+    oauth::{self, attempts::Attempts, issuer::Issuers},
     publish::{hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
@@ -79,6 +80,10 @@ pub struct Core {
     pub looks: Arc<Looks>,
     /// Tenants' issuers that were asked for lately.
     pub issuers: Arc<Issuers>,
+    /// Clients' authentications, counted.
+    pub attempts: Arc<Attempts>,
+    /// Turns for hashing secrets.
+    pub hashing: Arc<Hashing>,
 }
 
 impl Core {
@@ -191,6 +196,8 @@ impl ControlPlane {
         let store = Store::open(&config.database_url, config.pools).await?;
         store.ensure_audit_partitions(clock.now()).await?;
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
+        let attempts = Arc::new(Attempts::new(&*entropy));
+        let issuers = Arc::new(Issuers::new(&*entropy));
         let tasks = Tasks::new();
         let redis = config.redis.clone().map(|address| start_redis(address, &tasks, &entropy));
         let core = Core {
@@ -210,7 +217,9 @@ impl ControlPlane {
             failures,
             known: Arc::default(),
             looks: Arc::default(),
-            issuers: Arc::default(),
+            issuers,
+            hashing: Arc::default(),
+            attempts,
             answers: Arc::default(),
         };
         bootstrap(&core).await?;
@@ -240,6 +249,7 @@ impl ControlPlane {
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
         core.tasks.spawn("changes of the past", trim::follow(core.clone()));
         core.tasks.spawn("signing keys", oauth::schedule::follow(core.clone()));
+        core.tasks.spawn("private halves", oauth::schedule::tidy(core.clone()));
         started.set();
         tracing::info!(%api_addr, %auth_addr, %enrol_addr, %grpc_addr, %admin_addr, "control plane started");
         Ok(Running { api_addr, auth_addr, enrol_addr, grpc_addr, admin_addr, core })
@@ -296,6 +306,9 @@ async fn housekeeping(core: Core) {
         }
         if let Err(error) = kills::forget(&core).await {
             tracing::error!(error.cause = %error, "revocations of the past were not deleted");
+        }
+        if let Err(error) = oauth::client::forget(&core).await {
+            tracing::error!(error.cause = %error, "assertions of the past were not deleted");
         }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}

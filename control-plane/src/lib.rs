@@ -8,6 +8,7 @@ pub mod db;
 pub mod dns;
 pub mod fleet;
 pub mod global;
+pub mod hashing;
 pub mod http;
 pub mod kills;
 pub mod looks;

@@ -83,6 +83,12 @@ impl Secrets {
         self.kek.derive_all(MasterPurpose::UnsavedKill).into_iter().map(Sealer::new).collect()
     }
 
+    /// What seals the private halves of issuers' signing keys, which no proxy is given, as [`Self::answer_sealers`].
+    #[must_use]
+    pub fn signing_key_sealers(&self) -> Vec<Sealer> {
+        self.kek.derive_all(MasterPurpose::SigningKey).into_iter().map(Sealer::new).collect()
+    }
+
     /// What seals the stored answer to a request with this idempotency key: neither the database nor the master key opens
     /// it without the key. The first seals, every one opens while a rotation lasts.
     #[must_use]

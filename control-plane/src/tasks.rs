@@ -5,6 +5,8 @@ use std::{future::Future, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
+use crate::db::StoreError;
+
 /// Starts tasks and waits for them at shutdown. Clones share one set of tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
@@ -44,6 +46,30 @@ impl Tasks {
         self.stopping.cancel();
         self.tracker.close();
         tokio::time::timeout(patience, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Does `turn` again and again, with a pause after each, until shutdown, which does not wait for a turn to end. One that goes wrong is
+/// logged as `failed`.
+pub async fn again<F: Future<Output = Result<(), StoreError>>>(
+    tasks: &Tasks,
+    pause: Duration,
+    failed: &'static str,
+    turn: impl Fn() -> F,
+) {
+    let stopping = tasks.stopping();
+    loop {
+        let turned = tokio::select! {
+            () = stopping.cancelled() => return,
+            turned = turn() => turned,
+        };
+        if let Err(error) = turned {
+            tracing::warn!(error.cause = %error, "{failed}");
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 }
 

@@ -48,6 +48,11 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     // Two, so that there is one that may be revoked.
     let signing_key = text(&tenant.post("/signing-keys", json!({})).await, "id");
     tenant.post("/signing-keys", json!({"at_once": true})).await;
+    let secrets = format!("/clients/{}/secrets", endpoint.client);
+    let secret = text(&tenant.post(&secrets, json!({"name": "first"})).await, "id");
+    let keys = format!("/clients/{}/public-keys", endpoint.client);
+    let public_key = json!({"name": "first", "key": ed25519("one")});
+    let public_key = text(&tenant.post(&keys, public_key).await, "id");
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
         ("tenant", tenant.id.clone()),
@@ -58,6 +63,8 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("domain", text(&domain, "id")),
         ("client", endpoint.client.clone()),
         ("key", endpoint.key_id.clone()),
+        ("client_secret", secret),
+        ("public_key", public_key),
         ("role", role),
         ("grant", grant),
         ("tool", text(&items("/tools").await[0], "id")),
@@ -76,6 +83,12 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
 pub(crate) fn prove(gateway: &Gateway, domain: &Value) {
     let record = &domain["record"];
     gateway.dns.set_texts(record["name"].as_str().unwrap(), &[record["value"].as_str().unwrap()]);
+}
+
+/// A public key as JSON (RFC 8037 appendix A.2).
+pub(crate) fn ed25519(kid: &str) -> Value {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid})
 }
 
 /// A certificate of a domain's own authority.
@@ -102,8 +115,9 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "replace_domain_certificate" => certificate("mcp.acme.example"),
         "create_client" | "create_role" => json!({"name": "new"}),
         "update_client" => json!({"enabled": true}),
-        "create_key" => json!({"name": "n"}),
-        "rotate_key" => json!({"overlap_seconds": 60}),
+        "create_key" | "create_client_secret" => json!({"name": "n"}),
+        "create_public_key" => json!({"name": "n", "key": ed25519("two")}),
+        "rotate_key" | "rotate_client_secret" => json!({"overlap_seconds": 60}),
         "rotate_signing_keys" => json!({"at_once": true}),
         "update_role" => json!({"name": "renamed"}),
         "create_grant" => json!({"subject": {"role": ids["role"]}, "actions": actions}),

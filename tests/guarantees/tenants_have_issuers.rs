@@ -59,6 +59,22 @@ async fn metadata_and_keys_are_found_wherever_clients_look() {
         assert_eq!((status.as_u16(), kept.as_deref()), (200, Some("public, max-age=300")), "{path}");
         assert_eq!(metadata["issuer"], issuer, "{path}");
         assert_eq!(metadata["jwks_uri"], format!("{issuer}/jwks.json"), "{path}");
+        let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
+        for (endpoint, name) in
+            [("token", "token"), ("revocation", "revoke"), ("introspection", "introspect")]
+        {
+            assert_eq!(metadata[format!("{endpoint}_endpoint")], format!("{issuer}/{name}"), "{path}");
+            let own = &metadata[format!("{endpoint}_endpoint_auth_methods_supported")];
+            assert_eq!(*own, methods, "{path}: {endpoint}");
+            let algorithms = &metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
+            assert_eq!(*algorithms, json!(["RS256", "ES256", "EdDSA"]), "{path}: {endpoint}");
+        }
+        assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]), "{path}");
+        assert_eq!(metadata["response_types_supported"], json!([]), "{path}");
+        // What is not so is not said (RFC 8414 section 3.2).
+        for absent in ["scopes_supported", "authorization_response_iss_parameter_supported"] {
+            assert!(metadata.get(absent).is_none(), "{path}: {absent}");
+        }
     }
     let (_, kept, set) = read(&gateway, "/t/acme/jwks.json").await;
     assert_eq!(kept.as_deref(), Some("public, max-age=300"));
@@ -75,6 +91,28 @@ async fn metadata_and_keys_are_found_wherever_clients_look() {
     assert_eq!(read(&gateway, "/v1/tenants").await.0, 404);
     let there = reqwest::get(format!("{}/t/acme/jwks.json", gateway.control_url)).await.unwrap();
     assert_eq!(there.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_issuers_that_are_none_waits_and_may_log_in() {
+    let gateway = Gateway::with_proxies(0).await;
+    gateway.tenant("acme").await;
+    let mut statuses = Vec::new();
+    for number in 0..122 {
+        statuses.push(read(&gateway, &format!("/t/nobody-{number}/jwks.json")).await.0.as_u16());
+    }
+    assert_eq!((statuses[0], statuses.last()), (404, Some(&429)), "{statuses:?}");
+    let (status, _, problem) = read(&gateway, "/t/acme/jwks.json").await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (429, &json!("address_limited")),
+        "one that was not looked up"
+    );
+    // The admin API counts for itself.
+    let wrong = crypto::key::mint(crypto::key::KeyKind::AdminToken, &seams::SystemEntropy).text;
+    let asked = reqwest::Client::new().get(format!("{}/v1/tenants", gateway.control_url));
+    let asked = asked.bearer_auth(secrecy::ExposeSecret::expose_secret(&wrong)).send().await.unwrap();
+    assert_eq!(asked.status(), 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,8 @@
 //! R1: deleting a tenant removes everything it has, from the database and from the proxies. Its audit log stays, for
 //! operators.
 
-use harness::{Endpoint, Gateway, Tenant, Upstream, eventually, text, tool};
+use crypto::jwt::Algorithm;
+use harness::{Endpoint, Gateway, Machine, Tenant, Upstream, eventually, text, tool};
 use reqwest::header;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -52,6 +53,10 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let path = format!("{}/domains/{}/certificate", tenant.base, text(&domain, "id"));
     tenant.admin.put(&path, certificate(&text(&domain, "name"))).await.unwrap();
     tenant.post("/signing-keys", json!({})).await;
+    let machine = Machine::new(gateway, &tenant, "machine", &[&endpoint.id]).await;
+    let key = machine.key(&tenant, Algorithm::EdDsa, "one").await;
+    let assertion = key.sign("one", "JWT", &machine.claims("once")).unwrap();
+    assert_eq!(machine.assert(&assertion).await.status, 200);
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);

@@ -234,6 +234,12 @@ impl Gateway {
         &self.settings.state_dir
     }
 
+    /// The master key of the installation.
+    #[must_use]
+    pub fn master_key(&self) -> FileKek {
+        FileKek::from_bytes(&self.settings.master_key).unwrap()
+    }
+
     /// An operator's token.
     #[must_use]
     pub fn operator_token(&self) -> &SecretString {

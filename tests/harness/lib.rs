@@ -5,6 +5,7 @@ pub mod clock;
 pub mod control;
 pub mod dns;
 pub mod gateway;
+pub mod machine;
 pub mod member;
 pub mod orders;
 mod outage;
@@ -17,6 +18,7 @@ mod values;
 
 pub use caller::{Answer, Caller};
 pub use gateway::{Endpoint, Gateway, Tenant};
+pub use machine::{Answered, Machine};
 pub use site::Site;
 pub use upstream::{Behaviour, Upstream, tool};
 pub use values::{eventually, text};

@@ -3,7 +3,8 @@
 use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
-use ids::{AdminTokenId, CallId, ProxyId, TenantId, Uuid};
+use errors::ErrorCode;
+use ids::{AdminTokenId, CallId, ClientId, ProxyId, TenantId, Uuid};
 use prost::Message as _;
 use seams::{Clock, Entropy, Timestamp};
 use wire::v1::{AuditRecord, Decision, Phase};
@@ -20,6 +21,8 @@ pub enum Actor {
     AdminToken(AdminTokenId),
     /// A proxy, by what it reported.
     Proxy(ProxyId),
+    /// A client, at its tenant's issuer.
+    Client(ClientId),
     /// The control plane itself.
     System,
 }
@@ -30,6 +33,7 @@ impl fmt::Display for Actor {
             Self::Operator(id) => write!(f, "operator:{id}"),
             Self::AdminToken(id) => id.fmt(f),
             Self::Proxy(id) => id.fmt(f),
+            Self::Client(id) => id.fmt(f),
             Self::System => f.write_str("system"),
         }
     }
@@ -79,6 +83,28 @@ pub async fn record(
     queries::insert(tx, &row).await
 }
 
+/// Inserts the record of an act that was refused; the caller commits.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn record_refusal(
+    tx: &mut AuditTx,
+    act: &Act,
+    code: ErrorCode,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<(), StoreError> {
+    let now = clock.now();
+    let record = AuditRecord {
+        decision: Decision::Refused.into(),
+        code: code.slug().to_owned(),
+        ..to_record(act, Place::NoRevision, tx.tenant(), now, entropy)
+    };
+    let body = Bytes::from(record.encode_to_vec());
+    let row = AuditRow::from_record(&record, body, now)?;
+    queries::insert(tx, &row).await
+}
+
 fn to_record(
     act: &Act,
     place: Place,
@@ -99,6 +125,10 @@ fn to_record(
         at_micros: now.micros(),
         phase: Phase::Act.into(),
         call_id: CallId::from_parts(now.millis(), entropy.bytes()).uuid().as_bytes().to_vec(),
+        client_id: match act.actor {
+            Actor::Client(id) => id.uuid().as_bytes().to_vec(),
+            _ => Vec::new(),
+        },
         actor: act.actor.to_string(),
         address: act.address.map(|address| address.to_canonical().to_string()).unwrap_or_default(),
         method: act.operation.to_owned(),

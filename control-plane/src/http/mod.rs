@@ -11,7 +11,7 @@ pub mod known;
 pub mod middleware;
 pub mod openapi;
 pub mod page;
-mod pages;
+pub(crate) mod pages;
 pub mod path;
 pub mod problem;
 mod queries;

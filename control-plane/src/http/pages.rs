@@ -17,7 +17,7 @@ use super::{openapi, problem::ApiError, reference};
 #[utoipa::path(get, path = "/errors/{slug}", operation_id = "get_error_page", tag = "reference",
     params(("slug" = String, Path, description = "Stable code")),
     responses((status = 200, description = "Markdown", body = String, content_type = "text/markdown"), (status = 404, description = "No such code")))]
-pub(super) async fn error_page(Path(slug): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn error_page(Path(slug): Path<String>) -> Result<Response, ApiError> {
     let code = ErrorCode::from_slug(&slug).ok_or(ApiError::NotFound)?;
     let headers = [
         (header::CONTENT_TYPE, "text/markdown; charset=utf-8"),

@@ -6,8 +6,9 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, authorities, clients, domains, endpoints, global, grants, join_tokens,
-        keys, kills, limits, pools, proxies, revisions, roles, signing_keys, tenants, tools, upstreams,
+        admin_tokens, audit_records, authorities, client_secrets, clients, domains, endpoints, global,
+        grants, join_tokens, keys, kills, limits, pools, proxies, public_keys, revisions, roles,
+        signing_keys, tenants, tools, upstreams,
     },
 };
 
@@ -63,6 +64,11 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(keys::routes::list, keys::routes::create))
         .routes(routes!(keys::routes::get, keys::routes::revoke))
         .routes(routes!(keys::routes::rotate))
+        .routes(routes!(client_secrets::routes::list, client_secrets::routes::create))
+        .routes(routes!(client_secrets::routes::get, client_secrets::routes::revoke))
+        .routes(routes!(client_secrets::routes::rotate))
+        .routes(routes!(public_keys::routes::list, public_keys::routes::create))
+        .routes(routes!(public_keys::routes::get, public_keys::routes::delete))
         .routes(routes!(roles::routes::list, roles::routes::create))
         .routes(routes!(roles::routes::get, roles::routes::update, roles::routes::delete))
         .routes(routes!(roles::routes::of_client))

@@ -52,6 +52,10 @@ scopes! {
     KeysRead "keys:read";
     /// Make, rotate and revoke API keys.
     KeysWrite "keys:write";
+    /// See client secrets, never what is secret of them, and clients' public keys.
+    ClientSecretsRead "client_secrets:read";
+    /// Make, rotate and revoke client secrets, and change clients' public keys.
+    ClientSecretsWrite "client_secrets:write";
     /// See roles.
     RolesRead "roles:read";
     /// Change roles.

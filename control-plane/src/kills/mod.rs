@@ -7,12 +7,13 @@
 
 mod acks;
 mod file;
+mod issuance;
 mod queries;
 mod shared;
 mod unsaved;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -28,7 +29,7 @@ use prost::Message as _;
 use seams::Timestamp;
 use tokio::sync::watch;
 use wire::{
-    kill::{Credential, MAX_KILLS, MAX_REVOKED, SET_CONTEXT},
+    kill::{Credential, MAX_KILLS, MAX_REVOKED, SET_CONTEXT, Target},
     v1::{self, KillLevel},
 };
 
@@ -52,6 +53,8 @@ const PATIENCE_AWAY: Duration = Duration::from_millis(100);
 const LIFTS: i64 = 4_096;
 /// How long a revoked credential is told of. Longer than any proxy serves from old configuration.
 const REVOKED_FOR: Duration = Duration::from_secs(48 * 60 * 60);
+/// And an access token: longer than any lives, on clocks that differ.
+const TOKEN_REVOKED_FOR: Duration = Duration::from_secs(2 * 60 * 60);
 /// Kills in force that a tenant's own tokens may have made. Whoever wants to stop more stops what they are part of.
 const MOST_OF_TENANT: usize = 256;
 /// Kills in force of which tenants make no more,
@@ -92,6 +95,8 @@ struct State {
     /// What the copy in Redis says of kills that Postgres does not know: other replicas' unsaved ones.
     borrowed: Vec<v1::KillEntry>,
     serial: u64,
+    /// Who is given no tokens, as the set was last signed.
+    stopped: HashSet<Target>,
     /// Proxies with kill streams here, and how many each has.
     streams: HashMap<ProxyId, usize>,
 }
@@ -233,9 +238,9 @@ impl Kills {
         if known == Some(queries::epoch(&mut tx).await?) {
             return Ok(());
         }
-        let since =
-            Timestamp::from_micros(core.clock.now().micros().saturating_sub(REVOKED_FOR.as_micros() as u64));
-        let body = queries::body(&mut tx, LIFTS, (since.to_offset(), MAX_REVOKED as i64)).await?;
+        let now = core.clock.now().to_offset();
+        let revoked = (now - REVOKED_FOR, now - TOKEN_REVOKED_FOR, MAX_REVOKED as i64);
+        let body = queries::body(&mut tx, LIFTS, revoked).await?;
         drop(tx);
         let mut state = self.state.lock();
         // Another reading may have been faster.
@@ -257,6 +262,7 @@ impl Kills {
             }
         }
         state.serial += 1;
+        state.stopped = issuance::stopped(&body);
         let bytes = body.encode_to_vec();
         let (unsaved, unsaved_signature) = self.signed_unsaved(state);
         let set = v1::KillSet {
@@ -311,9 +317,10 @@ pub async fn raise_as_operator(tx: &mut OperatorTx, kills: &Kills) -> Result<u64
 /// # Errors
 /// [`StoreError`].
 pub async fn forget(core: &Core) -> Result<(), StoreError> {
-    let before = core.clock.now().micros().saturating_sub(REVOKED_FOR.as_micros() as u64);
+    let now = core.clock.now().to_offset();
     let mut tx = core.store.operator().await?;
-    let forgotten = queries::forget_revocations(&mut tx, Timestamp::from_micros(before).to_offset()).await?;
+    let before = (now - REVOKED_FOR, now - TOKEN_REVOKED_FOR);
+    let forgotten = queries::forget_revocations(&mut tx, before).await?;
     tx.commit().await?;
     tracing::debug!(forgotten, "revocations of the past deleted");
     Ok(())

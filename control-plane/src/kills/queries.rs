@@ -1,6 +1,6 @@
 //! SQL of the kill set as proxies are sent it, and of what they acknowledge.
 
-use ids::{ClientId, Id, KeyId, KillId, ProxyId, TenantId};
+use ids::{Id, KillId, ProxyId, TenantId};
 use seams::Timestamp;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -40,11 +40,12 @@ pub(super) async fn epoch(tx: &mut OperatorTx) -> Result<u64, StoreError> {
 }
 
 /// The set. Everything up to the epoch is in it, because that is read first. Of lifts, and of revocations since a moment, there are
-/// at most so many: where there are more, tenants take turns, each with its latest, and operators' are one tenant more.
+/// at most so many: where there are more, tenants take turns, each with its latest, and operators' are one tenant more. A tenant's
+/// single tokens come after what else it revoked, and are told of only as long as they could live.
 pub(super) async fn body(
     tx: &mut OperatorTx,
     lifts: i64,
-    (revoked_since, revocations): (OffsetDateTime, i64),
+    (revoked_since, tokens_since, revocations): (OffsetDateTime, OffsetDateTime, i64),
 ) -> Result<v1::KillBody, StoreError> {
     let epoch = epoch(tx).await?;
     let rows = sqlx::query!(
@@ -75,19 +76,24 @@ pub(super) async fn body(
     .await?;
     let revoked = sqlx::query!(
         "SELECT tenant_id, kind, subject_id, issued_before FROM (
-           SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY issued_before DESC, subject_id) AS turn
-           FROM revocations WHERE issued_before > $1 ORDER BY turn, issued_before DESC LIMIT $2
+           SELECT *, row_number() OVER (
+             PARTITION BY tenant_id ORDER BY kind = 'token', issued_before DESC, subject_id) AS turn
+           FROM revocations WHERE issued_before > CASE kind WHEN 'token' THEN $3::timestamptz ELSE $1::timestamptz END
+           ORDER BY turn, issued_before DESC LIMIT $2
          ) AS latest ORDER BY tenant_id, kind, subject_id",
         revoked_since,
-        revocations
+        revocations,
+        tokens_since
     )
     .fetch_all(tx.conn())
     .await?;
     let revoked = revoked.into_iter().map(|row| {
         let tenant = TenantId::from_uuid(row.tenant_id);
         let credential = match row.kind.as_str() {
-            "key" => Credential::Key(tenant, KeyId::from_uuid(row.subject_id)),
-            _ => Credential::Client(tenant, ClientId::from_uuid(row.subject_id)),
+            "key" => Credential::Key(tenant, Id::from_uuid(row.subject_id)),
+            "token" => Credential::Token(tenant, Id::from_uuid(row.subject_id)),
+            "client_tokens" => Credential::TokensOf(tenant, Id::from_uuid(row.subject_id)),
+            _ => Credential::Client(tenant, Id::from_uuid(row.subject_id)),
         };
         credential.write(Timestamp::from_offset(row.issued_before))
     });
@@ -109,6 +115,8 @@ pub(super) async fn revoke(
     let (kind, subject) = match credential {
         Credential::Key(_, key) => ("key", key.uuid()),
         Credential::Client(_, client) => ("client", client.uuid()),
+        Credential::TokensOf(_, client) => ("client_tokens", client.uuid()),
+        Credential::Token(_, token) => ("token", token.uuid()),
     };
     sqlx::query!(
         "INSERT INTO revocations (tenant_id, kind, subject_id, issued_before, epoch) VALUES ($1, $2, $3, $4, $5)
@@ -126,10 +134,15 @@ pub(super) async fn revoke(
 
 pub(super) async fn forget_revocations(
     tx: &mut OperatorTx,
-    before: OffsetDateTime,
+    (before, tokens_before): (OffsetDateTime, OffsetDateTime),
 ) -> Result<u64, StoreError> {
-    let deleted =
-        sqlx::query!("DELETE FROM revocations WHERE issued_before <= $1", before).execute(tx.conn()).await?;
+    let deleted = sqlx::query!(
+        "DELETE FROM revocations WHERE issued_before <= CASE kind WHEN 'token' THEN $2::timestamptz ELSE $1::timestamptz END",
+        before,
+        tokens_before
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(deleted.rows_affected())
 }
 

@@ -6,8 +6,9 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use crypto::jwt::{Jwk, JwkSet};
 use ids::{Slug, TenantId};
+use limits::{AddressTable, Decision, Rate};
 use parking_lot::Mutex;
-use seams::Monotonic;
+use seams::{Entropy, Monotonic};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -23,14 +24,21 @@ use crate::{
 const KEPT: Duration = Duration::from_secs(2);
 /// Answers kept at most.
 const MOST: usize = 20_000;
-/// Look-ups at a time.
+/// Look-ups at a time, and how long one waits for its turn.
 const LOOKUPS: usize = 2;
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Issuers that one address may ask for and that are none. Nothing else counts against it, such as failing to log in elsewhere.
+const UNKNOWN: Rate = Rate { per_minute: 120, burst: 120 };
+/// Addresses that are remembered.
+const ADDRESSES: usize = 16 * 1024;
 
 /// A tenant's issuer.
 #[derive(Debug)]
 pub struct Issuer {
     /// Whose.
     pub tenant: TenantId,
+    /// Its slug.
+    pub slug: Box<str>,
     /// Its URL, exactly as in `iss`.
     pub url: String,
     /// The key set, as JSON.
@@ -44,11 +52,33 @@ type Found = Option<Arc<Issuer>>;
 pub struct Issuers {
     kept: Mutex<HashMap<Box<str>, (Monotonic, Found)>>,
     lookups: Semaphore,
+    unknown: AddressTable,
 }
 
-impl Default for Issuers {
-    fn default() -> Self {
-        Self { kept: Mutex::default(), lookups: Semaphore::new(LOOKUPS) }
+impl Issuers {
+    /// Nothing looked up yet.
+    #[must_use]
+    pub fn new(entropy: &dyn Entropy) -> Self {
+        let seed = std::array::from_fn(|_| u64::from_le_bytes(entropy.bytes()));
+        let (lookups, unknown) = (Semaphore::new(LOOKUPS), AddressTable::new(ADDRESSES, seed));
+        Self { kept: Mutex::default(), lookups, unknown }
+    }
+
+    /// Whether this address may ask for an issuer now that has to be looked up.
+    fn may_ask(&self, address: Option<IpAddr>, now: Monotonic) -> Result<(), ApiError> {
+        let Some(address) = address else { return Ok(()) };
+        match self.unknown.peek(address, now.nanos(), UNKNOWN, 1) {
+            Decision::Admit { .. } => Ok(()),
+            Decision::Refuse { retry_after, .. } => Err(ApiError::AddressLimited { retry_after }),
+        }
+    }
+}
+
+impl Issuer {
+    /// Where tokens are given.
+    #[must_use]
+    pub fn token_endpoint(&self) -> String {
+        format!("{}/token", self.url)
     }
 }
 
@@ -69,17 +99,23 @@ pub async fn find(core: &Core, slug: &str, address: Option<IpAddr>) -> Result<Ar
     let found = match kept(core, slug) {
         Some(found) => found,
         None => {
-            core.may_authenticate(address).map_err(|retry_after| ApiError::AddressLimited { retry_after })?;
+            core.issuers.may_ask(address, core.clock.monotonic())?;
+            let waiting = tokio::time::timeout(PATIENCE, core.issuers.lookups.acquire());
             // It is never closed; if it were, nobody would have to wait.
-            let _turn = core.issuers.lookups.acquire().await;
+            let crowded = |_| ApiError::RateLimited { retry_after: PATIENCE };
+            let _turn = waiting.await.map_err(crowded)?;
             match kept(core, slug) {
                 Some(found) => found,
-                None => load(core, slug).await?,
+                None => {
+                    // Meanwhile others may have asked from there that found nothing.
+                    core.issuers.may_ask(address, core.clock.monotonic())?;
+                    load(core, slug).await?
+                }
             }
         }
     };
-    if found.is_none() {
-        core.authentication_failed(address);
+    if let (None, Some(address)) = (&found, address) {
+        core.issuers.unknown.try_take(address, core.clock.monotonic().nanos(), UNKNOWN, 1);
     }
     found.ok_or(ApiError::NotFound)
 }
@@ -118,7 +154,7 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
                 JwkSet { keys: published.map(|key| Jwk::new(&key.id.to_string(), &key.public)).collect() };
             let keys = serde_json::to_vec(&set).map_err(|error| StoreError::Bug(error.into()))?;
             let url = url(&core.config.urls.auth, slug);
-            Some(Arc::new(Issuer { tenant, url, keys: keys.into() }))
+            Some(Arc::new(Issuer { tenant, slug: slug.into(), url, keys: keys.into() }))
         }
     };
     let mut kept = core.issuers.kept.lock();

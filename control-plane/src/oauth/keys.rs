@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crypto::{
-    Aad, Zeroizing,
+    Aad, SealError, Zeroizing,
     jwt::{self, Algorithm, PrivateKey, PublicKey},
 };
-use ids::{DataKeyId, SigningKeyId, TenantId};
+use ids::{SigningKeyId, TenantId};
 use seams::Timestamp;
 
 use super::queries;
@@ -134,13 +134,25 @@ pub async fn rotate(
     let (private, public) = made.map_err(|error| RotateError::Unmade(error.into()))?;
     let id = SigningKeyId::from_parts(now.millis(), core.entropy.bytes());
     let key = StoredKey { id, public, created_at: now, activates_at, retires_at: None, revoked_at: None };
-    let data_key = data_keys::current(tx, core).await?;
-    let row = id.uuid();
-    let aad = aad(tx.tenant(), row.as_bytes());
-    let sealed = data_key.sealer().seal(&aad, private.pkcs8(), &*core.entropy);
-    let sealed = sealed.map_err(|error| RotateError::Unmade(error.into()))?;
-    queries::insert(tx, &key, data_key.id, &sealed).await?;
+    let sealed =
+        seal(tx.tenant(), core, id, private.pkcs8()).map_err(|error| RotateError::Unmade(error.into()))?;
+    queries::insert(tx, &key, &sealed).await?;
+    // The one before signs no more, if this one does.
+    queries::forget(tx, now).await?;
     Ok(id)
+}
+
+/// Makes the first key where there is none that signs: a tenant whose clients can ask for tokens can give them. The caller commits.
+///
+/// # Errors
+/// [`RotateError`].
+pub async fn ensure(tx: &mut TenantTx, core: &Core) -> Result<(), RotateError> {
+    let now = core.clock.now();
+    let keys = queries::keys(tx).await?;
+    if keys.iter().all(|key| key.state(&keys, now) != State::Active) {
+        rotate(tx, core, None, false).await?;
+    }
+    Ok(())
 }
 
 /// The key that signs now, and its name; `None` where the tenant has none.
@@ -154,11 +166,43 @@ pub async fn signer(
     let now = core.clock.now();
     let keys = queries::keys(tx).await?;
     let Some(key) = keys.iter().find(|key| key.state(&keys, now) == State::Active) else { return Ok(None) };
-    let (data_key, sealed): (DataKeyId, Vec<u8>) = queries::sealed(tx, key.id).await?;
-    let (data_key, row) = (data_keys::get(tx, core, data_key).await?, key.id.uuid());
-    let opened = data_key.sealer().open(&aad(tx.tenant(), row.as_bytes()), &sealed);
-    let pkcs8: Zeroizing<Vec<u8>> = opened.map_err(|error| StoreError::Bug(error.into()))?;
+    let pkcs8 = open(tx, core, key.id).await?;
     Ok(Some((key.id, PrivateKey::new(key.public.algorithm(), pkcs8))))
+}
+
+/// Seals anew, for control planes alone, what an earlier version sealed under the tenant's data key. The caller commits.
+pub(super) async fn reseal(tx: &mut TenantTx, core: &Core) -> Result<(), StoreError> {
+    for id in queries::under_data_keys(tx).await? {
+        let pkcs8 = open(tx, core, id).await?;
+        let sealed = seal(tx.tenant(), core, id, &pkcs8).map_err(|error| StoreError::Bug(error.into()))?;
+        queries::replace_sealed(tx, id, &sealed).await?;
+    }
+    Ok(())
+}
+
+/// Under a key that is derived from the master key: a tenant's data key would not do, because proxies have it.
+fn seal(tenant: TenantId, core: &Core, id: SigningKeyId, pkcs8: &[u8]) -> Result<Vec<u8>, SealError> {
+    let sealers = core.secrets.signing_key_sealers();
+    let sealer = sealers.first().ok_or(SealError::NoKey)?;
+    sealer.seal(&aad(tenant, id.uuid().as_bytes()), pkcs8, &*core.entropy)
+}
+
+async fn open(tx: &mut TenantTx, core: &Core, id: SigningKeyId) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let (data_key, sealed) = queries::sealed(tx, id).await?;
+    let row = id.uuid();
+    let sealers = match data_key {
+        Some(id) => vec![data_keys::get(tx, core, id).await?.sealer()],
+        None => core.secrets.signing_key_sealers(),
+    };
+    let aad = aad(tx.tenant(), row.as_bytes());
+    let mut failed = SealError::NoKey;
+    for sealer in &sealers {
+        match sealer.open(&aad, &sealed) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => failed = error,
+        }
+    }
+    Err(StoreError::Bug(failed.into()))
 }
 
 /// All keys of the transaction's tenant, in order of id.

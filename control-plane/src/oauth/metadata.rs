@@ -5,22 +5,38 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use crypto::jwt::Algorithm;
 use serde::Serialize;
 
 use super::{
     issuer::{self, Issuer},
     keys::CACHED_FOR,
+    token::GrantType,
 };
 use crate::{
     app::Core,
     http::{problem::ApiError, serve::Peer},
 };
 
+/// How clients authenticate, at each endpoint where they do.
+const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+
+/// RFC 8414 section 2. What there is none of yet is absent, as the standard asks, but for the one array that is required.
 #[derive(Serialize)]
 struct Metadata<'a> {
     issuer: &'a str,
     jwks_uri: String,
-    response_types_supported: &'a [&'a str],
+    token_endpoint: String,
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
+    grant_types_supported: Vec<&'static str>,
+    response_types_supported: [&'static str; 0],
 }
 
 /// The issuer's metadata.
@@ -31,8 +47,22 @@ pub(super) async fn metadata(
 ) -> Result<Response, ApiError> {
     let issuer = issuer::find(&core, &slug, address(peer)).await?;
     let Issuer { url, .. } = &*issuer;
-    let metadata =
-        Metadata { issuer: url, jwks_uri: format!("{url}/jwks.json"), response_types_supported: &[] };
+    let algorithms = Algorithm::ALL.map(Algorithm::name);
+    let metadata = Metadata {
+        issuer: url,
+        jwks_uri: format!("{url}/jwks.json"),
+        token_endpoint: issuer.token_endpoint(),
+        token_endpoint_auth_methods_supported: METHODS,
+        token_endpoint_auth_signing_alg_values_supported: algorithms,
+        revocation_endpoint: format!("{url}/revoke"),
+        revocation_endpoint_auth_methods_supported: METHODS,
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+        introspection_endpoint: format!("{url}/introspect"),
+        introspection_endpoint_auth_methods_supported: METHODS,
+        introspection_endpoint_auth_signing_alg_values_supported: algorithms,
+        grant_types_supported: GrantType::ALL.map(GrantType::name).to_vec(),
+        response_types_supported: [],
+    };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }
 

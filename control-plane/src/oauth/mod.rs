@@ -1,8 +1,19 @@
 //! Each tenant's authorization server, at `{auth origin}/t/{slug}`: `router.rs` lists its routes.
 
+mod access_token;
+pub mod attempts;
+mod audience;
+pub mod client;
+mod client_credentials;
+pub mod error;
+pub mod form;
+mod introspect;
 pub mod issuer;
 pub mod keys;
+mod log;
 pub mod metadata;
 mod queries;
+mod revoke;
 pub mod router;
 pub mod schedule;
+pub mod token;

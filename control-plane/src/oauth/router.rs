@@ -1,9 +1,12 @@
 //! Every route of the authorization servers' origin, and nothing else.
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 
-use super::metadata;
-use crate::app::Core;
+use super::{introspect, metadata, revoke, token};
+use crate::{app::Core, http::pages};
 
 /// The routes. The issuer is `{origin}/t/{tenant}`; where its metadata is looked for depends on who looks.
 pub fn routes() -> Router<Core> {
@@ -13,4 +16,9 @@ pub fn routes() -> Router<Core> {
         .route("/t/{tenant}/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/t/{tenant}/.well-known/openid-configuration", get(metadata::metadata))
         .route("/t/{tenant}/jwks.json", get(metadata::keys))
+        .route("/t/{tenant}/token", post(token::token))
+        .route("/t/{tenant}/revoke", post(revoke::revoke))
+        .route("/t/{tenant}/introspect", post(introspect::introspect))
+        // Errors point there.
+        .route("/errors/{slug}", get(pages::error_page))
 }

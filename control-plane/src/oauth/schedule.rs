@@ -14,6 +14,7 @@ use crate::{
     audit::{Act, Actor},
     db::StoreError,
     publish::commit::commit,
+    tasks::again,
 };
 
 /// Between looks. Every replica takes them; who comes second finds nothing due.
@@ -21,22 +22,34 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 /// Tenants of one look: the rest waits for the next.
 const AT_ONCE: i64 = 50;
 
+/// Between looks for private halves that are needed no more.
+const TIDIED_EVERY: Duration = Duration::from_secs(30);
+
 /// Rotates what is due until shutdown.
 pub async fn follow(core: Core) {
-    let stopping = core.tasks.stopping();
-    loop {
-        let turned = tokio::select! {
-            () = stopping.cancelled() => return,
-            turned = turn(&core) => turned,
-        };
-        if let Err(error) = turned {
-            tracing::error!(error.cause = %error, "signing keys that are due were not looked for; trying again later");
+    let failed = "signing keys that are due were not looked for; trying again later";
+    again(&core.tasks, EVERY, failed, || async { turn(&core).await.map(drop) }).await;
+}
+
+/// Forgets private halves as soon as their keys sign no more, and seals anew what an earlier version sealed otherwise, until shutdown.
+pub async fn tidy(core: Core) {
+    let failed = "private halves of signing keys were not looked for; trying again later";
+    again(&core.tasks, TIDIED_EVERY, failed, || async {
+        let now = core.clock.now();
+        for tenant in queries::untidy(&mut core.store.operator().await?, now, AT_ONCE).await? {
+            let tidied = async {
+                let mut tx = core.store.tenant_for_write(tenant).await?;
+                queries::forget(&mut tx, now).await?;
+                keys::reseal(&mut tx, &core).await?;
+                tx.commit_unpublished().await
+            };
+            if let Err(error) = tidied.await {
+                tracing::error!(tenant.id = %tenant, error.cause = %error, "private halves of signing keys stay as they are");
+            }
         }
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-    }
+        Ok(())
+    })
+    .await;
 }
 
 /// Rotates the keys of some tenants whose are due. Says how many it rotated.
@@ -69,7 +82,6 @@ async fn rotate(core: &Core, tenant: TenantId) -> Result<bool, Box<dyn std::erro
     if newest.is_none_or(|newest| newest >= before(core)) {
         return Ok(false);
     }
-    queries::forget(&mut tx, core.clock.now()).await?;
     let id = match keys::rotate(&mut tx, core, None, false).await {
         Err(RotateError::Upcoming | RotateError::TooMany) => return Ok(false),
         made => made?,

@@ -5,7 +5,7 @@ mod queries;
 use std::time::Duration;
 
 use super::commit::KEEP_DELTAS_FOR;
-use crate::{app::Core, db::StoreError};
+use crate::{app::Core, db::StoreError, tasks::again};
 
 /// Between turns. Every replica takes them.
 const EVERY: Duration = Duration::from_secs(10 * 60);
@@ -16,20 +16,8 @@ const MOST: usize = 1_000;
 
 /// Trims until shutdown.
 pub async fn follow(core: Core) {
-    let stopping = core.tasks.stopping();
-    loop {
-        let turned = tokio::select! {
-            () = stopping.cancelled() => return,
-            turned = turn(&core) => turned,
-        };
-        if let Err(error) = turned {
-            tracing::warn!(error.cause = %error, "changes of the past were not deleted; trying again later");
-        }
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-    }
+    let failed = "changes of the past were not deleted; trying again later";
+    again(&core.tasks, EVERY, failed, || turn(&core)).await;
 }
 
 async fn turn(core: &Core) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 pub mod admin_tokens;
 pub mod audit_records;
 pub mod authorities;
+pub mod client_secrets;
 pub mod clients;
 pub mod domains;
 pub mod endpoints;
@@ -15,6 +16,7 @@ pub mod kills;
 pub mod limits;
 pub mod pools;
 pub mod proxies;
+pub mod public_keys;
 pub mod revisions;
 pub mod roles;
 pub mod signing_keys;

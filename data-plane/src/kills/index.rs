@@ -51,6 +51,8 @@ pub(crate) struct KillIndex {
     principals: bool,
     keys: HashSet<(TenantId, KeyId), ahash::RandomState>,
     clients: HashMap<(TenantId, ClientId), Timestamp, ahash::RandomState>,
+    tokens: HashSet<(TenantId, TokenId), ahash::RandomState>,
+    tokens_of: HashMap<(TenantId, ClientId), Timestamp, ahash::RandomState>,
 }
 
 impl KillIndex {
@@ -68,13 +70,23 @@ impl KillIndex {
                 Credential::Client(tenant, client) => {
                     index.clients.insert((tenant, client), before);
                 }
+                Credential::TokensOf(tenant, client) => {
+                    index.tokens_of.insert((tenant, client), before);
+                }
+                Credential::Token(tenant, token) => {
+                    index.tokens.insert((tenant, token));
+                }
             }
         }
         index
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.keys.is_empty() && self.clients.is_empty()
+        self.targets.is_empty()
+            && self.keys.is_empty()
+            && self.clients.is_empty()
+            && self.tokens.is_empty()
+            && self.tokens_of.is_empty()
     }
 
     pub(super) fn meter(&self) {
@@ -101,14 +113,19 @@ impl KillIndex {
                 || (self.principals && self.targets.contains(&named())))
     }
 
-    /// Whether the credential was revoked, whatever the configuration says.
+    /// Whether the credential was revoked, alone or with its client's, whatever the configuration says.
     pub(crate) fn is_revoked(&self, tenant: TenantId, client: ClientId, shown: Shown) -> bool {
-        let issued = match shown {
-            Shown::Key(key) => issued(key),
-            Shown::Token(token) => issued(token),
-        };
-        shown.key().is_some_and(|key| self.keys.contains(&(tenant, key)))
-            || self.clients.get(&(tenant, client)).is_some_and(|before| issued < *before)
+        let all = self.clients.get(&(tenant, client));
+        match shown {
+            Shown::Key(key) => {
+                self.keys.contains(&(tenant, key)) || all.is_some_and(|before| issued(key) < *before)
+            }
+            Shown::Token(token) => {
+                let tokens = self.tokens_of.get(&(tenant, client));
+                self.tokens.contains(&(tenant, token))
+                    || all.max(tokens).is_some_and(|before| issued(token) < *before)
+            }
+        }
     }
 }
 
@@ -121,6 +138,38 @@ fn issued<K: Kind>(id: Id<K>) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_ends_alone_with_its_clients_tokens_or_with_its_client() {
+        let tenant = TenantId::from_parts(1, [1; 10]);
+        let client = |n: u8| ClientId::from_parts(1, [n; 10]);
+        let token = |millis: u64| TokenId::from_parts(millis, [1; 10]);
+        let before = Timestamp::from_micros(2_000_000);
+        let set = |credential: Credential| {
+            let mut set = KillSet::default();
+            let revoked = vec![credential.write(before)];
+            assert!(set.follow(&wire::v1::KillBody { revoked, ..Default::default() }));
+            // As it is kept on disk.
+            let (kept, _) = KillSet::decode(&set.encode(&[])).unwrap();
+            assert_eq!(kept, set);
+            KillIndex::of(&set)
+        };
+        let shown = |millis: u64| Shown::Token(token(millis));
+        let index = set(Credential::Token(tenant, token(1_000)));
+        assert!(index.is_revoked(tenant, client(1), shown(1_000)) && !index.is_empty());
+        assert!(!index.is_revoked(tenant, client(1), shown(1_001)));
+        assert!(!index.is_revoked(TenantId::from_parts(1, [2; 10]), client(1), shown(1_000)));
+        let key = Shown::Key(KeyId::from_parts(1_000, [1; 10]));
+        for (credential, ends_keys) in
+            [(Credential::TokensOf(tenant, client(1)), false), (Credential::Client(tenant, client(1)), true)]
+        {
+            let index = set(credential);
+            assert!(index.is_revoked(tenant, client(1), shown(1_999)) && !index.is_empty());
+            assert!(!index.is_revoked(tenant, client(1), shown(2_000)), "made later");
+            assert!(!index.is_revoked(tenant, client(2), shown(1_999)), "another client's");
+            assert_eq!(index.is_revoked(tenant, client(1), key), ends_keys);
+        }
+    }
 
     #[test]
     fn an_id_says_when_its_key_was_made() {

@@ -90,6 +90,8 @@ pub enum MasterPurpose {
     Answer,
     /// Why kills were ordered that have no row yet.
     UnsavedKill,
+    /// Private halves of the keys with which tenants' issuers sign.
+    SigningKey,
 }
 
 impl MasterPurpose {
@@ -100,6 +102,7 @@ impl MasterPurpose {
             Self::KillSet => b"kill set",
             Self::Answer => b"stored answer",
             Self::UnsavedKill => b"unsaved kill",
+            Self::SigningKey => b"signing key",
         }
     }
 }

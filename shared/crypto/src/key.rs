@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{digest::HmacKey, secret::ct_eq};
 
 /// Matches every key and token of the product, for secret scanners. The checksum removes what matches by chance.
-pub const KEY_REGEX: &str = r"\b(?:pck|pat|pop|pjt)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b";
+pub const KEY_REGEX: &str = r"\b(?:pck|pcs|pat|pop|pjt)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b";
 
 /// Characters of a key's text, whatever its kind.
 pub const KEY_LENGTH: usize = 3 + 1 + LOOKUP + 1 + SECRET + CHECKSUM;
@@ -28,6 +28,8 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 pub enum KeyKind {
     /// A caller's key for endpoints.
     ApiKey,
+    /// A secret with which a client authenticates to its tenant's issuer.
+    ClientSecret,
     /// A token for a tenant's part of the admin API.
     AdminToken,
     /// A token for the whole installation.
@@ -42,6 +44,7 @@ impl KeyKind {
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::ApiKey => "pck",
+            Self::ClientSecret => "pcs",
             Self::AdminToken => "pat",
             Self::OperatorToken => "pop",
             Self::JoinToken => "pjt",

@@ -252,6 +252,22 @@ catalogue! {
     WatchesLimited "watches_limited" 2034 429 Caller true Info
         "Too many watches" "End a watch of this tenant, or wait for one to end.";
 
+    // Tenants' authorization servers.
+    OauthRequestInvalid "oauth_request_invalid" 2101 400 Caller false Debug
+        "Request cannot be read" "Send each parameter once, form-encoded, in the body; authenticate in one way.";
+    OauthClientInvalid "oauth_client_invalid" 2102 401 Caller false Info
+        "Client is not authenticated" "Send the client's id with a current secret, or a fresh assertion.";
+    OauthGrantUnsupported "oauth_grant_unsupported" 2103 400 Caller false Debug
+        "Grant type not supported" "Use one of `grant_types_supported` in the issuer's metadata.";
+    OauthScopeInvalid "oauth_scope_invalid" 2104 400 Caller false Debug
+        "Scope not valid" "Ask for scopes of `scopes_supported` in the issuer's metadata, or for none.";
+    OauthTargetInvalid "oauth_target_invalid" 2105 400 TenantConfig false Debug
+        "Resource is not one the client may use" "Name one endpoint of the client with `resource`, spelt as its metadata has it.";
+    OauthClientUnauthorized "oauth_client_unauthorized" 2106 400 Caller false Info
+        "The client may not do this" "Let the client do it to which the token was given.";
+    TokenRequestsLimited "token_requests_limited" 2107 429 Caller true Info
+        "Too many requests to the token endpoint" "Wait for `Retry-After`; keep a token until it expires.";
+
     // Between the planes.
     SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error
         "Snapshot cannot be decoded exactly" "Upgrade the proxy, or look at the named resource.";

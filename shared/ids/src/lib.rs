@@ -153,6 +153,10 @@ kinds! {
     Client ClientId "cl" "client";
     /// An API key a caller presents.
     Key KeyId "key" "key";
+    /// A secret with which a client authenticates to its tenant's issuer.
+    ClientSecret ClientSecretId "sec" "client secret";
+    /// A public key by which a client authenticates to its tenant's issuer.
+    PublicKey PublicKeyId "pub" "public key";
     /// A secret the gateway presents to an upstream.
     Credential CredentialId "crd" "credential";
     /// A named set of grants.

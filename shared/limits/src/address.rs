@@ -23,6 +23,8 @@ pub enum AddressKey {
     V4(u32),
     /// The upper 64 bits.
     V6(u64),
+    /// Nobody's address: whoever is told apart by a number instead, in a table for those.
+    Name(u128),
 }
 
 impl From<IpAddr> for AddressKey {
@@ -76,8 +78,8 @@ impl AddressTable {
 
     /// What [`Self::try_take`] would answer, taking nothing and remembering nobody.
     #[must_use]
-    pub fn peek(&self, address: IpAddr, now_nanos: u64, rate: Rate, cost: u32) -> Decision {
-        let key = AddressKey::from(address);
+    pub fn peek(&self, address: impl Into<AddressKey>, now_nanos: u64, rate: Rate, cost: u32) -> Decision {
+        let key = address.into();
         let hash = self.hasher.hash_one(key) as usize;
         let shard = self.shards[(hash / SETS_PER_SHARD) & (self.shards.len() - 1)].lock();
         let held = shard.sets[hash % SETS_PER_SHARD].iter().flatten().find(|entry| entry.key == key);
@@ -85,8 +87,14 @@ impl AddressTable {
     }
 
     /// Takes `cost` units from the bucket of `address`.
-    pub fn try_take(&self, address: IpAddr, now_nanos: u64, rate: Rate, cost: u32) -> Decision {
-        let key = AddressKey::from(address);
+    pub fn try_take(
+        &self,
+        address: impl Into<AddressKey>,
+        now_nanos: u64,
+        rate: Rate,
+        cost: u32,
+    ) -> Decision {
+        let key = address.into();
         let hash = self.hasher.hash_one(key) as usize;
         let mut shard = self.shards[(hash / SETS_PER_SHARD) & (self.shards.len() - 1)].lock();
         shard.latest = shard.latest.max(now_nanos);

@@ -178,6 +178,8 @@ metrics! {
         "Tenants sent whole again: `misfit`, changes did not fit what a proxy held; `apart`, it held something else than was known.";
     ADMISSIONS_CROWDED "portcullis_admissions_crowded_total" Counter Count []
         "Streams of proxies that were to come again because too many came at once.";
+    CLIENT_AUTHENTICATIONS_FAILED "portcullis_client_authentications_failed_total" Counter Count []
+        "Times somebody could not prove to be a client of a tenant's issuer. These are counted here alone: anybody can cause them.";
     AUDIT_INGESTED "portcullis_audit_ingested_total" Counter Count []
         "Audit records stored.";
     AUDIT_GAPS "portcullis_audit_gaps_total" Counter Count []

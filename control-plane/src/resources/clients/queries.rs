@@ -13,6 +13,7 @@ struct Row {
     id: Uuid,
     name: String,
     enabled: bool,
+    token_lifetime_seconds: i32,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
 }
@@ -21,7 +22,12 @@ impl From<Row> for Client {
     fn from(row: Row) -> Self {
         Self {
             id: Id::from_uuid(row.id),
-            settings: ClientSettings { name: Name::stored(row.name), enabled: row.enabled },
+            settings: ClientSettings {
+                name: Name::stored(row.name),
+                enabled: row.enabled,
+                // Postgres keeps it between 900 and 3600.
+                token_lifetime_seconds: row.token_lifetime_seconds.unsigned_abs(),
+            },
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -32,7 +38,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, name, enabled, created_at, updated_at FROM clients
+        "SELECT id, name, enabled, token_lifetime_seconds, created_at, updated_at FROM clients
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -43,12 +49,17 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+fn lifetime(settings: &ClientSettings) -> i32 {
+    i32::try_from(settings.token_lifetime_seconds).unwrap_or(i32::MAX)
+}
+
 /// A client of the transaction's tenant.
 pub(in crate::resources) async fn get(tx: &mut TenantTx, id: ClientId) -> Result<Client, StoreError> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, name, enabled, created_at, updated_at FROM clients WHERE tenant_id = $1 AND id = $2",
+        "SELECT id, name, enabled, token_lifetime_seconds, created_at, updated_at FROM clients
+         WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
     )
@@ -74,11 +85,13 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO clients (tenant_id, id, name, enabled, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
+        "INSERT INTO clients (tenant_id, id, name, enabled, token_lifetime_seconds, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $6)",
         tenant,
         id.uuid(),
         settings.name.as_str(),
         settings.enabled,
+        lifetime(settings),
         now
     )
     .execute(tx.conn())
@@ -94,11 +107,13 @@ pub(super) async fn update(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE clients SET name = $3, enabled = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2",
+        "UPDATE clients SET name = $3, enabled = $4, token_lifetime_seconds = $5, updated_at = $6
+         WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
         settings.name.as_str(),
         settings.enabled,
+        lifetime(settings),
         now
     )
     .execute(tx.conn())

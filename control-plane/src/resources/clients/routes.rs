@@ -64,7 +64,7 @@ pub async fn get(
     Reply::resource(&queries::get(&mut tx, id).await?)
 }
 
-/// Changes a client.
+/// Changes a client. The access tokens of one that is disabled end within the kill switch's bound, for good.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/clients/{client}", operation_id = "update_client", tag = "clients",
     params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"), Wait),
     request_body(content = ClientSettings, content_type = "application/merge-patch+json"),
@@ -84,7 +84,10 @@ pub async fn update(
     let settings = patch.apply(&present.settings)?;
     queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
     let client = queries::get(&mut tx, id).await?;
-    let published = commit(tx, &core, &caller.act("update_client", id)).await?;
+    // Once it is disabled its tokens end, also for when it is enabled again; its keys work again then.
+    let dead =
+        (present.settings.enabled && !settings.enabled).then_some(Credential::TokensOf(caller.tenant, id));
+    let published = commit_revoking(tx, &core, &caller.act("update_client", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&client)?).await
 }
 

@@ -34,10 +34,27 @@ pub struct ClientSettings {
     /// A disabled client's credentials are refused.
     #[serde(default = "enabled")]
     pub enabled: bool,
+    /// How long an access token lives that the tenant's issuer gives the client, seconds.
+    #[serde(default = "token_lifetime", deserialize_with = "token_lifetime_within")]
+    #[schema(minimum = 900, maximum = 3600, default = 900)]
+    pub token_lifetime_seconds: u32,
 }
 
 const fn enabled() -> bool {
     true
+}
+
+const fn token_lifetime() -> u32 {
+    900
+}
+
+fn token_lifetime_within<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let seconds = u32::deserialize(deserializer)?;
+    if (900..=3600).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(serde::de::Error::custom("must be 900 to 3600"))
+    }
 }
 
 /// An endpoint that a client may use.

@@ -7,8 +7,8 @@ use crate::{
     key::{self, KEY_LENGTH},
 };
 
-const KINDS: [KeyKind; 4] =
-    [KeyKind::ApiKey, KeyKind::AdminToken, KeyKind::OperatorToken, KeyKind::JoinToken];
+const KINDS: [KeyKind; 5] =
+    [KeyKind::ApiKey, KeyKind::ClientSecret, KeyKind::AdminToken, KeyKind::OperatorToken, KeyKind::JoinToken];
 
 fn minted(kind: KeyKind, seed: u64) -> String {
     key::mint(kind, &SeededEntropy::new(seed)).text.expose_secret().to_owned()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ids::{ClientId, KeyId, KillId, TenantId};
+use ids::{ClientId, KeyId, KillId, TenantId, TokenId};
 use prost::Message as _;
 use seams::Timestamp;
 
@@ -24,6 +24,10 @@ pub enum Credential {
     Key(TenantId, KeyId),
     /// What a client had until then.
     Client(TenantId, ClientId),
+    /// Access tokens that a client had until then; its keys live on.
+    TokensOf(TenantId, ClientId),
+    /// One access token.
+    Token(TenantId, TokenId),
 }
 
 /// Everything that must stop, as one party knows it.
@@ -120,6 +124,10 @@ impl KillSet {
         let credential = match &revoked.subject {
             Some(Subject::KeyId(key)) => id(key).map(|key| Credential::Key(tenant, key)),
             Some(Subject::ClientId(client)) => id(client).map(|client| Credential::Client(tenant, client)),
+            Some(Subject::TokenId(token)) => id(token).map(|token| Credential::Token(tenant, token)),
+            Some(Subject::TokensOfClientId(client)) => {
+                id(client).map(|client| Credential::TokensOf(tenant, client))
+            }
             None => None,
         };
         let Some(credential) = credential else { return false };
@@ -129,14 +137,17 @@ impl KillSet {
         true
     }
 
-    /// Down to [`MAX_REVOKED`]: tenants take turns, each with its latest.
+    /// Down to [`MAX_REVOKED`]: tenants take turns, each with its latest. Single tokens come last: they end by themselves, and
+    /// clients, which are many, may end their own.
     fn forget_revocations(&mut self) {
-        let mut latest_first: Vec<_> = self.revoked.iter().map(|(each, before)| (*before, *each)).collect();
+        let is_more = |each: &Credential| !matches!(each, Credential::Token(..));
+        let mut latest_first: Vec<_> =
+            self.revoked.iter().map(|(each, before)| (is_more(each), *before, *each)).collect();
         latest_first.sort_unstable_by(|one, other| other.cmp(one));
         let mut of_tenant = BTreeMap::<TenantId, usize>::new();
         let mut turns: Vec<_> = latest_first
             .into_iter()
-            .map(|(_, credential)| {
+            .map(|(_, _, credential)| {
                 let turn = of_tenant.entry(credential.tenant()).or_default();
                 *turn += 1;
                 (*turn, credential)
@@ -209,7 +220,10 @@ impl Credential {
     #[must_use]
     pub const fn tenant(&self) -> TenantId {
         match self {
-            Self::Key(tenant, _) | Self::Client(tenant, _) => *tenant,
+            Self::Key(tenant, _)
+            | Self::Client(tenant, _)
+            | Self::TokensOf(tenant, _)
+            | Self::Token(tenant, _) => *tenant,
         }
     }
 
@@ -220,6 +234,10 @@ impl Credential {
         let (tenant, subject) = match self {
             Self::Key(tenant, key) => (tenant, Subject::KeyId(key.uuid().as_bytes().to_vec())),
             Self::Client(tenant, client) => (tenant, Subject::ClientId(client.uuid().as_bytes().to_vec())),
+            Self::TokensOf(tenant, client) => {
+                (tenant, Subject::TokensOfClientId(client.uuid().as_bytes().to_vec()))
+            }
+            Self::Token(tenant, token) => (tenant, Subject::TokenId(token.uuid().as_bytes().to_vec())),
         };
         v1::RevokedCredential {
             tenant_id: tenant.uuid().as_bytes().to_vec(),

@@ -1,0 +1,151 @@
+//! What an authorization server answers when it cannot do what was asked: RFC 6749 section 5.2, and the one log line.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use errors::{ErrorCode, Level, oauth};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::{db::StoreError, hashing::HashingError, http::problem::ApiError};
+
+/// Every error of the endpoints that clients authenticate at.
+#[derive(Debug, thiserror::Error)]
+pub enum OAuthError {
+    /// The request cannot be read, says something twice, or lacks something.
+    #[error("{0}")]
+    Request(&'static str),
+    /// The body is over the limit.
+    #[error("body too large")]
+    TooLarge,
+    /// The body did not arrive in time.
+    #[error("body did not arrive in time")]
+    Slow,
+    /// No client authentication, or none that is good. Which of the two is not said, nor what is wrong with it.
+    #[error("client is not authenticated")]
+    Client {
+        /// It was tried by `Authorization: Basic`, or not at all.
+        challenge: bool,
+    },
+    /// A grant type that does not exist here.
+    #[error("grant type is not supported")]
+    Grant,
+    /// A scope that does not exist, or that the client may not have.
+    #[error("scope is not valid")]
+    Scope,
+    /// The resource is none that the client may use, or it has to be named, or more than one was.
+    #[error("{0}")]
+    Target(&'static str),
+    /// The client may not do this, such as revoking another's token.
+    #[error("the client may not do this")]
+    NotForThisClient,
+    /// The kill switch has stopped the client or what it belongs to.
+    #[error("stopped by the kill switch")]
+    Killed,
+    /// Too many requests, or too many that failed.
+    #[error("too many requests")]
+    Limited {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// There is no such issuer, or it cannot be looked for now.
+    #[error(transparent)]
+    Issuer(#[from] ApiError),
+    /// Postgres.
+    #[error("store")]
+    Store(#[from] StoreError),
+    /// Anything that should not happen.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl OAuthError {
+    /// Something that should not happen, with its cause for the log.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// Its code.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Request(_) => ErrorCode::OauthRequestInvalid,
+            Self::TooLarge => ErrorCode::RequestTooLarge,
+            Self::Slow => ErrorCode::RequestTimeout,
+            Self::Client { .. } => ErrorCode::OauthClientInvalid,
+            Self::Grant => ErrorCode::OauthGrantUnsupported,
+            Self::Scope => ErrorCode::OauthScopeInvalid,
+            Self::Target(_) => ErrorCode::OauthTargetInvalid,
+            Self::NotForThisClient => ErrorCode::OauthClientUnauthorized,
+            Self::Killed => ErrorCode::Killed,
+            Self::Limited { .. } => ErrorCode::TokenRequestsLimited,
+            Self::Issuer(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Internal(_) => ErrorCode::Internal,
+        }
+    }
+
+    /// As RFC 6749, or the extension that it comes from, names it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Request(_) | Self::TooLarge | Self::Slow => "invalid_request",
+            Self::Client { .. } => "invalid_client",
+            Self::Grant => "unsupported_grant_type",
+            Self::Scope => "invalid_scope",
+            // RFC 8707.
+            Self::Target(_) => "invalid_target",
+            Self::NotForThisClient => "unauthorized_client",
+            Self::Killed | Self::Limited { .. } | Self::Store(StoreError::Unavailable(_)) => {
+                "temporarily_unavailable"
+            }
+            Self::Issuer(_) | Self::Store(_) | Self::Internal(_) => "server_error",
+        }
+    }
+
+    fn log(&self) {
+        let entry = self.code().entry();
+        let cause = std::error::Error::source(self).map(ToString::to_string).unwrap_or_default();
+        match entry.level {
+            Level::Debug => tracing::debug!(error.code = entry.slug, error.cause = cause, "request refused"),
+            Level::Info => tracing::info!(error.code = entry.slug, error.cause = cause, "request refused"),
+            Level::Warn => tracing::warn!(error.code = entry.slug, error.cause = cause, "request refused"),
+            Level::Error => tracing::error!(error.code = entry.slug, error.cause = cause, "request failed"),
+        }
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        // That there is none is no matter of OAuth.
+        if let Self::Issuer(error) = self {
+            return error.into_response();
+        }
+        self.log();
+        let status = StatusCode::from_u16(self.code().entry().status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, oauth::error(self.code(), self.name())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(oauth::CONTENT_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self {
+            Self::Client { challenge: true } => {
+                let challenge = HeaderValue::from_static("Basic realm=\"token\", charset=\"UTF-8\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Self::Limited { retry_after } => {
+                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+                headers.insert(header::RETRY_AFTER, seconds.into());
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<HashingError> for OAuthError {
+    fn from(error: HashingError) -> Self {
+        match error {
+            HashingError::Crowded => Self::Limited { retry_after: HashingError::RETRY_AFTER },
+            error @ HashingError::Ended(_) => Self::internal(error),
+        }
+    }
+}

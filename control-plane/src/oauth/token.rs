@@ -1,0 +1,93 @@
+//! `POST {issuer}/token`: tokens for grants (RFC 6749 section 3.2). Each grant type is a file.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{
+    access_token::Issued,
+    client::{self, Client, Origin},
+    client_credentials,
+    error::OAuthError,
+    form::Form,
+    issuer::{self, Issuer},
+    log,
+};
+use crate::app::Core;
+
+/// A way to a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantType {
+    /// RFC 6749 section 4.4: the client's own.
+    ClientCredentials,
+}
+
+impl GrantType {
+    /// All that there are.
+    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+
+    /// As in requests and in the metadata.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grant| grant.name() == name)
+    }
+}
+
+/// RFC 6749 section 5.1.
+#[derive(Serialize)]
+struct Answer {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+}
+
+/// Gives a token, if the grant is good.
+pub(super) async fn token(
+    State(core): State<Core>,
+    Path(slug): Path<String>,
+    origin: Origin,
+    form: Form,
+) -> Result<Response, OAuthError> {
+    let issuer = issuer::find(&core, &slug, origin.address).await?;
+    // A request that cannot be meant is not asked who sent it.
+    let grant = form.need("grant_type")?;
+    let client = client::authenticate(&core, &issuer, &form, &origin).await?;
+    match issue(&core, &issuer, (&client, &origin), grant, &form).await {
+        Ok(Issued { token, lifetime, .. }) => {
+            let expires_in = lifetime.as_secs();
+            let answer = Answer { access_token: token, token_type: "Bearer", expires_in };
+            let mut response = Json(answer).into_response();
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(response)
+        }
+        Err(error) => {
+            log::refused(&core, &issuer, (&client, &origin), "issue_token", error.code()).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn issue(
+    core: &Core,
+    issuer: &Issuer,
+    (client, origin): (&Client, &Origin),
+    grant: &str,
+    form: &Form,
+) -> Result<Issued, OAuthError> {
+    if core.kills.stop_client(issuer.tenant, client.id) {
+        return Err(OAuthError::Killed);
+    }
+    match GrantType::from_name(grant).ok_or(OAuthError::Grant)? {
+        GrantType::ClientCredentials => client_credentials::issue(core, issuer, (client, origin), form).await,
+    }
+}

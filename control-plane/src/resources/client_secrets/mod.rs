@@ -1,0 +1,5 @@
+//! Client secrets: what clients present to their tenant's issuer.
+
+mod queries;
+pub mod routes;
+pub mod types;
