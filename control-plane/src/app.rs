@@ -249,6 +249,7 @@ impl ControlPlane {
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
         core.tasks.spawn("changes of the past", trim::follow(core.clone()));
         core.tasks.spawn("signing keys", oauth::schedule::follow(core.clone()));
+        core.tasks.spawn("published origins", oauth::origins::publish(core.clone()));
         core.tasks.spawn("private halves", oauth::schedule::tidy(core.clone()));
         started.set();
         tracing::info!(%api_addr, %auth_addr, %enrol_addr, %grpc_addr, %admin_addr, "control plane started");

@@ -41,4 +41,5 @@ mod tenants_have_issuers;
 mod tenants_leave_without_a_trace;
 mod tokens_end_when_told;
 mod tokens_give_no_more_than_they_have;
+mod tokens_open_what_their_client_may;
 mod upstreams_are_kept_in_bounds;

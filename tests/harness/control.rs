@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) dns_server: SocketAddr,
+    /// Of the gateway's origin, as tokens name it; nothing listens there.
+    pub(crate) gateway_port: u16,
 }
 
 impl Settings {
@@ -80,6 +82,7 @@ impl Settings {
             state_dir,
             clock,
             dns_server,
+            gateway_port: 3,
         }
     }
 
@@ -108,7 +111,7 @@ pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Re
         api_limits: ApiLimits::default(),
         dns_server: Some(settings.dns_server),
         state_dir: Some(settings.state_dir.clone()),
-        urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(3) },
+        urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(settings.gateway_port) },
     };
     ControlPlane::start(config, settings.clock.clone(), Arc::new(SystemEntropy)).await
 }

@@ -211,6 +211,12 @@ impl Gateway {
         self.control = Some(start_control(&self.settings, &self.database_url).await.unwrap());
     }
 
+    /// Starts the control plane again, and calls the gateway by another port.
+    pub async fn start_control_renamed(&mut self, gateway_port: u16) {
+        self.settings.gateway_port = gateway_port;
+        self.start_control().await;
+    }
+
     /// Starts the control plane where it cannot start.
     pub async fn start_control_in_vain(&self) {
         assert!(start_control(&self.settings, &self.database_url).await.is_err(), "it started");

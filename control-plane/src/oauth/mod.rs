@@ -12,6 +12,7 @@ pub mod issuer;
 pub mod keys;
 mod log;
 pub mod metadata;
+pub mod origins;
 mod queries;
 mod revoke;
 pub mod router;

@@ -201,6 +201,31 @@ pub(super) async fn due(
     Ok(rows.fetch_all(tx.conn()).await?.into_iter().map(TenantId::from_uuid).collect())
 }
 
+/// Tenants with signing keys, in order of id, whose latest revision was compiled under other origins.
+pub(super) async fn published_otherwise(
+    tx: &mut OperatorTx,
+    origins: &str,
+    after: TenantId,
+    most: i64,
+) -> Result<Vec<TenantId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "SELECT id FROM tenants t WHERE published_origins <> $1 AND id > $2
+           AND EXISTS (SELECT FROM signing_keys k WHERE k.tenant_id = t.id)
+         ORDER BY id LIMIT $3",
+        origins,
+        after.uuid(),
+        most
+    );
+    Ok(rows.fetch_all(tx.conn()).await?.into_iter().map(TenantId::from_uuid).collect())
+}
+
+/// Origins under which the tenant's latest revision was compiled. Holds the tenant's row.
+pub(super) async fn published_origins(tx: &mut TenantTx) -> Result<String, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let found = sqlx::query_scalar!("SELECT published_origins FROM tenants WHERE id = $1 FOR UPDATE", tenant);
+    Ok(found.fetch_one(tx.conn()).await?)
+}
+
 /// Slugs of the endpoints that the client may use and that are served.
 pub(super) async fn endpoints_of_client(
     tx: &mut TenantTx,

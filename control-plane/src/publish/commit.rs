@@ -71,7 +71,7 @@ pub async fn commit_revoking(
     let started = core.clock.monotonic();
     let mut tx = tx;
     let now = core.clock.now();
-    let rev = rows::raise_revision(&mut tx).await?;
+    let rev = rows::raise_revision(&mut tx, &core.config.urls.published()).await?;
     let mut rows = rows::load(&mut tx, now).await?;
     rows.issuer = oauth::issuer::published(&mut tx, core, &rows.tenant.slug).await?;
     let former = queries::snapshot_at(&mut tx, rev - 1).await?;

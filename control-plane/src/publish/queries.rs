@@ -14,13 +14,14 @@ use super::rows::{
 };
 use crate::db::{StoreError, TenantTx, Unreadable};
 
-/// Raises the tenant's revision and holds its row until the transaction ends.
-pub(super) async fn raise_revision(tx: &mut TenantTx) -> Result<u64, StoreError> {
-    let tenant = tx.tenant().uuid();
-    let rev = sqlx::query_scalar!("UPDATE tenants SET rev = rev + 1 WHERE id = $1 RETURNING rev", tenant)
-        .fetch_one(tx.conn())
-        .await?;
-    unsigned(rev, "revision")
+/// Raises the tenant's revision, which is compiled under these origins, and holds its row until the transaction ends.
+pub(super) async fn raise_revision(tx: &mut TenantTx, origins: &str) -> Result<u64, StoreError> {
+    let rev = sqlx::query_scalar!(
+        "UPDATE tenants SET rev = rev + 1, published_origins = $2 WHERE id = $1 RETURNING rev",
+        tx.tenant().uuid(),
+        origins
+    );
+    unsigned(rev.fetch_one(tx.conn()).await?, "revision")
 }
 
 /// Stores a compiled revision and announces it.
