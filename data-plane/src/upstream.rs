@@ -1,5 +1,6 @@
 //! The way out: connections to MCP servers, and the one function that uses them, [`forward`].
 
+mod addresses;
 mod aside;
 mod body;
 mod connect;
