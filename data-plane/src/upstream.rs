@@ -9,6 +9,7 @@ mod exchange;
 mod forward;
 mod guard;
 mod headers;
+mod held;
 mod http1;
 mod meters;
 mod origin;
