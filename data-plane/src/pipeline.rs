@@ -177,7 +177,8 @@ where
     // or learns so at once, and is not charged. Last, so that nothing else is learned from it.
     let class = pinned.tool().map(|tool| tool.class);
     let priority = call.awaited().and_then(|method| Priority::of(method, class));
-    let passage = Passage::begin(&attachment.upstream, pinned.tool(), priority, &*shared.clock).await;
+    let passage =
+        Passage::begin(&attachment.upstream, pinned.tool(), priority, &*shared.clock, &shared.drain).await;
     let passage = laps.of(Check::Guard, passage)?;
     // It may have waited for long: meanwhile the server may have shown another definition than the approved one.
     if pinned.tool().is_some_and(|tool| shared.watched.is_quarantined(attachment.upstream.id, tool)) {

@@ -1,5 +1,6 @@
 //! The way out: connections to MCP servers, and the one function that uses them, [`forward`].
 
+mod addresses;
 mod aside;
 mod body;
 mod connect;
@@ -8,6 +9,7 @@ mod exchange;
 mod forward;
 mod guard;
 mod headers;
+mod held;
 mod http1;
 mod meters;
 mod origin;

@@ -214,6 +214,12 @@ fn upstream(
     let tls = upstream.tls.clone().unwrap_or_default();
     let breaker = upstream.breaker.unwrap_or(v1::Breaker::DEFAULT);
     let concurrency = upstream.concurrency.unwrap_or(v1::UpstreamConcurrency::DEFAULT);
+    let concurrency = GateLimits {
+        max: concurrency.max,
+        queue: concurrency.queue,
+        wait: millis(concurrency.wait_ms),
+        adaptive: concurrency.adaptive,
+    };
     Ok(UpstreamIndex {
         id,
         url: upstream.url.parse().map_err(|_| at.fault("url"))?,
@@ -233,13 +239,8 @@ fn upstream(
             percent: breaker.failure_percent,
             open: millis(breaker.open_ms),
         },
-        concurrency: GateLimits {
-            max: concurrency.max,
-            queue: concurrency.queue,
-            wait: millis(concurrency.wait_ms),
-            adaptive: concurrency.adaptive,
-        },
-        guard: former.guard(id),
+        concurrency,
+        guard: former.guard(id, concurrency),
         fingerprint: fingerprint(&upstream),
         slug: upstream.slug.as_str().into(),
     })

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::received::Inbound;
+use super::held::Reader;
 use crate::mcp::Relay;
 
 /// A response's body: held whole, or a stream that goes on.
@@ -19,7 +19,7 @@ pub(crate) struct Body(Kind);
 #[derive(Debug)]
 enum Kind {
     Whole(Option<Bytes>),
-    Stream(Box<Relay<Inbound>>),
+    Stream(Box<Relay<Reader>>),
 }
 
 impl Body {
@@ -34,7 +34,7 @@ impl Body {
         Self(Kind::Whole(None))
     }
 
-    pub(super) fn stream(relay: Relay<Inbound>) -> Self {
+    pub(super) fn stream(relay: Relay<Reader>) -> Self {
         Self(Kind::Stream(Box::new(relay)))
     }
 }

@@ -1,9 +1,13 @@
-//! A new connection to an upstream: resolve, look at every address, dial one that was looked at, speak TLS.
+//! A new connection to an upstream: resolve, look at every address, dial those that were looked at, speak TLS.
 //!
 //! The address that was checked is the one that is dialled, so a name that changes between the two (DNS rebinding) gains
 //! nothing. Redirects are never followed, so no other host can be reached by an answer.
+//!
+//! Addresses are dialled one after the other, the next when the one before has failed or has taken a quarter of a second (RFC
+//! 8305); the first that connects wins, and the others are dropped.
 
 use std::{
+    future::Future,
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -11,18 +15,27 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use telemetry::metric;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Host;
 
 use super::{
+    addresses::{Addresses, Order},
     error::{UpstreamError, Waiting},
     origin::Origin,
     resolve::Resolver,
 };
+
+/// After so long the next address is dialled beside the one before (RFC 8305 section 5).
+const NEXT_AFTER: Duration = Duration::from_millis(250);
+/// The same where the first is the one a session lives at: at every other it is lost.
+const NEXT_AFTER_STICKY: Duration = Duration::from_secs(1);
 
 /// A connection, with the address at its other end.
 #[derive(Debug)]
@@ -44,12 +57,46 @@ pub(crate) async fn connect(
     sticky: Option<SocketAddr>,
     timeout: Duration,
 ) -> Result<Connected, UpstreamError> {
-    let connecting = async {
-        let addresses = allowed(origin, rules, resolver, sticky).await?;
-        let (stream, address) = dial(&addresses).await?;
-        secure(origin, stream, address).await
+    let end = Instant::now() + timeout;
+    let late = |_| UpstreamError::Timeout(Waiting::Connect);
+    let allowed = tokio::time::timeout_at(end, allowed(origin, rules, resolver)).await.map_err(late)??;
+    let mut race = Race::new(&origin.addresses, allowed, sticky);
+    let connected = match tokio::time::timeout_at(end, finish(origin, &mut race)).await {
+        Ok(connected) => connected,
+        Err(elapsed) => {
+            race.late();
+            Err(late(elapsed))
+        }
     };
-    tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(UpstreamError::Timeout(Waiting::Connect)))
+    if connected.is_err() {
+        origin.addresses.forget_answer();
+    }
+    connected
+}
+
+/// The first address that connects, and with which TLS can be spoken. Nothing of a request was written before that, so
+/// whichever fails costs no more than time.
+async fn finish(origin: &Origin, race: &mut Race<'_>) -> Result<Connected, UpstreamError> {
+    loop {
+        let (stream, address) = race.run().await.map_err(UpstreamError::Connect)?;
+        // Small requests must not wait for the acknowledgement of earlier ones.
+        stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+        race.securing = Some(address);
+        let secured = secure(origin, stream, address).await;
+        race.securing = None;
+        match secured {
+            Ok(connected) => {
+                origin.addresses.connected(address);
+                return Ok(connected);
+            }
+            Err(error) => {
+                origin.addresses.unreachable(address, Instant::now());
+                if race.is_over() {
+                    return Err(error);
+                }
+            }
+        }
+    }
 }
 
 /// The addresses that may be dialled. One refused address does not spoil the others: a public name with a stray
@@ -58,12 +105,13 @@ async fn allowed(
     origin: &Origin,
     rules: &egress::Rules,
     resolver: &dyn Resolver,
-    sticky: Option<SocketAddr>,
 ) -> Result<Vec<SocketAddr>, UpstreamError> {
     let resolved: Vec<IpAddr> = match &origin.host {
         Host::Ipv4(ip) => vec![(*ip).into()],
         Host::Ipv6(ip) => vec![(*ip).into()],
-        Host::Domain(name) => resolver.resolve(name).await.map_err(UpstreamError::Resolve)?,
+        Host::Domain(name) => {
+            origin.addresses.resolve(name, resolver).await.map_err(UpstreamError::Resolve)?
+        }
     };
     let mut refused = None;
     let mut addresses = Vec::with_capacity(resolved.len());
@@ -73,31 +121,110 @@ async fn allowed(
             Err(error) => refused = Some(error),
         }
     }
-    if let Some(at) = addresses.iter().position(|address| Some(*address) == sticky) {
-        addresses.swap(0, at);
-    }
     match (addresses.is_empty(), refused) {
         (false, _) => Ok(addresses),
-        (true, Some(error)) => Err(UpstreamError::AddressRefused(error)),
-        (true, None) => {
-            Err(UpstreamError::Resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+        (true, error) => {
+            origin.addresses.forget_answer();
+            Err(error.map_or_else(
+                || UpstreamError::Resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+                UpstreamError::AddressRefused,
+            ))
         }
     }
 }
 
-async fn dial(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), UpstreamError> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Small requests must not wait for the acknowledgement of earlier ones.
-                stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-                return Ok((stream, *address));
+type Dialling = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
+
+/// Attempts at the addresses of one server, of which one wins.
+struct Race<'a> {
+    of: &'a Addresses,
+    order: Order,
+    /// So many have been begun, in order.
+    begun: usize,
+    running: FuturesUnordered<Dialling>,
+    /// Those that run, in the order in which they were begun.
+    pending: Vec<SocketAddr>,
+    /// The one that is spoken TLS to.
+    securing: Option<SocketAddr>,
+    next_after: Duration,
+}
+
+impl<'a> Race<'a> {
+    fn new(of: &'a Addresses, allowed: Vec<SocketAddr>, sticky: Option<SocketAddr>) -> Self {
+        let order = of.order(allowed, sticky, Instant::now());
+        let is_sticky = sticky.is_some() && order.addresses.first().copied() == sticky;
+        let next_after = if is_sticky { NEXT_AFTER_STICKY } else { NEXT_AFTER };
+        let running = FuturesUnordered::new();
+        Self { of, order, begun: 0, running, pending: Vec::new(), securing: None, next_after }
+    }
+
+    /// The next connection; the last error if there is none.
+    async fn run(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        if self.running.is_empty() {
+            self.begin();
+        }
+        while !self.running.is_empty() {
+            let more = self.begun < self.order.well;
+            let (address, dialled) = tokio::select! {
+                biased;
+                Some(dialled) = self.running.next() => dialled,
+                () = tokio::time::sleep(self.next_after), if more => {
+                    self.begin();
+                    continue;
+                }
+                else => break,
+            };
+            let at = self.pending.iter().position(|pending| *pending == address).unwrap_or_default();
+            self.pending.remove(at);
+            match dialled {
+                Ok(stream) => {
+                    // Those that were begun before it had more time, and have not connected.
+                    for slower in self.pending.drain(..at) {
+                        count("overtaken");
+                        self.of.unreachable(slower, Instant::now());
+                    }
+                    self.pending.clear();
+                    self.running.clear();
+                    count("connected");
+                    return Ok((stream, address));
+                }
+                Err(error) => {
+                    count("failed");
+                    self.of.unreachable(address, Instant::now());
+                    last = error;
+                    if more || self.running.is_empty() {
+                        self.begin();
+                    }
+                }
             }
-            Err(error) => last = error,
+        }
+        Err(last)
+    }
+
+    fn begin(&mut self) {
+        let Some(address) = self.order.addresses.get(self.begun).copied() else { return };
+        self.begun += 1;
+        self.pending.push(address);
+        self.running.push(Box::pin(async move { (address, TcpStream::connect(address).await) }));
+    }
+
+    fn is_over(&self) -> bool {
+        self.begun >= self.order.addresses.len()
+    }
+
+    /// The time is over: none of those that run has connected.
+    fn late(&mut self) {
+        let now = Instant::now();
+        for address in self.pending.drain(..).chain(self.securing.take()) {
+            count("late");
+            self.of.unreachable(address, now);
         }
     }
-    Err(UpstreamError::Connect(last))
+}
+
+fn count(result: &'static str) {
+    metrics::counter!(metric::UPSTREAM_ATTEMPTS, "result" => result).increment(1);
 }
 
 async fn secure(origin: &Origin, stream: TcpStream, address: SocketAddr) -> Result<Connected, UpstreamError> {

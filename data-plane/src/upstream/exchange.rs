@@ -143,10 +143,18 @@ pub(super) async fn exchange(
         };
         let sent = time.wait(from, time.limits.first_byte, Waiting::FirstByte, lease.send(&outgoing)).await;
         match sent {
-            Ok(Ok((received, body))) => return Ok((received, body, lease)),
+            Ok(Ok((received, body))) => {
+                lease.answered();
+                return Ok((received, body, lease));
+            }
             Ok(Err(Unanswered::Unsent(_))) if lease.reused => fresh = true,
             Ok(Err(Unanswered::Unsent(broken))) => return Err(broken.into()),
-            Ok(Err(Unanswered::Failed(error))) => return Err(error),
+            Ok(Err(Unanswered::Failed(error))) => {
+                if matches!(error, UpstreamError::Broken(_)) {
+                    lease.unanswered();
+                }
+                return Err(error);
+            }
             Err(error) => {
                 // Whichever time was over: no head came.
                 lease.discard();

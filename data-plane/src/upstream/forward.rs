@@ -15,6 +15,7 @@ use super::{
     exchange::{self, Outgoing as Sent, Time},
     guard::{Outcome, Passage},
     headers::{Describing, Fields, Replaced},
+    held::Held,
     pool::{Lease, Pool},
     received::{Inbound, Received},
     reply::{self, Reply},
@@ -183,16 +184,25 @@ pub(super) async fn send(
             let aside = aside();
             let (clock, entropy, meters) =
                 (pool.parts.clock.clone(), pool.parts.entropy.clone(), pool.meters.clone());
+            let patience = patience(&outgoing, timeouts);
+            let held = Held::new(pool, body, lease, passage, patience.total);
+            let (body, given_back, over) = (held.reader(), held.clone(), held);
             let ending = Ending {
                 intent,
                 _hold: hold,
                 cut,
                 ended: Box::new(move |code, outcome| {
                     let now = clock.monotonic();
-                    passage.end(outcome, now, &*entropy);
+                    if let Some(passage) = over.passage() {
+                        passage.end(outcome, now, &*entropy);
+                    }
                     meters.operation(method, code, now.since(sent));
                 }),
-                give_back: Box::new(move || lease.give_back(idle_for)),
+                give_back: Box::new(move || {
+                    if let Some(lease) = given_back.lease() {
+                        lease.give_back(idle_for);
+                    }
+                }),
                 aside: Rc::new(move |message| aside.post(message)),
             };
             let waiting = match &outgoing {
@@ -200,7 +210,6 @@ pub(super) async fn send(
                 _ => None,
             };
             let waiting = waiting.map(|(method, id)| Request { id, method }).or(request);
-            let patience = patience(&outgoing, timeouts);
             let clock = pool.parts.clock.clone();
             Response::new(Body::stream(Relay::new(body, speaker, waiting, patience, clock, ending)))
         }

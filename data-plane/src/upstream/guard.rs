@@ -37,6 +37,13 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Its configuration says so now. Calls that wait hear of it, and not only the next one that comes.
+    pub(crate) fn configure(&self, limits: GateLimits) {
+        if let Some(gate) = self.gate.get() {
+            gate.allow(limits);
+        }
+    }
+
     /// Whether a failure of a call, to this tool, says something new of the server. One tool that fails again and again does
     /// not: it has a breaker of its own, and the others go on.
     fn is_news(&self, tool: Option<ToolId>) -> bool {

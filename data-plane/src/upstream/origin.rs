@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri, uri::PathAndQuery};
 use url::{Host, Url};
 
-use super::{error::UpstreamError, tls::Tls};
+use super::{addresses::Addresses, error::UpstreamError, tls::Tls};
 use crate::snapshot::index::UpstreamIndex;
 
 /// An upstream's place.
@@ -24,6 +24,8 @@ pub(crate) struct Origin {
     pub(super) authority: HeaderValue,
     /// What follows the method in a request over HTTP/1.1: target, version and `Host`.
     pub(super) opening: Box<str>,
+    /// What is known of its addresses.
+    pub(super) addresses: Addresses,
 }
 
 impl Origin {
@@ -57,7 +59,14 @@ impl Origin {
             absolute,
             authority: HeaderValue::from_str(&authority).map_err(|_| UpstreamError::Url)?,
             opening,
+            addresses: Addresses::default(),
         })
+    }
+
+    /// Whose addresses are used in turn from there on.
+    pub(super) fn beginning_at(mut self, turn: u16) -> Self {
+        self.addresses = Addresses::beginning_at(turn);
+        self
     }
 
     /// For a client that speaks HTTP/1.1 alone.

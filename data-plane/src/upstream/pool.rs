@@ -3,6 +3,8 @@
 //! A connection is used again only for the same upstream with the same options, and only while its address is still
 //! allowed. HTTP/1.1 connections carry one exchange at a time, HTTP/2 connections many.
 
+mod place;
+
 use std::{
     cell::{Cell, RefCell},
     fmt,
@@ -14,13 +16,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ids::UpstreamId;
 use seams::{Clock, Entropy, Monotonic};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     connect::{self, Connected},
@@ -34,6 +34,7 @@ use super::{
     watched::Watched,
 };
 use crate::snapshot::index::UpstreamIndex;
+use place::{Driver, Idle, Place, Shared};
 
 /// Idle HTTP/1.1 connections kept for one upstream.
 const MAX_IDLE: usize = 64;
@@ -71,31 +72,6 @@ pub(crate) struct Pool {
     /// A task looks after what lies idle.
     sweeping: Cell<bool>,
 }
-
-/// What is known of one upstream.
-struct Place {
-    fingerprint: [u8; 32],
-    origin: Rc<Origin>,
-    idle: Vec<Idle>,
-    shared: Vec<Shared>,
-    used: Monotonic,
-}
-
-struct Idle {
-    connection: Rc<http1::Connection>,
-    until: Monotonic,
-}
-
-/// A connection that carries many.
-#[derive(Clone)]
-struct Shared {
-    sender: http2::SendRequest<Full<Bytes>>,
-    address: SocketAddr,
-    driver: Rc<Driver>,
-}
-
-/// Ends the task that drives a connection when dropped, and with it the connection, whatever is in flight.
-struct Driver(#[expect(dead_code, reason = "dropping it is what it is for")] oneshot::Sender<()>);
 
 /// A connection in use.
 pub(super) struct Lease {
@@ -142,7 +118,8 @@ impl Pool {
                 None => Err(place.origin.clone()),
             });
         }
-        let origin = Rc::new(Origin::new(upstream)?);
+        let turn = u16::from_le_bytes(self.parts.entropy.bytes());
+        let origin = Rc::new(Origin::new(upstream)?.beginning_at(turn));
         // Connections made under other options are closed by being dropped here.
         places.insert(
             upstream.id,
@@ -152,6 +129,7 @@ impl Pool {
                 idle: Vec::new(),
                 shared: Vec::new(),
                 used: now,
+                widened: Monotonic::from_nanos(0),
             },
         );
         Ok(Err(origin))
@@ -234,33 +212,6 @@ impl Pool {
     }
 }
 
-impl Place {
-    /// A connection that can be used: one for many exchanges, or the one used last, which is the least likely to be closed
-    /// soon. What is found on the way and cannot be used any more is closed.
-    fn take(&mut self, now: Monotonic, rules: &egress::Rules, sticky: Option<SocketAddr>) -> Option<Kind> {
-        let port = self.origin.port;
-        // An address that an operator no longer allows is not used again.
-        let permitted = |address: SocketAddr| rules.check(address.ip(), port).is_ok();
-        let wanted = |address: SocketAddr| sticky.is_none_or(|sticky| sticky == address);
-        if !self.shared.is_empty() {
-            self.shared.retain(|shared| !shared.sender.is_closed() && permitted(shared.address));
-            if let Some(shared) = self.shared.iter().find(|shared| wanted(shared.address)) {
-                return Some(Kind::Many(shared.clone()));
-            }
-        }
-        for at in (0..self.idle.len()).rev() {
-            let Idle { connection, until } = self.idle.get(at)?;
-            let usable = now < *until && permitted(connection.address()) && connection.is_quiet();
-            if !usable {
-                self.idle.remove(at);
-            } else if wanted(connection.address()) {
-                return Some(Kind::One(self.idle.remove(at).connection));
-            }
-        }
-        None
-    }
-}
-
 /// Closes what lies idle too long and what servers have closed, until nothing is left to look after.
 async fn sweep(pool: Weak<Pool>) {
     loop {
@@ -325,8 +276,25 @@ impl Lease {
         }
     }
 
-    /// Nothing came back on it: no other call is to try the same.
+    /// A response's head came.
+    pub(super) fn answered(&self) {
+        self.origin.addresses.answered(self.address());
+    }
+
+    /// Nothing came back on it. Where that has happened often, no other call is to try the same server.
+    pub(super) fn unanswered(&self) {
+        let address = self.address();
+        if self.origin.addresses.unanswered(address, Instant::now())
+            && let Some(place) = self.pool.places.borrow_mut().get_mut(&self.upstream)
+        {
+            place.idle.retain(|idle| idle.connection.address() != address);
+            place.shared.retain(|shared| shared.address != address);
+        }
+    }
+
+    /// Nothing came back on it: no other call is to try the same connection.
     pub(super) fn discard(self) {
+        self.unanswered();
         let Kind::Many(broken) = &self.kind else { return };
         if let Some(place) = self.pool.places.borrow_mut().get_mut(&self.upstream) {
             place.shared.retain(|shared| !Rc::ptr_eq(&shared.driver, &broken.driver));

@@ -74,7 +74,15 @@ impl Server {
         F: Fn(Seen) -> R + 'static,
         R: Future<Output = Answer> + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), handler)
+    }
+
+    /// On this listener.
+    pub(crate) fn on<F, R>(listener: TcpListener, handler: F) -> Self
+    where
+        F: Fn(Seen) -> R + 'static,
+        R: Future<Output = Answer> + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let (close, closing) = watch::channel(false);
         let server = Self {
@@ -225,6 +233,23 @@ pub(crate) fn world(
         }
         _ => {}
     })
+}
+
+/// A tenant whose upstream is called `mcp.example.com`, and may have each of these addresses.
+pub(crate) fn named(addresses: &[SocketAddr], change: impl Fn(&mut wire::v1::Upstream)) -> World {
+    let port = addresses[0].port();
+    let mut world = world(&format!("http://mcp.example.com:{port}/"), None, change);
+    world.edit(|body| {
+        if let Resource::Tenant(tenant) = body {
+            let rule = |at: &SocketAddr| wire::v1::EgressRule {
+                network: ipnet::IpNet::from(at.ip()).to_string(),
+                port: at.port().into(),
+            };
+            tenant.egress = addresses.iter().map(rule).collect();
+            tenant.egress.sort_by(|one, other| one.network.cmp(&other.network));
+        }
+    });
+    world
 }
 
 /// A world whose upstream is `server`.

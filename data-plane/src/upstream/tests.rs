@@ -1,3 +1,4 @@
+mod addresses;
 mod calls;
 mod guard;
 mod streams;

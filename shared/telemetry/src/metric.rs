@@ -103,6 +103,10 @@ metrics! {
         "Notices about upstreams, such as a changed definition, that found their queue full.";
     UPSTREAM_MESSAGES_WITHHELD "portcullis_upstream_messages_withheld_total" Counter Count []
         "Messages of upstreams that were not passed on: unknown, switched off, or not valid.";
+    UPSTREAM_ATTEMPTS "portcullis_upstream_attempts_total" Counter Count ["result"]
+        "Addresses of upstreams that were dialled: `connected`, `failed`, `late`, or `overtaken` by another address of the same name.";
+    UPSTREAM_ADDRESS_CHANGES "portcullis_upstream_address_changes_total" Counter Count ["to"]
+        "Addresses of upstreams that were `ejected`, left alone for a while, or `restored`.";
     CIRCUIT_CHANGES "portcullis_circuit_changes_total" Counter Count ["of", "to"]
         "Breakers that went `open` or `closed`, each time anew, of an `upstream` or of one `tool`.";
     UPSTREAM_WAITING "portcullis_upstream_waiting" Gauge Count []

@@ -163,3 +163,69 @@ async fn who_has_waited_too_long_is_refused_and_who_hangs_up_leaves_the_queue() 
     })
     .await;
 }
+
+/// What was approved when a call came may be something else when its turn comes.
+#[tokio::test]
+async fn a_tool_that_changed_while_its_call_waited_is_not_called() {
+    local(async {
+        let slow = Slow::start(bound(1, 1, 60_000)).await;
+        let running = slow.rig.call(ADD);
+        let crowd = async {
+            slow.has(1).await;
+            let waits = slow.rig.call(ADD);
+            let changes = async {
+                slow.settle().await;
+                let tenant = slow.rig.world.tenant();
+                let upstream = tenant.upstreams.values().next().unwrap().id;
+                slow.rig.worker.shared.watched.differs(
+                    tenant.id,
+                    upstream,
+                    "add",
+                    true,
+                    Some([9; 32]),
+                    b"{}",
+                );
+                slow.go.notify_one();
+            };
+            let (got, ()) = tokio::join!(waits, changes);
+            assert_eq!(got.refusal(), "tool_quarantined");
+        };
+        let (first, ()) = tokio::join!(running, crowd);
+        assert!(first.body["result"].is_object());
+        assert_eq!(slow.rig.server.seen.lock().len(), 1);
+        // Its place is free again.
+        let list = slow.rig.call(LIST);
+        let server = async {
+            slow.has(1).await;
+            slow.go.notify_one();
+        };
+        assert!(tokio::join!(list, server).0.body["result"].is_object());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waits_when_the_proxy_leaves_is_told_so_and_nothing_is_sent() {
+    local(async {
+        let slow = Slow::start(bound(1, 1, 60_000)).await;
+        let running = slow.rig.call(ADD);
+        let crowd = async {
+            slow.has(1).await;
+            let waits = slow.rig.call(ADD);
+            let drain = &slow.rig.worker.shared.drain;
+            let leaves = async {
+                slow.settle().await;
+                // There is time for it yet.
+                drain.enter(crate::drain::Phase::Draining);
+                slow.settle().await;
+                drain.enter(crate::drain::Phase::Ending);
+            };
+            let (got, ()) = tokio::join!(waits, leaves);
+            assert_eq!(got.refusal(), "draining");
+            slow.go.notify_one();
+        };
+        tokio::join!(running, crowd);
+        assert_eq!(slow.rig.server.seen.lock().len(), 1);
+    })
+    .await;
+}

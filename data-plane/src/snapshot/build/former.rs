@@ -8,7 +8,7 @@ use prost::Message as _;
 use wire::v1;
 
 use super::super::index::{Map, OfUse, TenantIndex, UpstreamIndex};
-use crate::upstream::Guard;
+use crate::upstream::{GateLimits, Guard};
 
 /// The former revision's servers, of those that are where they were.
 pub(super) struct Former<'a>(Map<UpstreamId, &'a UpstreamIndex>);
@@ -24,8 +24,11 @@ impl<'a> Former<'a> {
         Self(same.collect())
     }
 
-    pub(super) fn guard(&self, upstream: UpstreamId) -> Arc<Guard> {
-        self.0.get(&upstream).map_or_else(Arc::default, |former| Arc::clone(&former.guard))
+    /// What is known of the server. It is told how many calls it is given now: some may wait for that.
+    pub(super) fn guard(&self, upstream: UpstreamId, concurrency: GateLimits) -> Arc<Guard> {
+        let Some(former) = self.0.get(&upstream) else { return Arc::default() };
+        former.guard.configure(concurrency);
+        Arc::clone(&former.guard)
     }
 
     /// Of what a tool of now takes over from what it was.

@@ -116,19 +116,29 @@ pub(super) struct Waiting {
 impl Gate {
     /// A place, or one in the queue.
     pub(super) fn enter(self: &Arc<Self>, limits: Limits, priority: Priority) -> Result<Entry, Crowded> {
-        let rules = (u64::from(limits.max) << 1) | u64::from(limits.adaptive);
-        if self.rules.load(Ordering::Relaxed) != rules {
-            self.rules.store(rules, Ordering::Relaxed);
-        }
+        self.allow(limits);
         if self.waiting.load(Ordering::SeqCst) == 0 && self.take() {
             return Ok(Entry::In(Place(Some(Arc::clone(self)))));
         }
         self.queue_up(limits, priority)
     }
 
+    /// So many may have a place from now on. Those who wait hear of it.
+    pub(super) fn allow(self: &Arc<Self>, limits: Limits) {
+        let rules = (u64::from(limits.max) << 1) | u64::from(limits.adaptive);
+        if self.rules.load(Ordering::Relaxed) == rules {
+            return;
+        }
+        // In one order with the count of those who wait: who comes to wait meanwhile looks once more, at these rules.
+        self.rules.store(rules, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.hand_on();
+        }
+    }
+
     /// How many may have a place.
     fn allowed(&self) -> u32 {
-        let rules = self.rules.load(Ordering::Relaxed);
+        let rules = self.rules.load(Ordering::SeqCst);
         let max = u32::try_from(rules >> 1).unwrap_or(u32::MAX);
         match max {
             // Not bounded any more: whoever waits goes.

@@ -11,6 +11,7 @@ use super::{
     gate::{Crowded, Entry, Place},
 };
 use crate::{
+    drain::{Drain, Phase},
     refuse::Refusal,
     snapshot::index::{ToolIndex, UpstreamIndex},
     upstream::ToolTimeouts,
@@ -53,15 +54,17 @@ impl Passage {
     /// and asks the breakers of the server, and of the tool that is called.
     ///
     /// # Errors
-    /// [`Refusal::UpstreamCrowded`], or [`Refusal::CircuitOpen`]: whose, and for how long.
+    /// [`Refusal::UpstreamCrowded`], or [`Refusal::CircuitOpen`]: whose, and for how long. [`Refusal::Draining`] where it still
+    /// waits when this proxy's time is over: nothing was sent, and another proxy can take it.
     pub(crate) async fn begin(
         upstream: &Arc<UpstreamIndex>,
         tool: Option<&Arc<ToolIndex>>,
         priority: Option<Priority>,
         clock: &dyn Clock,
+        drain: &Drain,
     ) -> Result<Self, Refusal> {
         let place = match priority.filter(|_| upstream.concurrency.max > 0) {
-            Some(priority) => Some(place(upstream, tool, priority, clock).await?),
+            Some(priority) => Some(place(upstream, tool, priority, clock, drain).await?),
             None => None,
         };
         Self::ask(upstream, tool, place, clock.monotonic())
@@ -180,6 +183,7 @@ async fn place(
     tool: Option<&Arc<ToolIndex>>,
     priority: Priority,
     clock: &dyn Clock,
+    drain: &Drain,
 ) -> Result<Place, Refusal> {
     let (guard, limits) = (&*upstream.guard, upstream.concurrency);
     let gate = guard.gate.get_or_init(Arc::default);
@@ -199,7 +203,14 @@ async fn place(
             if let Some(shut) = breaker.and_then(|breaker| breaker.shut_for(upstream.breaker, now)) {
                 return Err(open(Shut::Tool, shut));
             }
-            Box::pin(waiting.turn(limits.wait)).await.map_err(crowded)
+            Box::pin(async {
+                tokio::select! {
+                    biased;
+                    place = waiting.turn(limits.wait) => place.map_err(crowded),
+                    () = drain.reached(Phase::Ending) => Err(Refusal::Draining),
+                }
+            })
+            .await
         }
         Err(reason) => Err(crowded(reason)),
     }

@@ -5,7 +5,7 @@ use seams::{Monotonic, SeededEntropy};
 use wire::v1::{self, resource::Body};
 
 use super::{
-    Outcome, Passage, Shut,
+    Outcome, Passage, Priority, Shut,
     breaker::{Breaker, Change, Limits, Pass},
 };
 use crate::{refuse::Refusal, testing::World};
@@ -279,4 +279,34 @@ fn what_is_known_outlives_a_revision_but_not_another_place() {
         }
     });
     assert_eq!((rig.shut(None, 1), rig.shut(Some("add"), 1)), (None, None));
+}
+
+/// Not only by the next call that comes: there may be none.
+#[tokio::test]
+async fn calls_that_wait_hear_of_a_revision_that_gives_their_server_more() {
+    let bound = |max| {
+        move |body: &mut Body| {
+            if let Body::Upstream(upstream) = body {
+                upstream.concurrency =
+                    Some(v1::UpstreamConcurrency { max, queue: 2, wait_ms: 60_000, adaptive: false });
+            }
+        }
+    };
+    let mut world = World::with(bound(1));
+    let tenant = world.tenant();
+    let upstream = tenant.upstreams.values().next().unwrap();
+    let (clock, drain) = (seams::SystemClock, crate::drain::Drain::new());
+    let begin = || Passage::begin(upstream, None, Some(Priority::Read), &clock, &drain);
+    let running = begin().await.unwrap();
+    let (mut second, mut third) = (Box::pin(begin()), Box::pin(begin()));
+    let soon = Duration::from_millis(20);
+    assert!(tokio::time::timeout(soon, &mut second).await.is_err());
+    assert!(tokio::time::timeout(soon, &mut third).await.is_err());
+    world.edit(bound(2));
+    let second = tokio::time::timeout(soon, second).await.expect("a place").unwrap();
+    assert!(tokio::time::timeout(soon, &mut third).await.is_err());
+    // As many as come.
+    world.edit(bound(0));
+    let third = tokio::time::timeout(soon, third).await.expect("a place").unwrap();
+    drop((running, second, third));
 }

@@ -22,7 +22,7 @@ pub(super) async fn failed(pool: &Rc<Pool>, world: &World, dispatch: Dispatch) -
     send(pool, dispatch, intent).await.unwrap_err().error
 }
 
-async fn called(pool: &Rc<Pool>, world: &World, dispatch: Dispatch) {
+pub(super) async fn called(pool: &Rc<Pool>, world: &World, dispatch: Dispatch) {
     let log = Log::new();
     let intent = log.pen().intent(facts(world, b""), false).await.unwrap();
     assert_eq!(send(pool, dispatch, intent).await.unwrap().status(), 200);
@@ -51,7 +51,7 @@ async fn addresses_that_upstreams_may_not_have_are_not_dialled() {
 }
 
 #[tokio::test]
-async fn a_name_is_looked_at_anew_for_each_connection_and_only_its_good_addresses_are_used() {
+async fn a_name_is_looked_at_anew_after_a_while_and_only_its_good_addresses_are_used() {
     let local = LocalSet::new();
     local
         .run_until(async {
@@ -67,8 +67,16 @@ async fn a_name_is_looked_at_anew_for_each_connection_and_only_its_good_addresse
             assert_eq!(server.connections(), 1);
             server.close_connections();
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            // For a few seconds the answer is used again, at the addresses of it that are still allowed.
+            called(&pool, &world, ping(&world)).await;
+            assert_eq!(server.connections(), 2);
+            server.close_connections();
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            tokio::time::pause();
+            tokio::time::advance(std::time::Duration::from_secs(6)).await;
+            tokio::time::resume();
             assert_eq!(failed(&pool, &world, ping(&world)).await.code(), ErrorCode::UpstreamAddressRefused);
-            assert_eq!(server.connections(), 1);
+            assert_eq!(server.connections(), 2);
         })
         .await;
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::{sync::mpsc, task::LocalSet};
 
 use super::super::{
-    Body, Dispatch, Outgoing, Pool,
+    Body, Dispatch, Outgoing, Passage, Pool, Priority,
     forward::send,
     testing::{Scripted, Server, dispatch, events, pool, session, world_of},
 };
@@ -169,6 +169,51 @@ async fn a_server_that_asks_a_thousand_questions_is_not_given_a_thousand_connect
         let mut body = body.into_body();
         let _ = tokio::time::timeout(Duration::from_millis(500), body.frame()).await;
         assert!((2..=8).contains(&streaming.server.connections()), "{}", streaming.server.connections());
+    };
+    LocalSet::new().run_until(case).await;
+}
+
+/// Its place at the server, and its connection, are free when its time is over, although nobody asks for the rest.
+#[tokio::test]
+async fn a_caller_that_does_not_read_keeps_nothing_of_the_server_after_the_calls_time() {
+    let case = async {
+        let mut streaming = Streaming::new().await;
+        streaming.world.edit(|body| {
+            if let wire::v1::resource::Body::Upstream(upstream) = body {
+                upstream.total_timeout_ms = 150;
+                upstream.concurrency =
+                    Some(wire::v1::UpstreamConcurrency { max: 1, queue: 0, wait_ms: 1, adaptive: false });
+            }
+        });
+        let tenant = streaming.world.tenant();
+        let upstream = tenant.upstreams.values().next().unwrap();
+        let begin = || async {
+            let (clock, drain) = (seams::SystemClock, crate::drain::Drain::new());
+            Passage::begin(upstream, None, Some(Priority::Read), &clock, &drain).await
+        };
+        let mut call = dispatch(&streaming.world, Revision::V2026_07_28, Method::ToolsCall);
+        call.passage = begin().await.unwrap();
+        let response = streaming.open(call).await;
+        streaming.say(TOLD);
+        assert!(begin().await.is_err());
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert!(begin().await.is_ok());
+        // The server learns of it with the next thing it says.
+        for _ in 0..100 {
+            let sender = streaming.senders.lock().last().unwrap().clone();
+            if streaming.dropped() == 1 || sender.send(TOLD.to_owned()).is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(streaming.dropped(), 1);
+        // Whoever reads after all is told why.
+        let mut body = response.into_body();
+        let mut rest = String::new();
+        while let Some(more) = next(&mut body).await {
+            rest.push_str(&more);
+        }
+        assert!(rest.contains("upstream_timeout"), "{rest}");
     };
     LocalSet::new().run_until(case).await;
 }

@@ -114,10 +114,12 @@ fn what_the_configuration_says_next_holds_for_those_who_wait() {
     let (first, _second) = (enter(&gate, Read), enter(&gate, Read));
     let mut waiting = [wait(&gate, Read), wait(&gate, Read), wait(&gate, Read)];
     let wider = Limits { max: 4, ..LIMITS };
-    assert!(matches!(gate.enter(wider, Protocol), Err(Crowded::QueueFull)));
+    // A call that comes under the new configuration brings it, and those who wait go before it.
+    let Ok(Entry::Waits(_last)) = gate.enter(wider, Protocol) else { panic!("it goes before others") };
+    let places: Vec<_> = waiting.iter_mut().filter_map(given).collect();
+    assert_eq!((places.len(), gate.now()), (2, (4, 2)));
     drop(first);
-    let given: Vec<_> = waiting.iter_mut().filter_map(given).collect();
-    assert_eq!((given.len(), gate.now()), (3, (4, 0)));
+    assert!(given(&mut waiting[2]).is_some());
 }
 
 #[test]
@@ -225,4 +227,24 @@ fn many_threads_share_one_gate() {
     });
     assert_eq!(gate.now(), (0, 0));
     assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn who_waits_hears_that_more_calls_are_given() {
+    let gate = gate();
+    let running = (enter(&gate, Read), enter(&gate, Read));
+    let (mut first, mut second, mut third) = (wait(&gate, Read), wait(&gate, Read), wait(&gate, Read));
+    gate.allow(Limits { max: 3, ..LIMITS });
+    let third_place = given(&mut first).unwrap();
+    assert!(given(&mut second).is_none());
+    // Fewer: nobody is sent away, and nobody is let in until there is room.
+    gate.allow(Limits { max: 1, ..LIMITS });
+    drop(running);
+    assert!(given(&mut second).is_none());
+    // As many as come.
+    gate.allow(Limits { max: 0, ..LIMITS });
+    let rest = (given(&mut second).unwrap(), given(&mut third).unwrap());
+    assert_eq!(gate.now(), (3, 0));
+    drop((third_place, rest));
+    assert_eq!(gate.now(), (0, 0));
 }
