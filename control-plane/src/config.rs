@@ -36,14 +36,7 @@ pub struct Config {
     pub api_tls: Option<Tls>,
     /// Load balancers in front of the REST API and the authorization servers; `None`: what they say is not believed.
     pub api_front: Option<Front>,
-    impl PublicUrls {
-    /// What of them stands in snapshots.
-    pub(crate) fn published(&self) -> String {
-        format!("{} {}", self.auth, self.gateway)
-    }
-}
-
-/// Contents of the master key file.
+    /// Contents of the master key file.
     pub master_key: MasterKeyFile,
     /// An operator token that is to exist; its hash is stored at start.
     pub operator_token: Option<SecretString>,
