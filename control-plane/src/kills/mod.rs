@@ -29,7 +29,7 @@ use prost::Message as _;
 use seams::Timestamp;
 use tokio::sync::watch;
 use wire::{
-    kill::{Credential, MAX_KILLS, MAX_REVOKED, SET_CONTEXT, Target},
+    kill::{Credential, MAX_KILLS, MAX_REVOKED, SET_CONTEXT, TOKENS_KEPT, Target},
     v1::{self, KillLevel},
 };
 
@@ -53,8 +53,6 @@ const PATIENCE_AWAY: Duration = Duration::from_millis(100);
 const LIFTS: i64 = 4_096;
 /// How long a revoked credential is told of. Longer than any proxy serves from old configuration.
 const REVOKED_FOR: Duration = Duration::from_secs(48 * 60 * 60);
-/// And an access token: longer than any lives, on clocks that differ.
-const TOKEN_REVOKED_FOR: Duration = Duration::from_secs(2 * 60 * 60);
 /// Kills in force that a tenant's own tokens may have made. Whoever wants to stop more stops what they are part of.
 const MOST_OF_TENANT: usize = 256;
 /// Kills in force of which tenants make no more,
@@ -239,7 +237,7 @@ impl Kills {
             return Ok(());
         }
         let now = core.clock.now().to_offset();
-        let revoked = (now - REVOKED_FOR, now - TOKEN_REVOKED_FOR, MAX_REVOKED as i64);
+        let revoked = (now - REVOKED_FOR, now - TOKENS_KEPT, MAX_REVOKED as i64);
         let body = queries::body(&mut tx, LIFTS, revoked).await?;
         drop(tx);
         let mut state = self.state.lock();
@@ -319,7 +317,7 @@ pub async fn raise_as_operator(tx: &mut OperatorTx, kills: &Kills) -> Result<u64
 pub async fn forget(core: &Core) -> Result<(), StoreError> {
     let now = core.clock.now().to_offset();
     let mut tx = core.store.operator().await?;
-    let before = (now - REVOKED_FOR, now - TOKEN_REVOKED_FOR);
+    let before = (now - REVOKED_FOR, now - TOKENS_KEPT);
     let forgotten = queries::forget_revocations(&mut tx, before).await?;
     tx.commit().await?;
     tracing::debug!(forgotten, "revocations of the past deleted");

@@ -87,15 +87,20 @@ pub(super) async fn body(
     )
     .fetch_all(tx.conn())
     .await?;
-    let revoked = revoked.into_iter().map(|row| {
+    let revoked = revoked.into_iter().filter_map(|row| {
         let tenant = TenantId::from_uuid(row.tenant_id);
         let credential = match row.kind.as_str() {
             "key" => Credential::Key(tenant, Id::from_uuid(row.subject_id)),
             "token" => Credential::Token(tenant, Id::from_uuid(row.subject_id)),
             "client_tokens" => Credential::TokensOf(tenant, Id::from_uuid(row.subject_id)),
-            _ => Credential::Client(tenant, Id::from_uuid(row.subject_id)),
+            "client" => Credential::Client(tenant, Id::from_uuid(row.subject_id)),
+            // A later version's, and nothing that this one could stand for.
+            kind => {
+                tracing::error!(tenant.id = %tenant, kind, "a revocation of a kind that this version does not know is not sent");
+                return None;
+            }
         };
-        credential.write(Timestamp::from_offset(row.issued_before))
+        Some(credential.write(Timestamp::from_offset(row.issued_before)))
     });
     Ok(v1::KillBody {
         epoch,
@@ -120,7 +125,7 @@ pub(super) async fn revoke(
     };
     sqlx::query!(
         "INSERT INTO revocations (tenant_id, kind, subject_id, issued_before, epoch) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET issued_before = $4, epoch = $5",
+         ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET issued_before = greatest(revocations.issued_before, $4), epoch = $5",
         tenant,
         kind,
         subject,

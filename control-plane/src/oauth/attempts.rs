@@ -110,6 +110,11 @@ impl Attempts {
         self.good.lock().contains(digest)
     }
 
+    /// It is good no more.
+    pub fn forget(&self, digest: &[u8; 32]) {
+        self.good.lock().remove(digest);
+    }
+
     /// It is good.
     pub fn is_good(&self, digest: [u8; 32]) {
         let mut good = self.good.lock();

@@ -21,6 +21,7 @@ use self::presented::{Presented, Proof};
 use super::{attempts::Named, error::OAuthError, form::Form, issuer::Issuer, log};
 use crate::{
     app::Core,
+    db::TenantTx,
     http::{middleware::RequestId, serve::Peer},
 };
 
@@ -72,6 +73,19 @@ impl fmt::Display for Shown {
     }
 }
 
+impl Client {
+    /// Asks again, in the transaction in which it is given something: it may have been switched off while its secret was hashed. Until
+    /// that ends nobody switches it off.
+    ///
+    /// # Errors
+    /// [`OAuthError::Client`].
+    pub(super) async fn still(&self, tx: &mut TenantTx, core: &Core) -> Result<(), OAuthError> {
+        let now = core.clock.now().to_offset();
+        let good = queries::is_still_good(tx, self.id, self.by, now).await?;
+        if good { Ok(()) } else { Err(OAuthError::Client { challenge: false }) }
+    }
+}
+
 /// What is stored of a client whose proof was good.
 struct Found {
     enabled: bool,
@@ -107,6 +121,10 @@ pub async fn authenticate(
     };
     let (Some(found), Some(id)) = (found, client) else {
         core.attempts.failed(origin.address, named, now);
+        if let Proof::Secret(secret) = &proof {
+            // It has ended: from now on it counts like any other.
+            core.attempts.forget(&core.attempts.digest(named, secret));
+        }
         metrics::counter!(telemetry::metric::CLIENT_AUTHENTICATIONS_FAILED).increment(1);
         return Err(OAuthError::Client { challenge });
     };

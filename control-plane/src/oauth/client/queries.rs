@@ -4,6 +4,7 @@ use crypto::jwt::{Algorithm, PublicKey};
 use ids::{ClientId, ClientSecretId, PublicKeyId};
 use time::OffsetDateTime;
 
+use super::Shown;
 use crate::db::{OperatorTx, StoreError, TenantTx, Unreadable};
 
 pub(super) struct Secret {
@@ -44,6 +45,34 @@ pub(super) async fn secret(
         suspended: row.suspended,
         lifetime: row.token_lifetime_seconds,
     }))
+}
+
+/// Whether the client is switched on and what it has shown is good, and holds the client's row so.
+pub(super) async fn is_still_good(
+    tx: &mut TenantTx,
+    client: ClientId,
+    by: Shown,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let (secret, key) = match by {
+        Shown::Secret(id) => (Some(id.uuid()), None),
+        Shown::Key(id) => (None, Some(id.uuid())),
+    };
+    let found = sqlx::query_scalar!(
+        r#"SELECT c.enabled AND NOT t.suspended AND (
+             EXISTS (SELECT FROM client_secrets s WHERE s.tenant_id = $1 AND s.client_id = $2 AND s.id = $3
+               AND s.revoked_at IS NULL AND (s.not_after IS NULL OR s.not_after > $5))
+             OR EXISTS (SELECT FROM client_public_keys k WHERE k.tenant_id = $1 AND k.client_id = $2 AND k.id = $4
+               AND (k.not_after IS NULL OR k.not_after > $5))) AS "good!"
+           FROM clients c JOIN tenants t ON t.id = c.tenant_id
+           WHERE c.tenant_id = $1 AND c.id = $2 FOR SHARE OF c"#,
+        tx.tenant().uuid(),
+        client.uuid(),
+        secret,
+        key,
+        now
+    );
+    Ok(found.fetch_optional(tx.conn()).await?.unwrap_or(false))
 }
 
 /// The secret was used now; where that was noted after `due`, it stays so.

@@ -19,7 +19,7 @@ use ids::{ClientId, EndpointId, Id, KeyId, KillId, Kind, TenantId, ToolId, Upstr
 use seams::Timestamp;
 
 pub use order::{MAX_ORDER, Order, OrderError, Unverified};
-pub use set::{Credential, KillSet, MAX_KILLS, MAX_LIFTED, MAX_REVOKED};
+pub use set::{Credential, KillSet, MAX_KILLS, MAX_LIFTED, MAX_REVOKED, TOKENS_KEPT};
 
 use crate::v1::{self, KillLevel};
 

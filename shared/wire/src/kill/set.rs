@@ -1,6 +1,9 @@
 //! The set and what may change it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ids::{ClientId, KeyId, KillId, TenantId, TokenId};
 use prost::Message as _;
@@ -16,6 +19,9 @@ pub const MAX_LIFTED: usize = 16 * 1024;
 /// Dead credentials that are remembered. Of more, those are forgotten that died first, of the tenants that have most:
 /// configuration lacks them by then, and no tenant uses up the room of another.
 pub const MAX_REVOKED: usize = 64 * 1024;
+
+/// How long after its revocation an access token is remembered: longer than it can live, on clocks that differ.
+pub const TOKENS_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A credential that can be revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +96,7 @@ impl KillSet {
         for revoked in &body.revoked {
             whole &= self.revoke(revoked);
         }
+        self.forget_ended_tokens();
         if self.revoked.len() > MAX_REVOKED {
             self.forget_revocations();
         }
@@ -135,6 +142,14 @@ impl KillSet {
         let latest = self.revoked.entry(credential).or_default();
         *latest = before.max(*latest);
         true
+    }
+
+    /// Those that were revoked so long before another that they have ended by themselves: it is later now than that other.
+    fn forget_ended_tokens(&mut self) {
+        let latest = self.revoked.values().max().copied().unwrap_or_default();
+        self.revoked.retain(|each, before| {
+            !matches!(each, Credential::Token(..)) || latest.since(*before) <= TOKENS_KEPT
+        });
     }
 
     /// Down to [`MAX_REVOKED`]: tenants take turns, each with its latest. Single tokens come last: they end by themselves, and

@@ -276,3 +276,22 @@ fn no_tenant_uses_up_the_room_for_revocations_of_another() {
     assert!(remembered(&set, key(quiet, 0)), "it died first, and is the only one of its tenant");
     assert!(!remembered(&set, key(busy, 0)) && remembered(&set, key(busy, 1)));
 }
+
+/// Tokens end by themselves: what was revoked long before something else takes nobody's room. Keys are remembered.
+#[test]
+fn tokens_that_were_revoked_long_ago_are_forgotten() {
+    let token = |n: u8| Credential::Token(tenant(1), Id::from_parts(1, [n; 10]));
+    let key = Credential::Key(tenant(1), Id::from_parts(1, [9; 10]));
+    let (begin, kept) = (1_000_000, TOKENS_KEPT.as_secs());
+    let at = |credential: Credential, secs: u64| credential.write(Timestamp::from_secs(begin + secs));
+    let mut set = KillSet::default();
+    let follow = |set: &mut KillSet, revoked: Vec<_>| {
+        assert!(set.follow(&v1::KillBody { revoked, ..Default::default() }));
+        set.revoked().map(|(credential, _)| credential).collect::<Vec<_>>()
+    };
+    assert_eq!(follow(&mut set, vec![at(token(1), 0), at(key, 0), at(token(2), kept)]).len(), 3);
+    assert_eq!(follow(&mut set, vec![at(token(3), kept + 1)]), [key, token(2), token(3)]);
+    // Whatever comes later says how late it is.
+    let other = Credential::Client(tenant(2), Id::from_parts(1, [1; 10]));
+    assert_eq!(follow(&mut set, vec![at(other, 3 * kept)]), [key, other]);
+}
