@@ -122,7 +122,11 @@ impl IntoResponse for OAuthError {
         self.log();
         let status = StatusCode::from_u16(self.code().entry().status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, oauth::error(self.code(), self.name())).into_response();
+        let detail = match self {
+            Self::Request(detail) | Self::Target(detail) => Some(detail),
+            _ => None,
+        };
+        let mut response = (status, oauth::error(self.code(), self.name(), detail)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(oauth::CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -123,19 +123,29 @@ fn numbers_stay_outside_the_reserved_range() {
 #[test]
 fn oauth_golden() {
     assert_eq!(
-        text(oauth::error(ErrorCode::CredentialInvalid, "invalid_client")),
+        text(oauth::error(ErrorCode::CredentialInvalid, "invalid_client", None)),
         concat!(
-            r#"{"error":"invalid_client","error_description":"Credential not accepted. Use a current key for this endpoint.","#,
+            r#"{"error":"invalid_client","error_description":"Credential not accepted. Use a current key, or a token for this endpoint.","#,
             r#""error_uri":"/errors/credential_invalid"}"#
         )
     );
 }
 
 #[test]
+fn what_it_was_this_time_is_said_too() {
+    let body = text(oauth::error(
+        ErrorCode::OauthRequestInvalid,
+        "invalid_request",
+        Some("`resource` is sent twice"),
+    ));
+    assert!(body.contains(": `resource` is sent twice. "), "{body}");
+}
+
+#[test]
 fn oauth_texts_use_only_the_characters_that_rfc_6749_allows() {
     // Section 5.2: %x20-21 / %x23-5B / %x5D-7E.
     for entry in CATALOGUE {
-        let body: Value = serde_json::from_slice(&oauth::error(entry.code, "invalid_request")).unwrap();
+        let body: Value = serde_json::from_slice(&oauth::error(entry.code, "invalid_request", None)).unwrap();
         let text = body["error_description"].as_str().unwrap();
         assert!(text.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{text}");
     }
