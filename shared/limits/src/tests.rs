@@ -167,7 +167,10 @@ fn addresses_are_counted_by_network() {
     assert!(table.try_take(v6(0x2001_0db9, 1), SECOND, rate, 1).admitted(), "next /64");
     let v4 = Ipv4Addr::new(192, 0, 2, 1);
     assert!(table.try_take(IpAddr::from(v4), SECOND, rate, 1).admitted());
-    assert!(!table.try_take(IpAddr::from(v4.to_ipv6_mapped()), SECOND, rate, 1).admitted(), "the same caller");
+    assert!(
+        !table.try_take(IpAddr::from(v4.to_ipv6_mapped()), SECOND, rate, 1).admitted(),
+        "the same caller"
+    );
     assert!(table.try_take(IpAddr::from(Ipv4Addr::new(192, 0, 2, 2)), SECOND, rate, 1).admitted());
 }
 
