@@ -116,8 +116,8 @@ async fn a_token_ends_with_all_it_rests_on() {
     scene.tenant.post("/signing-keys", json!({"at_once": true})).await;
     scene.opens(&second).await;
     let third = scene.machine.token().await;
-    let path = format!("/signing-keys/{key}/revoke?wait=applied");
-    scene.tenant.post(&path, json!({})).await;
+    let path = format!("{}/signing-keys/{key}?wait=applied", scene.tenant.base);
+    scene.tenant.admin.delete(&path).await.unwrap();
     scene.ended(&second, "its signing key was revoked").await;
     scene.opens(&third).await;
 
@@ -130,7 +130,8 @@ async fn a_token_ends_with_all_it_rests_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_for_one_endpoint_of_one_tenant() {
     let scene = Scene::new().await;
-    let second = scene.tenant.endpoint("second", &scene.upstream).await;
+    let another = Upstream::start(vec![tool("echo", "Says it back")]).await;
+    let second = scene.tenant.endpoint("second", &another).await;
     let path = format!("{}/clients/{}/endpoints/{}", scene.tenant.base, scene.machine.client, second.id);
     scene.tenant.admin.put(&format!("{path}?wait=applied"), json!({})).await.unwrap();
     let other = scene.gateway.tenant("other").await;

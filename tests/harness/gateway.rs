@@ -241,7 +241,6 @@ impl Gateway {
     }
 
     /// The master key of the installation.
-    #[must_use]
     pub fn master_key(&self) -> FileKek {
         FileKek::from_bytes(&self.settings.master_key).unwrap()
     }

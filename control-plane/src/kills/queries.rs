@@ -110,6 +110,7 @@ pub(super) async fn body(
     })
 }
 
+/// Tokens of a client end that were made until now by the clock of Postgres, by which they are made too: replicas' clocks differ.
 pub(super) async fn revoke(
     tx: &mut TenantTx,
     credential: Credential,
@@ -124,8 +125,9 @@ pub(super) async fn revoke(
         Credential::Token(_, token) => ("token", token.uuid()),
     };
     sqlx::query!(
-        "INSERT INTO revocations (tenant_id, kind, subject_id, issued_before, epoch) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET issued_before = greatest(revocations.issued_before, $4), epoch = $5",
+        "INSERT INTO revocations (tenant_id, kind, subject_id, issued_before, epoch) VALUES ($1, $2, $3, CASE WHEN $2 = 'client_tokens' THEN clock_timestamp() ELSE $4 END, $5)
+         ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET
+           issued_before = greatest(revocations.issued_before, excluded.issued_before), epoch = excluded.epoch",
         tenant,
         kind,
         subject,

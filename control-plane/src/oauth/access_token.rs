@@ -42,12 +42,12 @@ pub(super) struct Issued {
     pub(super) lifetime: Duration,
 }
 
-/// A token for the client, signed with the tenant's present key.
+/// A token for the client, signed with the tenant's present key. `made` is what its id says.
 pub(super) async fn issue(
     tx: &mut TenantTx,
     core: &Core,
     issuer: &Issuer,
-    client: &Client,
+    (client, made): (&Client, Timestamp),
     audience: &str,
 ) -> Result<Issued, OAuthError> {
     // It is made with the client's first secret.
@@ -61,7 +61,7 @@ pub(super) async fn issue(
         aud: audience.to_owned(),
         iat,
         exp: iat + lifetime.as_secs(),
-        jti: TokenId::from_parts(now.millis(), core.entropy.bytes()),
+        jti: TokenId::from_parts(made.millis(), core.entropy.bytes()),
         scope: String::new(),
     };
     let token = key.sign(&kid.to_string(), TYPE, &claims).map_err(OAuthError::internal)?;

@@ -16,6 +16,7 @@ use axum::{
 };
 use errors::ErrorCode;
 use ids::{ClientId, ClientSecretId, PublicKeyId};
+use seams::Timestamp;
 
 use self::presented::{Presented, Proof};
 use super::{attempts::Named, error::OAuthError, form::Form, issuer::Issuer, log};
@@ -75,14 +76,14 @@ impl fmt::Display for Shown {
 
 impl Client {
     /// Asks again, in the transaction in which it is given something: it may have been switched off while its secret was hashed. Until
-    /// that ends nobody switches it off.
+    /// that ends nobody switches it off. Says when that was, by the clock by which its tokens are ended.
     ///
     /// # Errors
     /// [`OAuthError::Client`].
-    pub(super) async fn still(&self, tx: &mut TenantTx, core: &Core) -> Result<(), OAuthError> {
+    pub(super) async fn still(&self, tx: &mut TenantTx, core: &Core) -> Result<Timestamp, OAuthError> {
         let now = core.clock.now().to_offset();
-        let good = queries::is_still_good(tx, self.id, self.by, now).await?;
-        if good { Ok(()) } else { Err(OAuthError::Client { challenge: false }) }
+        let good_at = queries::is_still_good(tx, self.id, self.by, now).await?;
+        good_at.map(Timestamp::from_offset).ok_or(OAuthError::Client { challenge: false })
     }
 }
 

@@ -23,9 +23,9 @@ pub(super) async fn issue(
         return Err(OAuthError::Scope);
     }
     let mut tx = core.store.tenant(issuer.tenant).await?;
-    client.still(&mut tx, core).await?;
+    let made = client.still(&mut tx, core).await?;
     let audience = audience::choose(&mut tx, core, issuer, client.id, form.get("resource")).await?;
-    let issued = access_token::issue(&mut tx, core, issuer, client, &audience).await?;
+    let issued = access_token::issue(&mut tx, core, issuer, (client, made), &audience).await?;
     let what = format!("{} {audience} by {}", issued.id, client.by);
     log::done(tx, core, (client, origin), "issue_token", what).await?;
     Ok(issued)

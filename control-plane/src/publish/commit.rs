@@ -2,8 +2,6 @@
 
 mod queries;
 
-use std::time::Duration;
-
 use prost::Message as _;
 use telemetry::metric;
 use wire::{kill::Credential, snapshot::delta};
@@ -25,9 +23,6 @@ const KEEP: i64 = 50;
 /// tenant.
 const KEEP_DELTAS: i64 = 1_000;
 pub(super) const KEEP_DELTAS_FOR: time::Duration = time::Duration::hours(1);
-
-/// How far the clocks of two control planes may differ.
-const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 /// A committed revision.
 #[derive(Debug, Clone)]
@@ -99,10 +94,7 @@ pub async fn commit_revoking(
     }
     queries::trim_deltas(&mut tx, newest - KEEP_DELTAS, now.to_offset() - KEEP_DELTAS_FOR).await?;
     if let Some(credential) = revoked {
-        // Tokens bear the time of whichever replica has made them.
-        let margin =
-            if matches!(credential, Credential::TokensOf(..)) { CLOCKS_APART } else { Duration::ZERO };
-        kills::revoke(&mut tx, &core.kills, credential, now.plus(margin)).await?;
+        kills::revoke(&mut tx, &core.kills, credential, now).await?;
     }
     let mut audit = tx.into_audit_writer().await?;
     act::record(&mut audit, act, act::Place::Revision(rev), &*core.clock, &*core.entropy).await?;

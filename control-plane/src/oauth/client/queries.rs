@@ -47,32 +47,32 @@ pub(super) async fn secret(
     }))
 }
 
-/// Whether the client is switched on and what it has shown is good, and holds the client's row so.
+/// When the client was found switched on and what it has shown good, if it was; holds the client's row so.
 pub(super) async fn is_still_good(
     tx: &mut TenantTx,
     client: ClientId,
     by: Shown,
     now: OffsetDateTime,
-) -> Result<bool, StoreError> {
+) -> Result<Option<OffsetDateTime>, StoreError> {
     let (secret, key) = match by {
         Shown::Secret(id) => (Some(id.uuid()), None),
         Shown::Key(id) => (None, Some(id.uuid())),
     };
     let found = sqlx::query_scalar!(
-        r#"SELECT c.enabled AND NOT t.suspended AND (
+        r#"SELECT clock_timestamp() AS "now!" FROM clients c JOIN tenants t ON t.id = c.tenant_id
+           WHERE c.tenant_id = $1 AND c.id = $2 AND c.enabled AND NOT t.suspended AND (
              EXISTS (SELECT FROM client_secrets s WHERE s.tenant_id = $1 AND s.client_id = $2 AND s.id = $3
                AND s.revoked_at IS NULL AND (s.not_after IS NULL OR s.not_after > $5))
              OR EXISTS (SELECT FROM client_public_keys k WHERE k.tenant_id = $1 AND k.client_id = $2 AND k.id = $4
-               AND (k.not_after IS NULL OR k.not_after > $5))) AS "good!"
-           FROM clients c JOIN tenants t ON t.id = c.tenant_id
-           WHERE c.tenant_id = $1 AND c.id = $2 FOR SHARE OF c"#,
+               AND (k.not_after IS NULL OR k.not_after > $5)))
+           FOR SHARE OF c"#,
         tx.tenant().uuid(),
         client.uuid(),
         secret,
         key,
         now
     );
-    Ok(found.fetch_optional(tx.conn()).await?.unwrap_or(false))
+    Ok(found.fetch_optional(tx.conn()).await?)
 }
 
 /// The secret was used now; where that was noted after `due`, it stays so.

@@ -295,3 +295,22 @@ fn tokens_that_were_revoked_long_ago_are_forgotten() {
     let other = Credential::Client(tenant(2), Id::from_parts(1, [1; 10]));
     assert_eq!(follow(&mut set, vec![at(other, 3 * kept)]), [key, other]);
 }
+
+/// Tokens, which clients end themselves and which end by themselves, leave room for their tenant's keys.
+#[test]
+fn single_tokens_use_up_no_room_for_keys() {
+    let (key, client) = (Credential::Key(tenant(1), Id::from_parts(1, [0; 10])), Id::from_parts(1, [1; 10]));
+    let mut body = v1::KillBody::default();
+    for dead in [key, Credential::Client(tenant(1), client), Credential::TokensOf(tenant(1), client)] {
+        body.revoked.push(dead.write(Timestamp::from_secs(1)));
+    }
+    let token = |n: usize| Credential::Token(tenant(1), Id::from_parts(n as u64, [0; 10]));
+    body.revoked
+        .extend((0..MAX_REVOKED).map(|n| token(n).write(Timestamp::from_micros(2_000_000 + n as u64))));
+    let mut set = KillSet::default();
+    assert!(set.follow(&body));
+    assert_eq!(set.revoked().count(), MAX_REVOKED);
+    let held: Vec<_> = set.revoked().map(|(each, _)| each).collect();
+    assert!(held.contains(&key) && held.contains(&Credential::TokensOf(tenant(1), client)));
+    assert!(!held.contains(&token(0)) && held.contains(&token(MAX_REVOKED - 1)));
+}
