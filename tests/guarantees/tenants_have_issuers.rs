@@ -97,11 +97,13 @@ async fn metadata_and_keys_are_found_wherever_clients_look() {
 async fn who_asks_for_issuers_that_are_none_waits_and_may_log_in() {
     let gateway = Gateway::with_proxies(0).await;
     gateway.tenant("acme").await;
-    let mut statuses = Vec::new();
-    for number in 0..122 {
-        statuses.push(read(&gateway, &format!("/t/nobody-{number}/jwks.json")).await.0.as_u16());
+    // A hundred and twenty, and what flows back meanwhile.
+    let mut asked = 0;
+    while read(&gateway, &format!("/t/nobody-{asked}/jwks.json")).await.0 == 404 {
+        asked += 1;
+        assert!(asked < 2_000, "nobody was told to wait");
     }
-    assert_eq!((statuses[0], statuses.last()), (404, Some(&429)), "{statuses:?}");
+    assert!(asked >= 120, "{asked}");
     let (status, _, problem) = read(&gateway, "/t/acme/jwks.json").await;
     assert_eq!(
         (status.as_u16(), &problem["code"]),

@@ -74,8 +74,10 @@ impl Presented {
     }
 }
 
+type Pair = (Zeroizing<String>, Zeroizing<String>);
+
 /// Id and secret of `Authorization: Basic`, each of them form-encoded inside (RFC 6749 section 2.3.1).
-fn basic(headers: &HeaderMap) -> Result<Option<(Zeroizing<String>, Zeroizing<String>)>, OAuthError> {
+fn basic(headers: &HeaderMap) -> Result<Option<Pair>, OAuthError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
