@@ -13,6 +13,7 @@ mod held;
 mod http1;
 mod meters;
 mod origin;
+mod pins;
 mod pool;
 mod received;
 mod reply;

@@ -141,6 +141,7 @@ pub(super) fn upstream(row: &UpstreamRow, headers: &[&SealedHeaderRow]) -> Resou
         // Left out where it says nothing, so that an older proxy still reads it.
         breaker: Some(row.breaker).filter(|breaker| *breaker != v1::Breaker::DEFAULT),
         concurrency: Some(row.concurrency).filter(|it| *it != v1::UpstreamConcurrency::DEFAULT),
+        pins: sorted(row.pins.iter().map(|pin| pin.to_vec())),
     };
     Resource { id: row.id.to_string(), body: Some(Body::Upstream(body)) }
 }

@@ -13,6 +13,7 @@ use super::rows::{
     UnknownTools, UpstreamRow,
 };
 use crate::db::{StoreError, TenantTx, Unreadable};
+use crate::resources::upstreams::parse_pins;
 
 /// Raises the tenant's revision, which is compiled under these origins, and holds its row until the transaction ends.
 pub(super) async fn raise_revision(tx: &mut TenantTx, origins: &str) -> Result<u64, StoreError> {
@@ -156,7 +157,7 @@ async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRo
     let rows = sqlx::query!(
         "SELECT id, slug, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
            tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, concurrency_max, concurrency_queue,
-           concurrency_wait_ms, concurrency_adaptive, enabled
+           concurrency_wait_ms, concurrency_adaptive, tls_pins, enabled
          FROM upstreams WHERE tenant_id = $1",
         tenant.uuid()
     )
@@ -174,6 +175,7 @@ async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRo
                 total_timeout_ms: unsigned(row.total_timeout_ms, "timeout")?,
                 ca_der: row.tls_ca_pem.as_deref().map(certificates).transpose()?.unwrap_or_default(),
                 server_name: row.tls_server_name.unwrap_or_default(),
+                pins: parse_pins(&row.tls_pins).ok_or(Unreadable("pin"))?,
                 breaker: Breaker {
                     failures: unsigned(row.breaker_failures, "breaker")?,
                     failure_percent: unsigned(row.breaker_failure_percent, "breaker")?,

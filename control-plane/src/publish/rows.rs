@@ -179,6 +179,8 @@ pub struct UpstreamRow {
     pub ca_der: Vec<Vec<u8>>,
     /// Name to verify instead of the URL's host; empty means the URL's host.
     pub server_name: String,
+    /// SHA-256 of the keys it may have; empty means any.
+    pub pins: Vec<[u8; 32]>,
     /// When it is left alone.
     pub breaker: wire::v1::Breaker,
     /// How many calls it is given at once.

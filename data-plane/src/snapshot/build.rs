@@ -220,6 +220,7 @@ fn upstream(
         wait: millis(concurrency.wait_ms),
         adaptive: concurrency.adaptive,
     };
+    let pins = upstream.pins.iter().map(|pin| pin.as_slice().try_into().map_err(|_| at.fault("pins")));
     Ok(UpstreamIndex {
         id,
         url: upstream.url.parse().map_err(|_| at.fault("url"))?,
@@ -240,6 +241,7 @@ fn upstream(
             open: millis(breaker.open_ms),
         },
         concurrency,
+        pins: pins.collect::<Result<_, _>>()?,
         guard: former.guard(id, concurrency),
         fingerprint: fingerprint(&upstream),
         slug: upstream.slug.as_str().into(),

@@ -173,6 +173,8 @@ pub struct UpstreamIndex {
     pub breaker: BreakerLimits,
     /// How many calls it is given at once.
     pub concurrency: GateLimits,
+    /// SHA-256 of the subject public keys it may have; empty: any.
+    pub pins: Box<[[u8; 32]]>,
     /// What workers know of it; kept while the fingerprint is the same.
     pub guard: Arc<Guard>,
     /// Changes with where it is and how it is reached: connections made under another one are not used again.

@@ -29,6 +29,7 @@ use super::{
     addresses::{Addresses, Order},
     error::{UpstreamError, Waiting},
     origin::Origin,
+    pins::is_mismatch,
     resolve::Resolver,
 };
 
@@ -91,7 +92,8 @@ async fn finish(origin: &Origin, race: &mut Race<'_>) -> Result<Connected, Upstr
             }
             Err(error) => {
                 origin.addresses.unreachable(address, Instant::now());
-                if race.is_over() {
+                // No other address is asked until it finds one that fits.
+                if race.is_over() || matches!(error, UpstreamError::Pin) {
                     return Err(error);
                 }
             }
@@ -230,7 +232,9 @@ fn count(result: &'static str) {
 async fn secure(origin: &Origin, stream: TcpStream, address: SocketAddr) -> Result<Connected, UpstreamError> {
     let Some(tls) = &origin.tls else { return Ok(Connected { io: Io::Plain(stream), address, h2: false }) };
     let connector = TlsConnector::from(tls.config.clone());
-    let stream = connector.connect(tls.name.clone(), stream).await.map_err(UpstreamError::Tls)?;
+    let connecting = connector.connect(tls.name.clone(), stream);
+    let failed = |error| if is_mismatch(&error) { UpstreamError::Pin } else { UpstreamError::Tls(error) };
+    let stream = connecting.await.map_err(failed)?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok(Connected { io: Io::Tls(Box::new(stream)), address, h2 })
 }

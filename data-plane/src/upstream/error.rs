@@ -25,6 +25,9 @@ pub(crate) enum UpstreamError {
     /// TLS failed: certificate, name, version.
     #[error("TLS to the upstream failed")]
     Tls(#[source] io::Error),
+    /// The certificate is valid, and its key is not one that was pinned.
+    #[error("upstream's key is not one that was pinned")]
+    Pin,
     /// The tenant's certificates or server name cannot be used.
     #[error("TLS options of the upstream cannot be used")]
     TlsOptions(#[source] rustls::Error),
@@ -160,6 +163,7 @@ impl UpstreamError {
             }
             Self::AddressRefused(_) => ErrorCode::UpstreamAddressRefused,
             Self::Tls(_) | Self::TlsOptions(_) => ErrorCode::UpstreamTlsFailed,
+            Self::Pin => ErrorCode::UpstreamPinMismatch,
             Self::Timeout(_) => ErrorCode::UpstreamTimeout,
             Self::Credential(_) => ErrorCode::UpstreamCredentialUnavailable,
             Self::Unauthorized(_) => ErrorCode::UpstreamUnauthorized,

@@ -203,6 +203,8 @@ catalogue! {
         "MCP server is left alone after failures" "Wait for `retry_after_ms`; tell the server's owner.";
     UpstreamCrowded "upstream_crowded" 1511 503 Upstream true Info
         "MCP server has too many calls" "Wait for `retry_after_ms` and repeat; nothing was sent.";
+    UpstreamPinMismatch "upstream_pin_mismatch" 1512 502 TenantConfig false Error
+        "MCP server's key is not one that was pinned" "Compare the server's key with the upstream's pins; do not remove them before you know.";
 
     // Our own faults.
     AuditUnavailable "audit_unavailable" 1601 503 Platform true Error

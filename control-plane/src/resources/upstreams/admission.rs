@@ -11,11 +11,11 @@ use rustls::{
 };
 use url::{Host, Url};
 use wire::snapshot::{
-    MAX_BREAKER_FAILURES, MAX_BREAKER_OPEN_MS, MAX_UPSTREAM_CONCURRENCY, MAX_UPSTREAM_QUEUE,
+    MAX_BREAKER_FAILURES, MAX_BREAKER_OPEN_MS, MAX_PINS, MAX_UPSTREAM_CONCURRENCY, MAX_UPSTREAM_QUEUE,
     MAX_UPSTREAM_WAIT_MS,
 };
 
-use super::types::UpstreamSettings;
+use super::{pin, types::UpstreamSettings};
 use crate::{
     http::problem::{ApiError, FieldError},
     resources::fields::{MAX_CALL_TIMEOUT_MS, MAX_CONNECT_TIMEOUT_MS},
@@ -77,6 +77,9 @@ pub(super) fn check(settings: &UpstreamSettings, rules: &Rules) -> Result<(), Ap
     {
         wrong("/tls/server_name", "is not a DNS name or an address".to_owned());
     }
+    if let Err(message) = pins(&settings.tls.pins, &settings.url) {
+        wrong("/tls/pins", message.to_owned());
+    }
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }
 
@@ -112,6 +115,22 @@ fn destination(text: &str, rules: &Rules) -> Result<(), String> {
         return Err("must begin with https://: the credential would travel in the clear".to_owned());
     }
     Ok(())
+}
+
+fn pins(pins: &[String], url: &str) -> Result<(), &'static str> {
+    if pins.is_empty() {
+        return Ok(());
+    }
+    if pins.len() > MAX_PINS {
+        return Err("must be at most 8");
+    }
+    let mut parsed = pin::parse_all(pins).ok_or(pin::EXPECTED)?;
+    parsed.sort_unstable();
+    if parsed.windows(2).any(|two| matches!(two, [one, other] if one == other)) {
+        return Err("repeat");
+    }
+    // Nothing shows a key there.
+    if !url.starts_with("https://") { Err("need a URL that begins with https://") } else { Ok(()) }
 }
 
 fn certificates(pem: &str) -> Result<(), &'static str> {
@@ -220,6 +239,25 @@ mod tests {
             "",
         ] {
             assert!(destination(bad, &rules).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pins_are_hashes_of_keys_and_need_tls() {
+        let (one, other) = (pin::text(&[1; 32]), pin::text(&[2; 32]));
+        let check =
+            |given: &[&str], url| pins(&given.iter().map(|pin| (*pin).to_owned()).collect::<Vec<_>>(), url);
+        let tls = "https://mcp.example.com/";
+        assert_eq!(check(&[], "http://127.0.0.1/"), Ok(()));
+        assert_eq!(check(&[&one], tls), Ok(()));
+        assert_eq!(check(&[&other, &one], tls), Ok(()));
+        assert!(check(&[&one, &other, &one], tls).is_err());
+        assert!(check(&[&one], "http://127.0.0.1/").is_err());
+        let nine: Vec<_> = (0..9).map(|n| pin::text(&[n; 32])).collect();
+        assert!(pins(&nine, tls).is_err());
+        let short = one.trim_end_matches('=').to_owned();
+        for bad in ["", "sha256/", "sha1/AQ==", &one["sha256/".len()..], &short, "sha256/AQ=="] {
+            assert_eq!(check(&[bad], tls), Err(pin::EXPECTED), "{bad}");
         }
     }
 

@@ -2,6 +2,9 @@
 
 mod admission;
 pub mod credentials;
+mod pin;
 mod queries;
 pub mod routes;
 pub mod types;
+
+pub(crate) use pin::parse_all as parse_pins;

@@ -22,6 +22,7 @@ struct Row {
     total_timeout_ms: i32,
     tls_ca_pem: Option<String>,
     tls_server_name: Option<String>,
+    tls_pins: Vec<String>,
     breaker_failures: i32,
     breaker_failure_percent: i32,
     breaker_open_ms: i32,
@@ -46,7 +47,11 @@ impl From<Row> for Upstream {
                 first_byte_timeout_ms: row.first_byte_timeout_ms.unsigned_abs(),
                 idle_timeout_ms: row.idle_timeout_ms.unsigned_abs(),
                 total_timeout_ms: row.total_timeout_ms.unsigned_abs(),
-                tls: UpstreamTls { ca_pem: row.tls_ca_pem, server_name: row.tls_server_name },
+                tls: UpstreamTls {
+                    ca_pem: row.tls_ca_pem,
+                    server_name: row.tls_server_name,
+                    pins: row.tls_pins,
+                },
                 breaker: UpstreamBreaker {
                     failures: row.breaker_failures.unsigned_abs(),
                     failure_percent: row.breaker_failure_percent.unsigned_abs(),
@@ -72,7 +77,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
         Row,
         "SELECT id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
            tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, concurrency_max, concurrency_queue,
-           concurrency_wait_ms, concurrency_adaptive, enabled, created_at, updated_at
+           concurrency_wait_ms, concurrency_adaptive, tls_pins, enabled, created_at, updated_at
          FROM upstreams WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -89,7 +94,7 @@ pub(super) async fn get(tx: &mut TenantTx, id: UpstreamId) -> Result<Upstream, S
         Row,
         "SELECT id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, tls_ca_pem,
            tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms, concurrency_max, concurrency_queue,
-           concurrency_wait_ms, concurrency_adaptive, enabled, created_at, updated_at
+           concurrency_wait_ms, concurrency_adaptive, tls_pins, enabled, created_at, updated_at
          FROM upstreams WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -129,8 +134,8 @@ pub(super) async fn insert(
     sqlx::query!(
         "INSERT INTO upstreams (tenant_id, id, slug, name, url, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms,
            total_timeout_ms, tls_ca_pem, tls_server_name, breaker_failures, breaker_failure_percent, breaker_open_ms,
-           concurrency_max, concurrency_queue, concurrency_wait_ms, concurrency_adaptive, enabled, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20)",
+           concurrency_max, concurrency_queue, concurrency_wait_ms, concurrency_adaptive, enabled, created_at, updated_at, tls_pins)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21)",
         tenant,
         id.uuid(),
         slug,
@@ -150,7 +155,8 @@ pub(super) async fn insert(
         signed(settings.concurrency.wait_ms)?,
         settings.concurrency.adaptive,
         settings.enabled,
-        now
+        now,
+        &settings.tls.pins
     )
     .execute(tx.conn())
     .await?;
@@ -168,7 +174,8 @@ pub(super) async fn update(
         "UPDATE upstreams SET name = $3, url = $4, connect_timeout_ms = $5, first_byte_timeout_ms = $6,
            idle_timeout_ms = $7, total_timeout_ms = $8, tls_ca_pem = $9, tls_server_name = $10, breaker_failures = $11,
            breaker_failure_percent = $12, breaker_open_ms = $13, concurrency_max = $14, concurrency_queue = $15,
-           concurrency_wait_ms = $16, concurrency_adaptive = $17, enabled = $18, updated_at = $19
+           concurrency_wait_ms = $16, concurrency_adaptive = $17, enabled = $18, updated_at = $19,
+           tls_pins = $20
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
@@ -188,7 +195,8 @@ pub(super) async fn update(
         signed(settings.concurrency.wait_ms)?,
         settings.concurrency.adaptive,
         settings.enabled,
-        now
+        now,
+        &settings.tls.pins
     )
     .execute(tx.conn())
     .await?;

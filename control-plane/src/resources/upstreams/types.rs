@@ -77,6 +77,11 @@ pub struct UpstreamTls {
     /// Name to verify instead of the URL's host.
     #[serde(default)]
     pub server_name: Option<String>,
+    /// Keys one of which its certificate must have, beside being valid: `sha256/` and base64 of the SHA-256 of the subject public
+    /// key info. Name the next key too, so that a change of keys needs nobody.
+    #[serde(default)]
+    #[schema(max_items = 8, example = json!(["sha256/YLh1dUR9y6Kja30RrAn7JKnbQG/uEtLMkBgFF2Fuihg="]))]
+    pub pins: Vec<String>,
 }
 
 /// When a server, or one of its tools, is left alone. What counts as a failure: no connection, a time-out, an answer that breaks

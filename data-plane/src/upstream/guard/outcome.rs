@@ -32,7 +32,9 @@ impl Outcome {
             | UpstreamError::Protocol(_)
             | UpstreamError::TooLarge
             | UpstreamError::SessionNotFound => Self::Answered,
-            UpstreamError::Url
+            // Whoever calls next is to be told the same, and not that the server is left alone.
+            UpstreamError::Pin
+            | UpstreamError::Url
             | UpstreamError::AddressRefused(_)
             | UpstreamError::TlsOptions(_)
             | UpstreamError::Credential(_)

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData as _};
 use tokio::{net::TcpListener, task::LocalSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -29,6 +29,8 @@ use crate::{
 struct Secure {
     address: SocketAddr,
     ca: Vec<u8>,
+    /// The pin of its key.
+    pin: [u8; 32],
     versions: Arc<Mutex<Vec<http::Version>>>,
 }
 
@@ -40,6 +42,7 @@ async fn serve(alpn: &[&str]) -> Secure {
     let ca = params.self_signed(&ca_key).unwrap().der().to_vec();
     let issuer = Issuer::new(params, ca_key);
     let key = KeyPair::generate().unwrap();
+    let pin = crypto::digest::sha256(&key.subject_public_key_info());
     let leaf = CertificateParams::new(vec!["mcp.example.com".to_owned()]).unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap().der().clone();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -78,7 +81,7 @@ async fn serve(alpn: &[&str]) -> Secure {
             });
         }
     });
-    Secure { address, ca, versions }
+    Secure { address, ca, pin, versions }
 }
 
 fn upstream_world(secure: &Secure, host: &str, ca: bool, name: &str) -> World {
@@ -139,6 +142,54 @@ async fn certificates_are_always_verified() {
         assert!(secure.versions.lock().is_empty());
         let world = upstream_world(&secure, "other.example.com", true, "mcp.example.com");
         call(&pool, &world).await;
+    };
+    LocalSet::new().run_until(case).await;
+}
+
+fn pinned(secure: &Secure, name: &str, pins: &[[u8; 32]]) -> World {
+    let mut world = upstream_world(secure, name, true, "");
+    let mut pins: Vec<_> = pins.iter().map(|pin| pin.to_vec()).collect();
+    pins.sort();
+    world.edit(|body| {
+        if let wire::v1::resource::Body::Upstream(upstream) = body {
+            upstream.pins.clone_from(&pins);
+        }
+    });
+    world
+}
+
+#[tokio::test]
+async fn a_server_with_another_key_than_those_pinned_is_refused_although_its_certificate_is_valid() {
+    let case = async {
+        let secure = serve(&["h2", "http/1.1"]).await;
+        let (own, other) = (secure.pin, [7; 32]);
+        let case = |name: &str, pins: &[[u8; 32]]| {
+            let world = pinned(&secure, name, pins);
+            async move {
+                let pool = pool(Scripted::new(&[&["127.0.0.1"]]));
+                failed(&pool, &world, dispatch(&world, Revision::V2026_07_28, Method::ToolsCall)).await.code()
+            }
+        };
+        assert_eq!(case("mcp.example.com", &[other]).await, ErrorCode::UpstreamPinMismatch);
+        // Its pin is no substitute for a certificate that is valid for the name.
+        assert_eq!(case("other.example.com", &[own]).await, ErrorCode::UpstreamTlsFailed);
+        assert!(secure.versions.lock().is_empty());
+        // The one in use, or the one kept for the next change.
+        for pins in [&[own][..], &[own, other]] {
+            let pool = pool(Scripted::new(&[&["127.0.0.1"]]));
+            call(&pool, &pinned(&secure, "mcp.example.com", pins)).await;
+        }
+        // A connection made before a pin was set is not used under it.
+        let pool = pool(Scripted::new(&[&["127.0.0.1"]]));
+        let mut world = pinned(&secure, "mcp.example.com", &[]);
+        call(&pool, &world).await;
+        world.edit(|body| {
+            if let wire::v1::resource::Body::Upstream(upstream) = body {
+                upstream.pins = vec![other.to_vec()];
+            }
+        });
+        let error = failed(&pool, &world, dispatch(&world, Revision::V2026_07_28, Method::ToolsCall)).await;
+        assert_eq!(error.code(), ErrorCode::UpstreamPinMismatch);
     };
     LocalSet::new().run_until(case).await;
 }

@@ -163,6 +163,11 @@ fn check_upstream(upstream: &v1::Upstream) -> Check {
         tls.server_name.len() <= 253 && tls.server_name.bytes().all(|b| b.is_ascii_graphic()),
         "server name is malformed",
     )?;
+    need(upstream.pins.len() <= MAX_PINS, "has too many pins")?;
+    need(upstream.pins.iter().all(|pin| pin.len() == 32), "a pin is not a SHA-256")?;
+    need(sorted(upstream.pins.iter()), "pins are out of order or repeat")?;
+    // Without TLS nothing would look at them.
+    need(upstream.pins.is_empty() || upstream.url.starts_with("https://"), "pins need https")?;
     need(upstream.headers.len() <= MAX_HEADERS, "has too many credentials")?;
     need(
         sorted(upstream.headers.iter().map(|header| &header.name)),

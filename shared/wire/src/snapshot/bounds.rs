@@ -58,6 +58,8 @@ pub const MAX_UPSTREAM_WAIT_MS: u32 = 60_000;
 pub const MAX_HEADERS: usize = 32;
 /// Bytes in a sealed header, or a sealed key.
 pub const MAX_SEALED: usize = 16 * 1024;
+/// Pinned keys of one upstream.
+pub const MAX_PINS: usize = 8;
 /// Certificates of one upstream.
 pub const MAX_CERTIFICATES: usize = 32;
 /// Bytes in one certificate.

@@ -77,6 +77,7 @@ pub(super) fn upstream(n: u8) -> UpstreamRow {
         total_timeout_ms: 300_000,
         ca_der: Vec::new(),
         server_name: String::new(),
+        pins: Vec::new(),
         breaker: wire::v1::Breaker::DEFAULT,
         concurrency: wire::v1::UpstreamConcurrency::DEFAULT,
         enabled: true,

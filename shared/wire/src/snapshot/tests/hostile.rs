@@ -184,6 +184,19 @@ fn bounds_and_forms() {
         let found = breach!("ups_", Upstream, |it| it.concurrency = Some(concurrency)).1;
         assert_eq!(found, "a setting of concurrency is out of bounds");
     }
+    for (pins, found) in [
+        (vec![vec![1; 31]], "a pin is not a SHA-256"),
+        (vec![vec![2; 32], vec![1; 32]], "pins are out of order or repeat"),
+        (vec![vec![1; 32]; 2], "pins are out of order or repeat"),
+        ((0..=8).map(|n| vec![n; 32]).collect(), "has too many pins"),
+    ] {
+        assert_eq!(breach!("ups_", Upstream, |it| it.pins = pins.clone()).1, found);
+    }
+    let unencrypted = breach!("ups_", Upstream, |it| {
+        "http://127.0.0.1/".clone_into(&mut it.url);
+        it.pins = vec![vec![1; 32]];
+    });
+    assert_eq!(unencrypted.1, "pins need https");
     assert_eq!(breach!("ups_", Upstream, |it| it.tls = None).1, "TLS options are missing");
     assert_eq!(
         breach!("ups_", Upstream, |it| it.headers[0].name = "Host".to_owned()).1,

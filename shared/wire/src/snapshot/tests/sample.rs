@@ -144,6 +144,7 @@ fn upstream(n: u8) -> v1::Upstream {
         enabled: true,
         breaker: None,
         concurrency: None,
+        pins: Vec::new(),
     }
 }
 
