@@ -13,12 +13,14 @@ pub mod processes;
 pub mod redis;
 pub mod servers;
 pub mod site;
+pub mod tenant;
 pub mod upstream;
 mod values;
 
 pub use caller::{Answer, Caller};
-pub use gateway::{Endpoint, Gateway, Tenant};
+pub use gateway::Gateway;
 pub use machine::{Answered, Machine};
 pub use site::Site;
+pub use tenant::{Endpoint, Tenant};
 pub use upstream::{Behaviour, Upstream, tool};
 pub use values::{eventually, text};

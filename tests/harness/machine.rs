@@ -7,10 +7,7 @@ use reqwest::header::HeaderMap;
 use seams::{Clock as _, SystemClock, SystemEntropy};
 use serde_json::{Value, json};
 
-use crate::{
-    gateway::{Gateway, Tenant},
-    values::text,
-};
+use crate::{gateway::Gateway, tenant::Tenant, values::text};
 
 /// The client, and the secret that it was given.
 #[derive(Debug, Clone)]
@@ -75,7 +72,6 @@ impl Machine {
     }
 
     /// A POST to an endpoint of the issuer, to be completed.
-    #[must_use]
     pub fn request(&self, endpoint: &str) -> reqwest::RequestBuilder {
         self.http.post(format!("{}/{endpoint}", self.url))
     }

@@ -19,8 +19,9 @@ use seams::{Entropy, SystemEntropy};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    gateway::{Tenant, install_tls_provider},
+    gateway::install_tls_provider,
     processes::{Process, free_ports},
+    tenant::Tenant,
     values::eventually,
 };
 
