@@ -71,7 +71,13 @@ impl Aside {
                 replaced: Replaced { session, ..Replaced::default() },
                 upstream: &aside.upstream,
             };
-            let outgoing = Outgoing { method: Method::POST, fields, body: Bytes::from(message), sticky };
+            let outgoing = Outgoing {
+                method: Method::POST,
+                fields,
+                body: Bytes::from(message),
+                sticky,
+                repeatable: false,
+            };
             let time = Time::of(aside.upstream.timeouts);
             let rules = &aside.tenant.egress;
             let sending = exchange::exchange(&aside.pool, &aside.upstream, rules, outgoing, time);

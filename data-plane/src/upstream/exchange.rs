@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
+use telemetry::metric;
 use tokio::time::Instant;
 
 use super::{
@@ -36,6 +37,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) body: Bytes,
     /// The address to prefer.
     pub(super) sticky: Option<SocketAddr>,
+    /// It may be sent again although the server may have read it.
+    pub(super) repeatable: bool,
 }
 
 impl Outgoing<'_> {
@@ -119,8 +122,9 @@ async fn once<F: Future>(mut work: Pin<&mut F>) -> Poll<F::Output> {
     std::future::poll_fn(|cx: &mut Context<'_>| Poll::Ready(work.as_mut().poll(cx))).await
 }
 
-/// Sends a request and waits for the response's head. It is sent again, on a new connection, only when nothing of it was
-/// written: a server that has closed an idle connection is no failure, but whatever it may have read is not repeated.
+/// Sends a request and waits for the response's head. It is sent again, once, on a new connection, when a server has closed the
+/// idle one it was sent on: where nothing of it was written; or where nothing of a response came, if it changes nothing and
+/// the upstream's budget has something left. What else a server may have read is not repeated.
 pub(super) async fn exchange(
     pool: &Rc<Pool>,
     upstream: &UpstreamIndex,
@@ -147,8 +151,19 @@ pub(super) async fn exchange(
                 lease.answered();
                 return Ok((received, body, lease));
             }
-            Ok(Err(Unanswered::Unsent(_))) if lease.reused => fresh = true,
+            Ok(Err(Unanswered::Unsent(_))) if lease.reused => {
+                retried("unsent");
+                fresh = true;
+            }
+            Ok(Err(Unanswered::Closed(_))) if lease.reused && outgoing.repeatable && lease.may_repeat() => {
+                retried("closed");
+                fresh = true;
+            }
             Ok(Err(Unanswered::Unsent(broken))) => return Err(broken.into()),
+            Ok(Err(Unanswered::Closed(broken))) => {
+                lease.unanswered();
+                return Err(broken.into());
+            }
             Ok(Err(Unanswered::Failed(error))) => {
                 if matches!(error, UpstreamError::Broken(_)) {
                     lease.unanswered();
@@ -162,6 +177,10 @@ pub(super) async fn exchange(
             }
         }
     }
+}
+
+fn retried(reason: &'static str) {
+    metrics::counter!(metric::UPSTREAM_RETRIES, "reason" => reason).increment(1);
 }
 
 /// Reads a body to its end, at most `cap` bytes, and gives the connection back, for `idle_for` as the server says.

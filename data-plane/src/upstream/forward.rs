@@ -13,7 +13,7 @@ use super::{
     body::Body,
     error::{UpstreamError, Waiting},
     exchange::{self, Outgoing as Sent, Time},
-    guard::{Outcome, Passage},
+    guard::{Outcome, Passage, is_repeatable},
     headers::{Describing, Fields, Replaced},
     held::Held,
     pool::{Lease, Pool},
@@ -132,9 +132,11 @@ pub(super) async fn send(
         Outgoing::Request { ref id, method } => Some(Request { id: id.clone(), method }),
         _ => None,
     };
+    let repeatable = request.as_ref().is_some_and(|it| is_repeatable(it.method, passage.class()));
     let timeouts = speaker.upstream.timeouts.with(passage.timeouts());
     let time = Time::of(timeouts);
-    let call = Call { pool, speaker: &speaker, outgoing: &outgoing, session: session.as_ref(), time };
+    let call =
+        Call { pool, speaker: &speaker, outgoing: &outgoing, session: session.as_ref(), repeatable, time };
     let (headers, mcp_name) = (&dispatch.headers, dispatch.mcp_name.as_deref());
     let attempt = Box::pin(call.attempt(headers, mcp_name, dispatch.body, request.as_ref()));
     let method = request.as_ref().map(|request| request.method);
@@ -255,6 +257,8 @@ pub(super) struct Call<'a> {
     pub(super) speaker: &'a Speaker,
     pub(super) outgoing: &'a Outgoing,
     pub(super) session: Option<&'a Session>,
+    /// It may be sent twice.
+    pub(super) repeatable: bool,
     /// Until it is known to be a stream, every answer has to come within it.
     pub(super) time: Time,
 }
@@ -289,6 +293,7 @@ impl Call<'_> {
             fields: Fields { caller, describing, replaced, upstream },
             body,
             sticky: self.session.and_then(|session| session.address),
+            repeatable: self.repeatable,
         };
         let rules = &self.speaker.tenant.egress;
         let (received, body, lease) =

@@ -24,7 +24,7 @@ pub(crate) use breaker::{Breaker, Limits as BreakerLimits};
 pub(crate) use gate::{Crowded, Limits as GateLimits};
 pub(crate) use outcome::Outcome;
 pub(crate) use passage::{Passage, Shut};
-pub(crate) use priority::Priority;
+pub(crate) use priority::{Priority, is_repeatable};
 
 /// What is known of one server, by all workers.
 #[derive(Debug, Default)]

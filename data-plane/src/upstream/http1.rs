@@ -179,10 +179,10 @@ impl Inner {
             let read = match ready!(self.poll_fill(cx)) {
                 Ok(0) => {
                     let error = progress.refused.take().map_or(Break::Closed, Break::Io);
-                    return Poll::Ready(Err(failed(error)));
+                    return Poll::Ready(Err(self.broke(error, progress)));
                 }
                 Ok(read) => read,
-                Err(error) => return Poll::Ready(Err(failed(Break::Io(error)))),
+                Err(error) => return Poll::Ready(Err(self.broke(Break::Io(error), progress))),
             };
             let came = self.input.len() - read;
             if self.input.get(came..).is_some_and(|came| came.contains(&b'\n')) {
@@ -208,6 +208,10 @@ impl Inner {
                 }
             }
         }
+    }
+
+    fn broke(&self, error: Break, progress: &Progress) -> Unanswered {
+        if self.input.is_empty() && progress.interim == 0 { Unanswered::Closed(error) } else { failed(error) }
     }
 
     fn poll_write(

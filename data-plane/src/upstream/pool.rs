@@ -3,6 +3,7 @@
 //! A connection is used again only for the same upstream with the same options, and only while its address is still
 //! allowed. HTTP/1.1 connections carry one exchange at a time, HTTP/2 connections many.
 
+mod budget;
 mod place;
 
 use std::{
@@ -34,6 +35,7 @@ use super::{
     watched::Watched,
 };
 use crate::snapshot::index::UpstreamIndex;
+use budget::Budget;
 use place::{Driver, Idle, Place, Shared};
 
 /// Idle HTTP/1.1 connections kept for one upstream.
@@ -112,6 +114,7 @@ impl Pool {
             && place.fingerprint == upstream.fingerprint
         {
             place.used = now;
+            place.retries.earn();
             let kind = if fresh { None } else { place.take(now, rules, sticky) };
             return Ok(match kind {
                 Some(kind) => Ok(self.leased(upstream, place.origin.clone(), kind, true)),
@@ -130,6 +133,7 @@ impl Pool {
                 shared: Vec::new(),
                 used: now,
                 widened: Monotonic::from_nanos(0),
+                retries: Budget::default(),
             },
         );
         Ok(Err(origin))
@@ -276,6 +280,13 @@ impl Lease {
         }
     }
 
+    /// Whether the upstream's budget has room for a call to be sent twice.
+    pub(super) fn may_repeat(&self) -> bool {
+        let now = self.pool.parts.clock.monotonic();
+        let mut places = self.pool.places.borrow_mut();
+        places.get_mut(&self.upstream).is_some_and(|place| place.retries.take(now))
+    }
+
     /// A response's head came.
     pub(super) fn answered(&self) {
         self.origin.addresses.answered(self.address());
@@ -314,6 +325,9 @@ pub(super) enum Unanswered {
     /// Nothing of it was written.
     #[error(transparent)]
     Unsent(Break),
+    /// The connection is closed, and not a byte of a response came.
+    #[error(transparent)]
+    Closed(Break),
     /// It is not to be repeated.
     #[error(transparent)]
     Failed(UpstreamError),

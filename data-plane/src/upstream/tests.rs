@@ -1,5 +1,6 @@
 mod addresses;
 mod calls;
 mod guard;
+mod retries;
 mod streams;
 mod tls;

@@ -105,6 +105,8 @@ metrics! {
         "Messages of upstreams that were not passed on: unknown, switched off, or not valid.";
     UPSTREAM_ATTEMPTS "portcullis_upstream_attempts_total" Counter Count ["result"]
         "Addresses of upstreams that were dialled: `connected`, `failed`, `late`, or `overtaken` by another address of the same name.";
+    UPSTREAM_RETRIES "portcullis_upstream_retries_total" Counter Count ["reason"]
+        "Calls sent again because a server had closed an idle connection: `unsent`, nothing of it was written; `closed`, it may have been read and changes nothing.";
     UPSTREAM_ADDRESS_CHANGES "portcullis_upstream_address_changes_total" Counter Count ["to"]
         "Addresses of upstreams that were `ejected`, left alone for a while, or `restored`.";
     CIRCUIT_CHANGES "portcullis_circuit_changes_total" Counter Count ["of", "to"]

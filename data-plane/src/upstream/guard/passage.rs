@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use seams::{Clock, Entropy, Monotonic};
 use telemetry::metric;
+use wire::v1::ToolClass;
 
 use super::{
     Outcome, Priority,
@@ -91,6 +92,11 @@ impl Passage {
         })?;
         let tool = tool.cloned();
         Ok(Self { upstream: Arc::clone(upstream), tool, of_upstream, of_tool, place, open_since: Some(now) })
+    }
+
+    /// What its tool does, if it calls one.
+    pub(crate) fn class(&self) -> Option<ToolClass> {
+        self.tool.as_ref().map(|tool| tool.class)
     }
 
     /// What its tool says of time-outs.

@@ -34,3 +34,22 @@ impl Priority {
         }
     }
 }
+
+/// Whether a request may be sent again although the server may have read it: it asks for something, and changes nothing. What a
+/// tool does is what an administrator says of it, not what its server says.
+pub(crate) const fn is_repeatable(method: Method, class: Option<ToolClass>) -> bool {
+    match method {
+        Method::ToolsCall => matches!(class, Some(ToolClass::Read)),
+        Method::Ping
+        | Method::Discover
+        | Method::ToolsList
+        | Method::PromptsList
+        | Method::PromptsGet
+        | Method::ResourcesList
+        | Method::ResourceTemplatesList
+        | Method::ResourcesRead
+        | Method::CompletionComplete => true,
+        // Among them `initialize`: a session would be begun that nobody ends.
+        _ => false,
+    }
+}

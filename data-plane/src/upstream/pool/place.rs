@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     super::{http1, origin::Origin},
     Kind,
+    budget::Budget,
 };
 
 /// A connection with so many exchanges on it is reason for one to another address of the same name, this often at most.
@@ -26,6 +27,8 @@ pub(super) struct Place {
     pub(super) used: Monotonic,
     /// When it last got another connection for many exchanges beside one that was busy.
     pub(super) widened: Monotonic,
+    /// For calls that are sent twice.
+    pub(super) retries: Budget,
 }
 
 pub(super) struct Idle {
