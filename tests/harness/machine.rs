@@ -75,7 +75,6 @@ impl Machine {
     }
 
     /// A POST to an endpoint of the issuer, to be completed.
-    #[must_use]
     pub fn request(&self, endpoint: &str) -> reqwest::RequestBuilder {
         self.http.post(format!("{}/{endpoint}", self.url))
     }
