@@ -119,6 +119,7 @@ async fn a_request_that_says_something_twice_or_in_the_wrong_place_is_refused() 
             (400, "invalid_request"),
             "{what}: {refused:?}"
         );
+        assert_eq!(refused.code(), "oauth_request_invalid", "{what}");
         assert_eq!(refused.headers["cache-control"], "no-store", "{what}");
     };
     let grant = ("grant_type", "client_credentials");
@@ -152,10 +153,12 @@ async fn passwords_the_implicit_grant_and_unknown_scopes_do_not_exist() {
     for grant in ["password", "implicit", "authorization_code", "refresh_token", "CLIENT_CREDENTIALS", "x"] {
         let refused = machine.basic("token", &[("grant_type", grant)]).await;
         assert_eq!((refused.status, refused.error().as_str()), (400, "unsupported_grant_type"), "{grant}");
+        assert_eq!(refused.code(), "oauth_grant_unsupported");
     }
     for scope in ["tools:read", "offline_access", "a b"] {
         let refused = machine.ask(&[("scope", scope)]).await;
         assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_scope"), "{scope}");
+        assert_eq!(refused.code(), "oauth_scope_invalid");
     }
     assert_eq!(machine.ask(&[("scope", "")]).await.status, 200, "empty is absent");
     // Errors point to pages that are served where they are met.

@@ -124,6 +124,7 @@ async fn whoever_guesses_is_slowed_down_and_locks_nobody_out() {
     }
     let last = statuses.last().unwrap();
     assert_eq!((last.status, last.error().as_str()), (429, "temporarily_unavailable"), "{last:?}");
+    assert_eq!(last.code(), "token_requests_limited");
     assert!(last.headers.contains_key("retry-after"));
     // From as many addresses as it takes to use up what there is for the client.
     for n in 8..11 {

@@ -38,6 +38,12 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// The error's code, by the page that its `error_uri` names.
+    #[must_use]
+    pub fn code(&self) -> String {
+        text(&self.body, "error_uri").rsplit('/').next().unwrap_or_default().to_owned()
+    }
+
     /// The error's name.
     #[must_use]
     pub fn error(&self) -> String {
