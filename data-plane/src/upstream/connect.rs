@@ -37,6 +37,8 @@ use super::{
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// The same where the first is the one a session lives at: at every other it is lost.
 const NEXT_AFTER_STICKY: Duration = Duration::from_secs(1);
+/// And before one that was left alone.
+const NEXT_AFTER_LEFT_ALONE: Duration = Duration::from_secs(1);
 
 /// A connection, with the address at its other end.
 #[derive(Debug)]
@@ -91,9 +93,12 @@ async fn finish(origin: &Origin, race: &mut Race<'_>) -> Result<Connected, Upstr
                 return Ok(connected);
             }
             Err(error) => {
+                // No other address is asked until it finds one that fits, by later calls neither.
+                if matches!(error, UpstreamError::Pin) {
+                    return Err(error);
+                }
                 origin.addresses.unreachable(address, Instant::now());
-                // No other address is asked until it finds one that fits.
-                if race.is_over() || matches!(error, UpstreamError::Pin) {
+                if race.is_over() {
                     return Err(error);
                 }
             }
@@ -167,11 +172,13 @@ impl<'a> Race<'a> {
             self.begin();
         }
         while !self.running.is_empty() {
-            let more = self.begun < self.order.well;
+            // Those that were left alone too, last and later: one of them may be back, while the others are away.
+            let more = self.begun < self.order.addresses.len();
+            let pause = if self.begun < self.order.well { self.next_after } else { NEXT_AFTER_LEFT_ALONE };
             let (address, dialled) = tokio::select! {
                 biased;
                 Some(dialled) = self.running.next() => dialled,
-                () = tokio::time::sleep(self.next_after), if more => {
+                () = tokio::time::sleep(pause), if more => {
                     self.begin();
                     continue;
                 }

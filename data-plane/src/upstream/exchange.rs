@@ -140,7 +140,8 @@ pub(super) async fn exchange(
         let (mut lease, from) = match pool.idle(upstream, rules, sticky, fresh)? {
             Ok(lease) => (lease, Some(time.begun)),
             Err(origin) => {
-                let within = time.limits.connect;
+                // Not longer than the call may take: otherwise what does not connect would not be found out.
+                let within = time.limits.connect.min(time.until.saturating_duration_since(Instant::now()));
                 let connecting = Box::pin(pool.connect(upstream, rules, origin, sticky, within));
                 (time.wait(None, time.limits.total, Waiting::Total, connecting).await??, None)
             }

@@ -33,6 +33,9 @@ struct Things {
     _over: Option<oneshot::Sender<()>>,
 }
 
+/// How much later than the reader's own end of time.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Held by the stream's reader and by its end.
 #[derive(Debug, Clone)]
 pub(super) struct Held(Rc<RefCell<Things>>);
@@ -53,13 +56,13 @@ impl Held {
         if let Some(most) = most {
             let things = Rc::downgrade(&held.0);
             (pool.parts.spawn)(Box::pin(async move {
-                if tokio::time::timeout(most, ended).await.is_ok() {
+                if tokio::time::timeout(most + GRACE, ended).await.is_ok() {
                     return;
                 }
                 if let Some(things) = things.upgrade() {
                     let Things { body, lease, passage, .. } = &mut *things.borrow_mut();
                     // The connection is closed, so that the server knows. It has answered as fast as it was read: that the
-                    // time is over says nothing of it.
+                    // time is over says nothing of it. Whoever reads has ended the stream before, and has said what it says.
                     drop((body.take(), lease.take(), passage.take()));
                 }
             }));

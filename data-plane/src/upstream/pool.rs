@@ -114,7 +114,9 @@ impl Pool {
             && place.fingerprint == upstream.fingerprint
         {
             place.used = now;
-            place.retries.earn();
+            if !fresh {
+                place.retries.earn();
+            }
             let kind = if fresh { None } else { place.take(now, rules, sticky) };
             return Ok(match kind {
                 Some(kind) => Ok(self.leased(upstream, place.origin.clone(), kind, true)),
