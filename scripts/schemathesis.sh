@@ -25,8 +25,13 @@ flock 9
 profile=${PROFILE:-up}
 binary=target/${profile/#dev/debug}/portcullis
 run=$PWD/$root/run
-"$binary" up --no-demo --detach --fresh --dir "$run" --port-base 7500 9>&-
-trap '"$PWD/$binary" down --dir "$run" >/dev/null' EXIT
+# Nobody else's DNS is asked.
+exec 8< <(exec python3 "$here/dns.py" 9>&-)
+dns=$!
+trap 'kill "$dns"' EXIT
+read -r port <&8
+"$binary" up --no-demo --detach --fresh --dir "$run" --port-base 7500 --dns-server "127.0.0.1:$port" 8<&- 9>&-
+trap '"$PWD/$binary" down --dir "$run" >/dev/null; kill "$dns"' EXIT
 url=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["control_url"])' "$run/up.json")
 TOKEN=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["operator_token"])' "$run/up.json")
 export TOKEN

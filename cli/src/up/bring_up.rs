@@ -178,6 +178,9 @@ impl Plan {
         arguments.pair("--master-key-file", self.places.secret(Places::MASTER_KEY));
         arguments.pair("--operator-token-file", self.places.secret(Places::OPERATOR_TOKEN));
         arguments.pair("--state-dir", self.places.control());
+        if let Some(server) = self.options.dns_server {
+            arguments.pair("--dns-server", server.to_string());
+        }
         arguments.tls(self.tls.as_ref());
         processes.start(Child {
             name: "control",

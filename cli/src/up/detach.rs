@@ -76,6 +76,7 @@ fn arguments(options: &Options) -> Vec<String> {
             arguments.push(name.to_owned());
         }
     }
+    arguments.extend(options.dns_server.map(|server| format!("--dns-server={server}")));
     arguments
 }
 

@@ -23,6 +23,9 @@ pub struct Options {
     /// First of the loopback ports to use
     #[arg(long, default_value_t = 7400, value_parser = clap::value_parser!(u16).range(1024..=65000))]
     pub port_base: u16,
+    /// DNS server (address:port) that is asked for proofs of domains; without it those that the system asks
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns_server: Option<std::net::SocketAddr>,
     /// Do not create the demo tenant and its MCP server
     #[arg(long)]
     pub no_demo: bool,
