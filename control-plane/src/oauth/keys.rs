@@ -142,15 +142,19 @@ pub async fn rotate(
     Ok(id)
 }
 
-/// Makes the first key where there is none that signs: a tenant whose clients can ask for tokens can give them. The caller commits.
+/// Makes a key where there is none that signs: a tenant whose clients can ask for tokens can give them. The caller commits.
 ///
 /// # Errors
-/// [`RotateError`].
-pub async fn ensure(tx: &mut TenantTx, core: &Core) -> Result<(), RotateError> {
+/// [`StoreError`].
+pub async fn ensure(tx: &mut TenantTx, core: &Core) -> Result<(), StoreError> {
     let now = core.clock.now();
     let keys = queries::keys(tx).await?;
     if keys.iter().all(|key| key.state(&keys, now) != State::Active) {
-        rotate(tx, core, None, false).await?;
+        // At once: there may be one that is to follow, when somebody has revoked the one before it.
+        rotate(tx, core, None, true).await.map_err(|error| match error {
+            RotateError::Store(error) => error,
+            error => StoreError::Bug(error.into()),
+        })?;
     }
     Ok(())
 }

@@ -2,12 +2,41 @@
 
 use std::fmt;
 
+use seams::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
+use time::OffsetDateTime;
+
+use crate::http::problem::ApiError;
 
 /// Milliseconds that connecting to an upstream may take.
 pub const MAX_CONNECT_TIMEOUT_MS: u32 = 60_000;
 /// Milliseconds of every other time-out of a call.
 pub const MAX_CALL_TIMEOUT_MS: u32 = 3_600_000;
+
+/// Longest overlap of a rotation, seconds: 30 days.
+const MAX_OVERLAP: u32 = 2_592_000;
+
+/// Checks when a credential is to end: not yet.
+///
+/// # Errors
+/// [`ApiError::Invalid`] at `/not_after`.
+pub fn check_not_after(not_after: Option<OffsetDateTime>, now: Timestamp) -> Result<(), ApiError> {
+    if not_after.is_some_and(|end| Timestamp::from_offset(end) <= now) {
+        return Err(ApiError::invalid("/not_after", "is past"));
+    }
+    Ok(())
+}
+
+/// Checks for how long two credentials are to be good.
+///
+/// # Errors
+/// [`ApiError::Invalid`] at `/overlap_seconds`.
+pub fn check_overlap(seconds: u32) -> Result<(), ApiError> {
+    if seconds > MAX_OVERLAP {
+        return Err(ApiError::invalid("/overlap_seconds", format!("must be at most {MAX_OVERLAP}")));
+    }
+    Ok(())
+}
 
 /// A name for people: 1 to 100 characters, no control characters, no white space at either end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     http::{page::PageQuery, prelude::*},
     publish::commit::commit,
+    resources::fields::check_not_after,
 };
 
 /// All admin tokens, revoked ones too, in order of creation.
@@ -45,9 +46,7 @@ pub async fn create(
     if let Some(index) = new.scopes.iter().position(|scope| !caller.may_give(scope.as_str())) {
         return Err(ApiError::invalid(format!("/scopes/{index}"), "is more than your own token may do"));
     }
-    if new.not_after.is_some_and(|not_after| not_after <= now.to_offset()) {
-        return Err(ApiError::invalid("/not_after", "is past"));
-    }
+    check_not_after(new.not_after, now)?;
     if !caller.may_give_until(new.not_after) {
         return Err(ApiError::invalid("/not_after", "is later than the end of your own token"));
     }

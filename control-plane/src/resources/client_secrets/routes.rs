@@ -7,7 +7,6 @@ use crypto::{
     password::{self, PasswordError},
 };
 use ids::{ClientId, ClientSecretId};
-use seams::Timestamp;
 use time::OffsetDateTime;
 
 use super::{
@@ -17,13 +16,14 @@ use super::{
 use crate::{
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
-    oauth::keys::{RotateError, ensure},
+    oauth::keys::ensure,
     publish::commit::commit,
-    resources::{clients, fields::Name},
+    resources::{
+        clients,
+        fields::{Name, check_not_after, check_overlap},
+    },
 };
 
-/// Longest overlap of a rotation, seconds: 30 days.
-const MAX_OVERLAP: u32 = 2_592_000;
 /// Secrets of a client that are good at once.
 const MAX_LIVE: i64 = 16;
 
@@ -95,9 +95,7 @@ pub async fn rotate(
     Query(wait): Query<Wait>,
     Json(rotation): Json<ClientSecretRotation>,
 ) -> Result<Response, ApiError> {
-    if rotation.overlap_seconds > MAX_OVERLAP {
-        return Err(ApiError::invalid("/overlap_seconds", format!("must be at most {MAX_OVERLAP}")));
-    }
+    check_overlap(rotation.overlap_seconds)?;
     let minted = mint(&core).await?;
     let now = core.clock.now();
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
@@ -165,16 +163,11 @@ async fn store(
     not_after: Option<OffsetDateTime>,
 ) -> Result<ClientSecret, ApiError> {
     let now = core.clock.now();
-    if not_after.is_some_and(|not_after| Timestamp::from_offset(not_after) <= now) {
-        return Err(ApiError::invalid("/not_after", "is past"));
-    }
+    check_not_after(not_after, now)?;
     if queries::live(tx, client, now.to_offset()).await? >= MAX_LIVE {
         return Err(ApiError::Conflict("the client has sixteen secrets that are good; revoke some"));
     }
-    ensure(tx, core).await.map_err(|error| match error {
-        RotateError::Store(error) => error.into(),
-        error => ApiError::internal(error),
-    })?;
+    ensure(tx, core).await?;
     let secret = ClientSecret {
         id: ClientSecretId::from_parts(now.millis(), core.entropy.bytes()),
         client_id: client,

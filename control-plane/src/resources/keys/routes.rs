@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crypto::{ExposeSecret, KeyKind, SecretString, key};
 use ids::{ClientId, KeyId};
-use seams::Timestamp;
 use time::OffsetDateTime;
 use wire::kill::Credential;
 
@@ -17,11 +16,11 @@ use crate::{
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
     publish::commit::{commit, commit_revoking},
-    resources::{clients, fields::Name},
+    resources::{
+        clients,
+        fields::{Name, check_not_after, check_overlap},
+    },
 };
-
-/// Longest overlap of a rotation, seconds: 30 days.
-const MAX_OVERLAP: u32 = 2_592_000;
 
 /// The client's keys, revoked and expired ones too, in order of creation.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/clients/{client}/keys", operation_id = "list_keys", tag = "keys",
@@ -90,9 +89,7 @@ pub async fn rotate(
     Query(wait): Query<Wait>,
     Json(rotation): Json<KeyRotation>,
 ) -> Result<Response, ApiError> {
-    if rotation.overlap_seconds > MAX_OVERLAP {
-        return Err(ApiError::invalid("/overlap_seconds", format!("must be at most {MAX_OVERLAP}")));
-    }
+    check_overlap(rotation.overlap_seconds)?;
     let now = core.clock.now();
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     let old = queries::lock(&mut tx, client, id).await?;
@@ -142,9 +139,7 @@ async fn mint(
     not_after: Option<OffsetDateTime>,
 ) -> Result<(Key, SecretString), ApiError> {
     let now = core.clock.now();
-    if not_after.is_some_and(|not_after| Timestamp::from_offset(not_after) <= now) {
-        return Err(ApiError::invalid("/not_after", "is past"));
-    }
+    check_not_after(not_after, now)?;
     let data_key = data_keys::current(tx, core).await?;
     let minted = key::mint(KeyKind::ApiKey, &*core.entropy);
     let presented = key::parse(KeyKind::ApiKey, minted.text.expose_secret()).map_err(ApiError::internal)?;

@@ -3,7 +3,6 @@
 use crypto::jwt::{Jwk, JwkSet};
 use http::StatusCode;
 use ids::{ClientId, PublicKeyId};
-use seams::Timestamp;
 
 use super::{
     queries,
@@ -11,9 +10,9 @@ use super::{
 };
 use crate::{
     http::{page::PageQuery, prelude::*},
-    oauth::keys::{RotateError, ensure},
+    oauth::keys::ensure,
     publish::commit::commit,
-    resources::clients,
+    resources::{clients, fields::check_not_after},
 };
 
 /// Keys of a client.
@@ -52,9 +51,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let now = core.clock.now();
     let PublicKeyNew { name, mut key, not_after } = new;
-    if not_after.is_some_and(|not_after| Timestamp::from_offset(not_after) <= now) {
-        return Err(ApiError::invalid("/not_after", "is past"));
-    }
+    check_not_after(not_after, now)?;
     let id = PublicKeyId::from_parts(now.millis(), core.entropy.bytes());
     if key.kid.is_empty() {
         key.kid = id.to_string();
@@ -67,10 +64,7 @@ pub async fn create(
     if queries::count(&mut tx, client).await? >= MOST {
         return Err(ApiError::Conflict("the client has sixteen public keys; delete some"));
     }
-    ensure(&mut tx, &core).await.map_err(|error| match error {
-        RotateError::Store(error) => error.into(),
-        error => ApiError::internal(error),
-    })?;
+    ensure(&mut tx, &core).await?;
     let made = PublicKey {
         id,
         client_id: client,
