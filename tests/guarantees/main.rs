@@ -29,6 +29,8 @@ mod machines_get_tokens;
 mod machines_prove_who_they_are;
 mod old_changes_are_forgotten;
 mod one_tenant_leaves_room_for_others;
+mod people_join_tenants;
+mod people_sign_in;
 mod proxies_prove_who_they_are;
 mod rate_limits_hold;
 mod refusals_say_what_to_do;
