@@ -30,6 +30,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         .put(&format!("{}/clients/{}/roles/{role}", tenant.base, endpoint.client), json!({}))
         .await
         .unwrap();
+    let scope = text(&tenant.post("/scopes", json!({"name": "unused", "description": "d"})).await, "id");
     let limit =
         json!({"subject": {"client": endpoint.client}, "per_minute": 60, "burst": 60, "concurrency": 0});
     let limit = text(&tenant.post("/limits", limit).await, "id");
@@ -75,6 +76,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("member", ann.member.clone()),
         ("invitation", invitation),
         ("grant", grant),
+        ("scope", scope),
         ("tool", text(&items("/tools").await[0], "id")),
         ("limit", limit),
         ("admin_token", text(&token, "id")),
@@ -127,6 +129,8 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "create_public_key" => json!({"name": "n", "key": ed25519("two")}),
         "rotate_key" | "rotate_client_secret" => json!({"overlap_seconds": 60}),
         "rotate_signing_keys" => json!({"at_once": true}),
+        "create_scope" => json!({"name": "new", "description": "d"}),
+        "update_scope" => json!({"description": "other"}),
         "update_role" => json!({"name": "renamed"}),
         "create_grant" => json!({"subject": {"role": ids["role"]}, "actions": actions}),
         "update_member" => json!({"enabled": true}),
@@ -299,6 +303,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/members",
         "/invitations",
         "/grants",
+        "/scopes",
         "/tools",
         "/limits",
         "/domains",
