@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     db::{Store, StoreError},
     dns::Dns,
+    fetch::Fetcher,
     fleet::{self, FleetError},
     global,
     hashing::Hashing,
@@ -60,6 +61,8 @@ pub struct Core {
     pub tasks: Tasks,
     /// DNS.
     pub dns: Arc<Dns>,
+    /// The way to servers of others.
+    pub fetcher: Arc<Fetcher>,
     /// Configuration.
     pub config: Arc<Config>,
     /// What callers have used of the admin API.
@@ -127,6 +130,9 @@ pub enum StartError {
     /// The key that signs kill sets.
     #[error("kill sets cannot be signed")]
     KillKey(#[from] crypto::signature::SigningKeyError),
+    /// A root that is none.
+    #[error("the certificates for fetching cannot be used")]
+    FetchRoots(#[source] rustls::Error),
     /// A listener cannot be.
     #[error("cannot listen")]
     Listen(#[from] ListenError),
@@ -198,6 +204,9 @@ impl ControlPlane {
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
         let attempts = Arc::new(Attempts::new(&*entropy));
         let issuers = Arc::new(Issuers::new(&*entropy));
+        let dns = Arc::new(Dns::new(config.dns_server));
+        let fetcher = (Arc::clone(&dns), Arc::clone(&clock), Arc::clone(&entropy));
+        let fetcher = Fetcher::new(fetcher.0, &config.fetch_roots, fetcher.1, fetcher.2);
         let tasks = Tasks::new();
         let redis = config.redis.clone().map(|address| start_redis(address, &tasks, &entropy));
         let core = Core {
@@ -210,7 +219,8 @@ impl ControlPlane {
             tasks,
             revocations: Arc::default(),
             watches: Arc::default(),
-            dns: Arc::new(Dns::new(config.dns_server)),
+            dns,
+            fetcher: Arc::new(fetcher.map_err(StartError::FetchRoots)?),
             polls: watch::Sender::new(0),
             quotas: Arc::new(Quotas::new(config.api_limits)),
             config: Arc::new(config),

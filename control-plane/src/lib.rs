@@ -6,6 +6,7 @@ pub mod config;
 pub mod data_keys;
 pub mod db;
 pub mod dns;
+pub mod fetch;
 pub mod fleet;
 pub mod global;
 pub mod hashing;

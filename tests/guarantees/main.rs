@@ -11,6 +11,7 @@ mod configuration_outlives_the_control_plane;
 mod control_planes_agree;
 mod credentials_stay_inside;
 mod discovery_can_be_asked_again;
+mod documents_are_fetched_with_care;
 mod domains_are_whose_dns_says_so;
 mod domains_show_their_own_certificate;
 mod dry_runs_change_nothing;

@@ -16,6 +16,7 @@ pub mod site;
 pub mod tenant;
 pub mod upstream;
 mod values;
+pub mod web;
 
 pub use caller::{Answer, Caller};
 pub use gateway::Gateway;
@@ -24,3 +25,4 @@ pub use site::Site;
 pub use tenant::{Endpoint, Tenant};
 pub use upstream::{Behaviour, Upstream, tool};
 pub use values::{eventually, text};
+pub use web::{Page, Web};
