@@ -6,6 +6,7 @@ mod authorities_take_turns;
 mod both_sides_read_the_same_message;
 mod changed_tool_is_blocked;
 mod client_secrets_are_shown_once;
+mod clients_say_where_users_return;
 mod config_push_is_atomic;
 mod configuration_outlives_the_control_plane;
 mod control_planes_agree;

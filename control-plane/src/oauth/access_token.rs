@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crypto::jwt::{Token, Typ};
-use ids::{ClientId, SigningKeyId, TokenId};
+use crypto::{
+    claims::{Actor, Claims, Confirmation, Subject},
+    jwt::{Token, Typ},
+};
+use ids::{ClientId, Scopes, SigningKeyId, TokenId};
 use seams::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    client::Client,
     error::OAuthError,
     issuer::Issuer,
     keys::{self, LONGEST_LIFE, State},
@@ -20,52 +21,73 @@ use crate::{
 
 const TYPE: &str = "at+jwt";
 
-/// What a token claims.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Claims {
-    pub(super) iss: String,
-    pub(super) sub: ClientId,
-    pub(super) client_id: ClientId,
-    pub(super) aud: String,
-    pub(super) iat: u64,
-    pub(super) exp: u64,
-    pub(super) jti: TokenId,
-    /// Separated by spaces; absent where there is none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) scope: String,
+/// What a grant asks a token for: whatever of the claims is not the issuer's to say.
+pub(super) struct Asked {
+    /// Whose it is.
+    pub(super) subject: Subject,
+    /// Who is given it.
+    pub(super) client: ClientId,
+    /// What its id says of when it was made.
+    pub(super) made: Timestamp,
+    /// How long it lives: as the client has it, and [`LONGEST_LIFE`] at most.
+    pub(super) lifetime: Duration,
+    /// The endpoint that it is for.
+    pub(super) audience: String,
+    /// What it may be used for.
+    pub(super) scopes: Scopes,
+    /// To what it is bound.
+    pub(super) confirmation: Option<Confirmation>,
+    /// When the member signed in, in seconds since the epoch.
+    pub(super) auth_time: Option<u64>,
+    /// Who acts for the subject.
+    pub(super) actor: Option<Actor>,
 }
 
 /// A token just made.
 pub(super) struct Issued {
     pub(super) token: String,
-    pub(super) id: TokenId,
-    pub(super) lifetime: Duration,
+    pub(super) claims: Claims,
 }
 
-/// A token for the client, signed with the tenant's present key. `made` is what its id says.
+impl Issued {
+    /// Its id.
+    pub(super) const fn id(&self) -> TokenId {
+        self.claims.jti
+    }
+
+    /// For how long it is good.
+    pub(super) const fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.claims.exp - self.claims.iat)
+    }
+}
+
+/// A token, signed with the tenant's present key.
 pub(super) async fn issue(
     tx: &mut TenantTx,
     core: &Core,
     issuer: &Issuer,
-    (client, made): (&Client, Timestamp),
-    audience: &str,
+    asked: Asked,
 ) -> Result<Issued, OAuthError> {
     // It is made with the client's first secret.
     let (kid, key) = keys::signer(tx, core).await?.ok_or(OAuthError::internal("no key signs"))?;
-    let (now, lifetime) = (core.clock.now(), client.lifetime.min(LONGEST_LIFE));
+    let (now, lifetime) = (core.clock.now(), asked.lifetime.min(LONGEST_LIFE));
     let iat = now.micros() / 1_000_000;
     let claims = Claims {
         iss: issuer.url.clone(),
-        sub: client.id,
-        client_id: client.id,
-        aud: audience.to_owned(),
+        sub: asked.subject,
+        client_id: asked.client,
+        aud: asked.audience,
         iat,
         exp: iat + lifetime.as_secs(),
-        jti: TokenId::from_parts(made.millis(), core.entropy.bytes()),
-        scope: String::new(),
+        nbf: None,
+        jti: TokenId::from_parts(asked.made.millis(), core.entropy.bytes()),
+        scope: asked.scopes,
+        cnf: asked.confirmation,
+        auth_time: asked.auth_time,
+        act: asked.actor,
     };
     let token = key.sign(&kid.to_string(), TYPE, &claims).map_err(OAuthError::internal)?;
-    Ok(Issued { token, id: claims.jti, lifetime })
+    Ok(Issued { token, claims })
 }
 
 /// What a token claims that this issuer has made and that has not ended; `None` for everything else. Whether it was revoked is not

@@ -1,7 +1,10 @@
 //! The grant `client_credentials`: a token for the client itself, at one endpoint.
 
+use crypto::claims::Subject;
+use ids::Scopes;
+
 use super::{
-    access_token::{self, Issued},
+    access_token::{self, Asked, Issued},
     audience,
     client::{Client, Origin},
     error::OAuthError,
@@ -25,8 +28,19 @@ pub(super) async fn issue(
     let mut tx = core.store.tenant(issuer.tenant).await?;
     let made = client.still(&mut tx, core).await?;
     let audience = audience::choose(&mut tx, core, issuer, client.id, form.get("resource")).await?;
-    let issued = access_token::issue(&mut tx, core, issuer, (client, made), &audience).await?;
-    let what = format!("{} {audience} by {}", issued.id, client.by);
+    let asked = Asked {
+        subject: Subject::Client(client.id),
+        client: client.id,
+        made,
+        lifetime: client.lifetime,
+        audience,
+        scopes: Scopes::none(),
+        confirmation: None,
+        auth_time: None,
+        actor: None,
+    };
+    let issued = access_token::issue(&mut tx, core, issuer, asked).await?;
+    let what = format!("{} {} by {}", issued.id(), issued.claims.aud, client.by);
     log::done(tx, core, (client, origin), "issue_token", what).await?;
     Ok(issued)
 }

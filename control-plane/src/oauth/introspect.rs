@@ -7,10 +7,11 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use crypto::claims::Claims;
 use serde::Serialize;
 
 use super::{
-    access_token::{self, Claims},
+    access_token,
     client::{self, Origin},
     error::OAuthError,
     form::Form,

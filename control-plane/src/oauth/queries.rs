@@ -1,14 +1,14 @@
 //! `signing_keys`, and the tenant that an issuer's URL names.
 
-use crypto::jwt::{Algorithm, PublicKey};
+use crypto::{
+    claims::Claims,
+    jwt::{Algorithm, PublicKey},
+};
 use ids::{ClientId, DataKeyId, Id, SigningKeyId, TenantId};
 use seams::Timestamp;
 use time::OffsetDateTime;
 
-use super::{
-    access_token::Claims,
-    keys::{LONGEST_LIFE, StoredKey},
-};
+use super::keys::{LONGEST_LIFE, StoredKey};
 use crate::db::{OperatorTx, StoreError, TenantTx, Unreadable};
 
 pub(super) async fn tenant_by_slug(tx: &mut OperatorTx, slug: &str) -> Result<Option<TenantId>, StoreError> {

@@ -63,9 +63,9 @@ pub(super) async fn token(
     let grant = form.need("grant_type")?;
     let client = client::authenticate(&core, &issuer, &form, &origin).await?;
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
-        Ok(Issued { token, lifetime, .. }) => {
-            let expires_in = lifetime.as_secs();
-            let answer = Answer { access_token: token, token_type: "Bearer", expires_in };
+        Ok(issued) => {
+            let expires_in = issued.lifetime().as_secs();
+            let answer = Answer { access_token: issued.token, token_type: "Bearer", expires_in };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)

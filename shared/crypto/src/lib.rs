@@ -14,11 +14,13 @@
 //! | [`password`] | people's passwords and OAuth client secrets; never on the request path |
 //! | [`signature`] | what others must be able to check: kill sets, offline orders |
 //! | [`jwt`] | signed tokens (RFC 7519) and their keys |
+//! | [`claims`] | what an access token claims |
 //! | [`digest`] | SHA-256, HMAC, Merkle hashes |
 //! | [`secret`] | secret text, constant-time comparison |
 
 mod aead;
 pub mod archive;
+pub mod claims;
 pub mod data_key;
 pub mod digest;
 pub mod join;

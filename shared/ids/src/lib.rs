@@ -7,10 +7,12 @@
 //! Pure: no clock and no randomness here; [`Id::from_parts`] takes both as arguments.
 
 mod base32;
+mod scope;
 mod slug;
 
 use std::{cmp, fmt, hash, marker::PhantomData, str::FromStr};
 
+pub use scope::{Scope, ScopeError, Scopes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub use slug::{Slug, SlugError};
 pub use uuid::Uuid;
@@ -151,6 +153,8 @@ kinds! {
     Attachment AttachmentId "att" "attachment";
     /// An OAuth client or machine identity.
     Client ClientId "cl" "client";
+    /// A person who belongs to a tenant.
+    Member MemberId "mem" "member";
     /// An API key a caller presents.
     Key KeyId "key" "key";
     /// A secret with which a client authenticates to its tenant's issuer.
@@ -163,6 +167,8 @@ kinds! {
     Role RoleId "rol" "role";
     /// Who may call what.
     Grant GrantId "gr" "grant";
+    /// A scope of access tokens, as its tenant made it.
+    Scope ScopeId "scp" "scope";
     /// A catalogue entry of an upstream.
     Tool ToolId "tool" "tool";
     /// A configured limit.

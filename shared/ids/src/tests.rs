@@ -47,3 +47,27 @@ fn slugs_are_closed() {
         assert!(bad.parse::<Slug>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_scope_is_what_rfc_6749_says() {
+    for good in ["a", "tools:read", "files/*", "!#[]~", &"a".repeat(64)] {
+        assert_eq!(good.parse::<Scope>().map(|scope| scope.to_string()), Ok(good.to_owned()));
+    }
+    for bad in ["", "a b", "a\"b", "a\\b", "a\tb", "a\u{7f}", "caf\u{e9}", &"a".repeat(65)] {
+        assert_eq!(bad.parse::<Scope>(), Err(ScopeError::Shape), "{bad}");
+    }
+}
+
+#[test]
+fn scopes_are_a_bounded_set_in_order() {
+    let scopes: Scopes = " b  a b ".parse().unwrap();
+    assert_eq!((scopes.to_string().as_str(), scopes.len()), ("a b", 2));
+    assert!(scopes.has("a") && !scopes.has("c") && !scopes.has(""));
+    assert_eq!("".parse(), Ok(Scopes::none()));
+    let many = |count: usize| (0..count).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
+    assert_eq!(many(64).parse::<Scopes>().map(|scopes| scopes.len()), Ok(64));
+    assert_eq!(many(65).parse::<Scopes>(), Err(ScopeError::Count));
+    assert_eq!("a ".repeat(1_000).parse::<Scopes>(), Err(ScopeError::Count));
+    assert_eq!("a b\u{e9}".parse::<Scopes>(), Err(ScopeError::Shape));
+    assert_eq!(serde_json::from_str::<Scopes>("\"b a\"").ok(), Some("a b".parse().unwrap()));
+}

@@ -12,12 +12,12 @@ use std::{
 };
 
 use crypto::{
+    claims::{Claims, Subject},
     digest::sha256,
     jwt::{Token, Typ},
 };
 use ids::{ClientId, SigningKeyId, TenantId, TokenId};
 use seams::Timestamp;
-use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Credential, Principal};
 use crate::snapshot::index::{ClientIndex, EndpointIndex, Map, TenantIndex};
@@ -40,22 +40,6 @@ pub(super) struct Verified {
     signed_by: SigningKeyId,
     audience: Box<str>,
     not_after: Timestamp,
-}
-
-/// What is read of the claims; all of it is required (RFC 9068 section 2.2).
-#[derive(Deserialize)]
-struct Claims {
-    iss: Box<str>,
-    sub: ClientId,
-    aud: Box<str>,
-    client_id: ClientId,
-    jti: TokenId,
-    iat: u64,
-    exp: u64,
-    #[serde(default)]
-    nbf: u64,
-    /// It is bound to a key of the caller's (RFC 7800), which nobody here asks for: not a bearer token.
-    cnf: Option<IgnoredAny>,
 }
 
 impl Verified {
@@ -158,12 +142,21 @@ fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verif
     if token.typ() != Typ::AccessToken || !key.signed(&token) {
         return None;
     }
-    let Claims { iss, sub, aud, client_id, jti, iat, exp, nbf, cnf } = token.claims().ok()?;
-    let not_after = Timestamp::from_secs(exp);
-    let begun = Timestamp::from_secs(iat.max(nbf)) <= now.plus(SKEW);
-    let short = exp.checked_sub(iat).is_some_and(|life| life <= LONGEST_LIFE);
+    let claims: Claims = token.claims().ok()?;
+    let not_after = Timestamp::from_secs(claims.exp);
+    let begun = Timestamp::from_secs(claims.iat.max(claims.nbf.unwrap_or(0))) <= now.plus(SKEW);
+    let short = claims.exp.checked_sub(claims.iat).is_some_and(|life| life <= LONGEST_LIFE);
     // What is over, or for nobody here, would take the place of others.
-    let of_use = now < not_after && tenant.named_by(&aud).is_some();
-    (*iss == *issuer.url && sub == client_id && begun && short && of_use && cnf.is_none())
-        .then_some(Verified { id: jti, client: client_id, issuer: iss, signed_by, audience: aud, not_after })
+    let of_use = now < not_after && tenant.named_by(&claims.aud).is_some();
+    // Nobody here asks for what it may be bound to: then it is no bearer token.
+    let bearer = claims.cnf.is_none();
+    let own = claims.sub == Subject::Client(claims.client_id);
+    (*claims.iss == *issuer.url && own && begun && short && of_use && bearer).then(|| Verified {
+        id: claims.jti,
+        client: claims.client_id,
+        issuer: claims.iss.into(),
+        signed_by,
+        audience: claims.aud.into(),
+        not_after,
+    })
 }
