@@ -23,6 +23,8 @@ pub enum Actor {
     Proxy(ProxyId),
     /// A client, at its tenant's issuer.
     Client(ClientId),
+    /// Somebody who is no client yet, at a tenant's issuer.
+    Stranger,
     /// The control plane itself.
     System,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Actor {
             Self::AdminToken(id) => id.fmt(f),
             Self::Proxy(id) => id.fmt(f),
             Self::Client(id) => id.fmt(f),
+            Self::Stranger => f.write_str("stranger"),
             Self::System => f.write_str("system"),
         }
     }

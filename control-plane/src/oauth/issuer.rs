@@ -18,6 +18,10 @@ use crate::{
     db::{StoreError, TenantTx},
     http::problem::ApiError,
     publish::rows::IssuerRow,
+    resources::registration::{
+        queries as policies,
+        types::{DocumentHosts, DynamicAdmission},
+    },
 };
 
 /// How long an answer is kept.
@@ -43,6 +47,10 @@ pub struct Issuer {
     pub url: String,
     /// The key set, as JSON.
     pub keys: Bytes,
+    /// Whether documents may describe clients.
+    pub documents: bool,
+    /// Whether clients may register themselves.
+    pub dynamic: bool,
 }
 
 type Found = Option<Arc<Issuer>>;
@@ -147,14 +155,19 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
     let found = match tenant {
         None => None,
         Some(tenant) => {
-            let keys = queries::keys(&mut core.store.tenant(tenant).await?).await?;
+            let mut tx = core.store.tenant(tenant).await?;
+            let keys = queries::keys(&mut tx).await?;
+            let policy = policies::get(&mut tx).await?.settings;
+            drop(tx);
             let now = core.clock.now();
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);
             let set =
                 JwkSet { keys: published.map(|key| Jwk::new(&key.id.to_string(), &key.public)).collect() };
             let keys = serde_json::to_vec(&set).map_err(|error| StoreError::Bug(error.into()))?;
             let url = url(&core.config.urls.auth, slug);
-            Some(Arc::new(Issuer { tenant, slug: slug.into(), url, keys: keys.into() }))
+            let documents = policy.documents.from != DocumentHosts::Off;
+            let dynamic = policy.dynamic.by != DynamicAdmission::Off;
+            Some(Arc::new(Issuer { tenant, slug: slug.into(), url, keys: keys.into(), documents, dynamic }))
         }
     };
     let mut kept = core.issuers.kept.lock();
