@@ -40,6 +40,12 @@ struct Metadata<'a> {
     response_types_supported: [&'static str; 0],
     #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
     scopes_supported: &'a [Scope],
+    /// RFC 7591, where the tenant lets clients register themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
+    /// draft-ietf-oauth-client-id-metadata-document, where the tenant admits such clients.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    client_id_metadata_document_supported: bool,
 }
 
 /// The issuer's metadata.
@@ -66,6 +72,8 @@ pub(super) async fn metadata(
         grant_types_supported: GrantType::ALL.map(GrantType::name).to_vec(),
         response_types_supported: [],
         scopes_supported: scopes,
+        registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
+        client_id_metadata_document_supported: issuer.documents,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }
@@ -84,7 +92,7 @@ pub(super) fn address(peer: Option<Extension<ConnectInfo<Peer>>>) -> Option<std:
     peer.map(|Extension(ConnectInfo(peer))| peer.address.ip())
 }
 
-/// Anybody may keep it, for a while, and pages of any origin may read it.
+/// Anybody may keep it, for a while.
 fn public(body: impl Into<axum::body::Body>, media_type: &'static str) -> Response {
     let mut response = body.into().into_response();
     let headers = response.headers_mut();
@@ -93,6 +101,5 @@ fn public(body: impl Into<axum::body::Body>, media_type: &'static str) -> Respon
     if let Ok(kept) = HeaderValue::from_str(&kept) {
         headers.insert(header::CACHE_CONTROL, kept);
     }
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
