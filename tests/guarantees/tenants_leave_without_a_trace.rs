@@ -2,7 +2,7 @@
 //! operators.
 
 use crypto::jwt::{Algorithm, Jwk, generate};
-use harness::{Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
+use harness::{App, Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
 use reqwest::header;
 use seams::SystemEntropy;
 use secrecy::ExposeSecret as _;
@@ -65,6 +65,8 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let role = text(&tenant.post("/roles", json!({"name": "people"})).await, "id");
     let path = format!("{}/members/{}/roles/{role}", tenant.base, person.member);
     tenant.admin.put(&path, json!({})).await.unwrap();
+    let app = App::public(gateway, &tenant, "app", &[&endpoint.id]).await;
+    person.authorize(&app, &format!("http://127.0.0.1:3{}", endpoint.path), &[]).await;
     tenant.post("/invitations", json!({"email": "bob@example.com", "admin_role": "user"})).await;
     register(gateway, &tenant, &endpoint).await;
     trust(&tenant, &machine).await;

@@ -29,6 +29,9 @@ pub enum OAuthError {
     /// A grant type that does not exist here.
     #[error("grant type is not supported")]
     Grant,
+    /// A code or refresh token that is none, has ended, was used, or is somebody else's. Which of these is not said.
+    #[error("code or refresh token is not good")]
+    GrantInvalid,
     /// A scope that does not exist, or that the client may not have.
     #[error("scope is not valid")]
     Scope,
@@ -79,6 +82,7 @@ impl OAuthError {
             Self::Slow => ErrorCode::RequestTimeout,
             Self::Client { .. } => ErrorCode::OauthClientInvalid,
             Self::Grant => ErrorCode::OauthGrantUnsupported,
+            Self::GrantInvalid => ErrorCode::OauthGrantInvalid,
             Self::Scope => ErrorCode::OauthScopeInvalid,
             Self::Assertion(_) => ErrorCode::OauthAssertionInvalid,
             Self::KeysUnavailable => ErrorCode::OauthKeysUnavailable,
@@ -98,6 +102,7 @@ impl OAuthError {
             Self::Request(_) | Self::TooLarge | Self::Slow => "invalid_request",
             Self::Client { .. } => "invalid_client",
             Self::Grant => "unsupported_grant_type",
+            Self::GrantInvalid => "invalid_grant",
             Self::Scope => "invalid_scope",
             Self::Assertion(_) => "invalid_grant",
             // RFC 8707.

@@ -102,6 +102,14 @@ impl FromRequest<Core> for Form {
 }
 
 impl Form {
+    /// What a URL's query says.
+    ///
+    /// # Errors
+    /// [`OAuthError`] if it cannot be read, or says something twice.
+    pub fn of_query(query: &str) -> Result<Self, OAuthError> {
+        Ok(Self { parameters: Self::parse(query.as_bytes())?, headers: HeaderMap::new() })
+    }
+
     /// Reads the body, whatever the URL says beside it.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use axum::{
 };
 
 use super::{
-    cors, introspect, metadata,
+    authorize, cors, introspect, metadata,
     registration::{dynamic, manage},
     revoke, token,
 };
@@ -20,6 +20,7 @@ use crate::{
 pub fn routes() -> Router<Core> {
     cors::open(for_clients())
         // People.
+        .route("/t/{tenant}/authorize", get(authorize::show).post(authorize::act))
         .route("/account", get(account::show).post(account::act))
         .route("/invitations/{invitation}", get(invitation::show).post(invitation::accept))
         // Errors point there.
