@@ -254,7 +254,9 @@ async fn a_password_is_changed_by_who_knows_it_and_ends_every_other_session() {
     other.sign_in("/account").await;
     let page = ann.get("/account").await;
     let before = ann.cookie(COOKIE);
-    for (present, new) in [("a wrong password", "an entirely new one"), (PASSWORD, "short"), (PASSWORD, "password1234")] {
+    for (present, new) in
+        [("a wrong password", "an entirely new one"), (PASSWORD, "short"), (PASSWORD, "password1234")]
+    {
         let form = [("act", "change_password"), ("password", present), ("new_password", new)];
         assert_eq!(ann.submit("/account", &page, &form).await.status, 422, "{present} {new}");
     }

@@ -124,9 +124,7 @@ pub(crate) async fn act(
         (Some("change_password"), Some(session)) => {
             match change_password(&core, &form, &origin, &visitor, &session).await? {
                 Ok(cookies) => see_other(PLACE, cookies),
-                Err(wrong) => {
-                    Ok(page(&core, &mut visitor, &session, Some(wrong)).await?.into_response())
-                }
+                Err(wrong) => Ok(page(&core, &mut visitor, &session, Some(wrong)).await?.into_response()),
             }
         }
         (Some("withdraw"), Some(session)) => {
@@ -145,7 +143,8 @@ async fn change_password(
     visitor: &Visitor,
     session: &Session,
 ) -> Result<Result<Vec<HeaderValue>, &'static str>, PageError> {
-    let (typed, new) = (form.get("password").unwrap_or_default(), form.get("new_password").unwrap_or_default());
+    let (typed, new) =
+        (form.get("password").unwrap_or_default(), form.get("new_password").unwrap_or_default());
     if let Err(wrong) = password::check(new, &session.email) {
         return Ok(Err(wrong));
     }

@@ -93,7 +93,9 @@ pub(super) async fn read(
         Err(ResolveError::Store(error)) => return Err(error.into()),
         Err(error) => {
             tracing::info!(error.code = error.code().slug(), "a client's document was of no use");
-            return Err(PageError::Authorization("What describes the application is not there, or not good."));
+            return Err(PageError::Authorization(
+                "What describes the application is not there, or not good.",
+            ));
         }
     };
     let mut tx = core.store.tenant(issuer.tenant).await?;
