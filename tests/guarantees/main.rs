@@ -31,6 +31,7 @@ mod proxies_prove_who_they_are;
 mod rate_limits_hold;
 mod refusals_say_what_to_do;
 mod restarts_lose_nothing;
+mod scopes_limit_what_a_token_may;
 mod servers_are_not_overrun;
 mod sessions_belong_to_their_client;
 mod signing_keys_stay_with_control_planes;

@@ -30,6 +30,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         .put(&format!("{}/clients/{}/roles/{role}", tenant.base, endpoint.client), json!({}))
         .await
         .unwrap();
+    let scope = text(&tenant.post("/scopes", json!({"name": "unused", "description": "d"})).await, "id");
     let limit =
         json!({"subject": {"client": endpoint.client}, "per_minute": 60, "burst": 60, "concurrency": 0});
     let limit = text(&tenant.post("/limits", limit).await, "id");
@@ -67,6 +68,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("public_key", public_key),
         ("role", role),
         ("grant", grant),
+        ("scope", scope),
         ("tool", text(&items("/tools").await[0], "id")),
         ("limit", limit),
         ("admin_token", text(&token, "id")),
@@ -119,6 +121,8 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "create_public_key" => json!({"name": "n", "key": ed25519("two")}),
         "rotate_key" | "rotate_client_secret" => json!({"overlap_seconds": 60}),
         "rotate_signing_keys" => json!({"at_once": true}),
+        "create_scope" => json!({"name": "new", "description": "d"}),
+        "update_scope" => json!({"description": "other"}),
         "update_role" => json!({"name": "renamed"}),
         "create_grant" => json!({"subject": {"role": ids["role"]}, "actions": actions}),
         "update_grant" => json!({"actions": actions}),
@@ -286,6 +290,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/clients",
         "/roles",
         "/grants",
+        "/scopes",
         "/tools",
         "/limits",
         "/domains",

@@ -20,7 +20,10 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     tenant.admin.put(&membership, json!({})).await.unwrap();
     let names = json!({"names": ["echo"]});
     let actions = json!([{"action": "call_tool", "upstream": endpoint.upstream, "tools": names}]);
-    tenant.post("/grants", json!({"subject": {"role": role}, "actions": actions})).await;
+    tenant.post("/scopes", json!({"name": "files:read", "description": "Reads files"})).await;
+    tenant
+        .post("/grants", json!({"subject": {"role": role}, "scope": "files:read", "actions": actions}))
+        .await;
     let tools = format!("{}/tools?upstream_id={}", tenant.base, endpoint.upstream);
     let found = text(&tenant.admin.get(&tools).await.unwrap()["items"][0], "id");
     for subject in [json!("tenant"), json!({"client": endpoint.client}), json!({"tool": found})] {

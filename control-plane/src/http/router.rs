@@ -7,7 +7,7 @@ use crate::{
     app::Core,
     resources::{
         admin_tokens, audit_records, authorities, client_secrets, clients, domains, endpoints, global,
-        grants, join_tokens, keys, kills, limits, pools, proxies, public_keys, revisions, roles,
+        grants, join_tokens, keys, kills, limits, pools, proxies, public_keys, revisions, roles, scopes,
         signing_keys, tenants, tools, upstreams,
     },
 };
@@ -76,6 +76,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(grants::of_role::get, grants::of_role::replace))
         .routes(routes!(grants::routes::list, grants::routes::create))
         .routes(routes!(grants::routes::get, grants::routes::update, grants::routes::delete))
+        .routes(routes!(scopes::routes::list, scopes::routes::create))
+        .routes(routes!(scopes::routes::get, scopes::routes::update, scopes::routes::delete))
         .routes(routes!(tools::routes::list))
         .routes(routes!(tools::review::review))
         .routes(routes!(tools::routes::get, tools::routes::update))

@@ -17,4 +17,5 @@ mod queries;
 mod revoke;
 pub mod router;
 pub mod schedule;
+mod scopes;
 pub mod token;

@@ -19,6 +19,7 @@ pub mod proxies;
 pub mod public_keys;
 pub mod revisions;
 pub mod roles;
+pub mod scopes;
 pub mod signing_keys;
 pub mod tenants;
 pub mod tools;

@@ -129,6 +129,8 @@ catalogue! {
         "Authorization header malformed" "Send exactly one `Authorization: Bearer <key or access token>`.";
     ClientNotAllowed "client_not_allowed" 1104 403 TenantConfig false Debug
         "This client may not use this endpoint" "Ask an administrator to add the client to the endpoint.";
+    ScopeInsufficient "scope_insufficient" 1105 403 Caller false Debug
+        "Token lacks a scope for this" "Get a token with the scopes that `WWW-Authenticate` names.";
 
     // Speaking MCP.
     ParseError "parse_error" 1201 400 Caller false Debug
