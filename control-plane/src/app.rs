@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     db::{Store, StoreError},
     dns::Dns,
+    fetch::Fetcher,
     fleet::{self, FleetError},
     global,
     hashing::Hashing,
@@ -33,6 +34,7 @@ use crate::{
     kills::{self, Kills},
     looks::Looks,
     oauth::{self, attempts::Attempts, issuer::Issuers},
+    people::{attempts::SignIns, session},
     publish::{hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
@@ -60,6 +62,8 @@ pub struct Core {
     pub tasks: Tasks,
     /// DNS.
     pub dns: Arc<Dns>,
+    /// The way to servers of others.
+    pub fetcher: Arc<Fetcher>,
     /// Configuration.
     pub config: Arc<Config>,
     /// What callers have used of the admin API.
@@ -84,6 +88,8 @@ pub struct Core {
     pub attempts: Arc<Attempts>,
     /// Turns for hashing secrets.
     pub hashing: Arc<Hashing>,
+    /// People's attempts to sign in, counted.
+    pub sign_ins: Arc<SignIns>,
 }
 
 impl Core {
@@ -127,6 +133,9 @@ pub enum StartError {
     /// The key that signs kill sets.
     #[error("kill sets cannot be signed")]
     KillKey(#[from] crypto::signature::SigningKeyError),
+    /// A root that is none.
+    #[error("the certificates for fetching cannot be used")]
+    FetchRoots(#[source] rustls::Error),
     /// A listener cannot be.
     #[error("cannot listen")]
     Listen(#[from] ListenError),
@@ -197,7 +206,11 @@ impl ControlPlane {
         store.ensure_audit_partitions(clock.now()).await?;
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
         let attempts = Arc::new(Attempts::new(&*entropy));
+        let sign_ins = Arc::new(SignIns::new(&*entropy));
         let issuers = Arc::new(Issuers::new(&*entropy));
+        let dns = Arc::new(Dns::new(config.dns_server));
+        let fetcher = (Arc::clone(&dns), Arc::clone(&clock), Arc::clone(&entropy));
+        let fetcher = Fetcher::new(fetcher.0, &config.fetch_roots, fetcher.1, fetcher.2);
         let tasks = Tasks::new();
         let redis = config.redis.clone().map(|address| start_redis(address, &tasks, &entropy));
         let core = Core {
@@ -210,7 +223,8 @@ impl ControlPlane {
             tasks,
             revocations: Arc::default(),
             watches: Arc::default(),
-            dns: Arc::new(Dns::new(config.dns_server)),
+            dns,
+            fetcher: Arc::new(fetcher.map_err(StartError::FetchRoots)?),
             polls: watch::Sender::new(0),
             quotas: Arc::new(Quotas::new(config.api_limits)),
             config: Arc::new(config),
@@ -220,6 +234,7 @@ impl ControlPlane {
             issuers,
             hashing: Arc::default(),
             attempts,
+            sign_ins,
             answers: Arc::default(),
         };
         bootstrap(&core).await?;
@@ -310,6 +325,9 @@ async fn housekeeping(core: Core) {
         }
         if let Err(error) = oauth::client::forget(&core).await {
             tracing::error!(error.cause = %error, "assertions of the past were not deleted");
+        }
+        if let Err(error) = session::forget(&core).await {
+            tracing::error!(error.cause = %error, "sessions of the past were not deleted");
         }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use crypto::Zeroizing;
 use limits::Rate;
 use listen::{files::Tls, front::Front};
+use rustls_pki_types::CertificateDer;
 use secrecy::SecretString;
 use url::Url;
 
@@ -42,8 +43,11 @@ pub struct Config {
     pub operator_token: Option<SecretString>,
     /// A directory of this replica's own, where kills without rows are kept; `None`: only in memory.
     pub state_dir: Option<PathBuf>,
-    /// Whom DNS is asked of, where a tenant proves that a domain is its own; `None`: whom the system asks.
+    /// Whom DNS is asked of, where a tenant proves that a domain is its own, and for names that documents are fetched from; `None`:
+    /// whom the system asks.
     pub dns_server: Option<SocketAddr>,
+    /// Roots that are trusted beside the public ones where documents are fetched.
+    pub fetch_roots: Vec<CertificateDer<'static>>,
     /// How much of the admin API may be used.
     pub api_limits: ApiLimits,
     /// Origins as the outside sees them.

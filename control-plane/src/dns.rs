@@ -1,9 +1,15 @@
-//! What DNS says, asked anew each time. Only for proofs: whatever is connected to is resolved by proxies.
+//! What DNS says, asked anew each time: for proofs, and for what the control plane itself fetches (`fetch.rs`). Upstreams are resolved by
+//! proxies.
 //!
 //! By TCP alone, which every resolver has to speak (RFC 7766 section 5): whoever is not on the way cannot answer in the
 //! resolver's place, and no answer is cut short.
 
-use std::{collections::HashSet, io, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use ids::TenantId;
 use parking_lot::Mutex;
@@ -100,20 +106,70 @@ impl Dns {
         entropy: &dyn Entropy,
     ) -> Result<Vec<String>, LookUpError> {
         let _place = self.place(tenant)?;
+        let records = self.records(name, TYPE::TXT, entropy).await?;
+        Ok(records.into_iter().filter_map(Record::text).collect())
+    }
+
+    /// A name's addresses, none where there is no such name or address. Whoever calls bounds how many call.
+    ///
+    /// # Errors
+    /// [`LookUpError`] where no address is known: what the last server led to.
+    pub async fn addresses(&self, name: &str, entropy: &dyn Entropy) -> Result<Vec<IpAddr>, LookUpError> {
+        let (v4, v6) =
+            tokio::join!(self.records(name, TYPE::A, entropy), self.records(name, TYPE::AAAA, entropy));
+        let (records, failed) = match (v4, v6) {
+            (Ok(v4), Ok(v6)) => ([v4, v6].concat(), None),
+            (Ok(known), Err(error)) | (Err(error), Ok(known)) => (known, Some(error)),
+            (Err(error), Err(_)) => return Err(error),
+        };
+        let addresses: Vec<_> = records.into_iter().filter_map(Record::address).collect();
+        // Where the other family's are not known, having none is not known either.
+        failed.filter(|_| addresses.is_empty()).map_or(Ok(addresses), Err)
+    }
+
+    async fn records(
+        &self,
+        name: &str,
+        kind: TYPE,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<Record>, LookUpError> {
         let servers = match self.server {
             Some(server) => vec![server],
             None => system(&tokio::fs::read_to_string(SYSTEM).await.map_err(LookUpError::System)?),
         };
         let mut failed = LookUpError::NoServer;
         for server in servers {
-            let asking = ask(server, name, u16::from_be_bytes(entropy.bytes()));
+            let asking = ask(server, name, kind, u16::from_be_bytes(entropy.bytes()));
             match tokio::time::timeout(PATIENCE, asking).await {
-                Ok(Ok(texts)) => return Ok(texts),
+                Ok(Ok(records)) => return Ok(records),
                 Ok(Err(error)) => failed = error,
                 Err(_elapsed) => failed = LookUpError::Time,
             }
         }
         Err(failed)
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Record {
+    Text(String),
+    Address(IpAddr),
+}
+
+impl Record {
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Address(_) => None,
+        }
+    }
+
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Text(_) => None,
+        }
     }
 }
 
@@ -132,30 +188,30 @@ fn system(text: &str) -> Vec<SocketAddr> {
     servers
 }
 
-async fn ask(server: SocketAddr, name: &str, id: u16) -> Result<Vec<String>, LookUpError> {
+async fn ask(server: SocketAddr, name: &str, kind: TYPE, id: u16) -> Result<Vec<Record>, LookUpError> {
     let mut stream = TcpStream::connect(server).await?;
-    let question = question(name, id)?;
+    let question = question(name, kind, id)?;
     stream.write_all(&question).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    read(&answer, name, id)
+    read(&answer, name, kind, id)
 }
 
 /// With its length before it (RFC 1035 section 4.2.2).
-fn question(name: &str, id: u16) -> Result<Vec<u8>, LookUpError> {
+fn question(name: &str, kind: TYPE, id: u16) -> Result<Vec<u8>, LookUpError> {
     let mut query = Packet::new_query(id);
     query.set_flags(PacketFlag::RECURSION_DESIRED);
-    query.questions.push(Question::new(Name::new(name)?, TYPE::TXT.into(), CLASS::IN.into(), false));
+    query.questions.push(Question::new(Name::new(name)?, kind.into(), CLASS::IN.into(), false));
     let query = query.build_bytes_vec()?;
     let length = u16::try_from(query.len()).map_err(|_| LookUpError::Other)?;
     Ok([&length.to_be_bytes(), &query[..]].concat())
 }
 
 /// The server follows aliases, so a record may have another name than was asked for. Texts that are none are left out.
-fn read(answer: &[u8], name: &str, id: u16) -> Result<Vec<String>, LookUpError> {
+fn read(answer: &[u8], name: &str, kind: TYPE, id: u16) -> Result<Vec<Record>, LookUpError> {
     let answer = Packet::parse(answer)?;
     let [asked] = &answer.questions[..] else { return Err(LookUpError::Other) };
-    let same = asked.qname.to_string().eq_ignore_ascii_case(name) && asked.qtype == QTYPE::TYPE(TYPE::TXT);
+    let same = asked.qname.to_string().eq_ignore_ascii_case(name) && asked.qtype == QTYPE::TYPE(kind);
     if !(same && answer.id() == id && answer.has_flags(PacketFlag::RESPONSE)) {
         return Err(LookUpError::Other);
     }
@@ -164,11 +220,13 @@ fn read(answer: &[u8], name: &str, id: u16) -> Result<Vec<String>, LookUpError> 
         RCODE::NameError => return Ok(Vec::new()),
         other => return Err(LookUpError::Failed(other)),
     }
-    let texts = answer.answers.into_iter().filter_map(|record| match record.rdata {
-        RData::TXT(text) => String::try_from(text).ok(),
+    let records = answer.answers.into_iter().filter_map(|record| match record.rdata {
+        RData::TXT(text) => String::try_from(text).ok().map(Record::Text),
+        RData::A(v4) => Some(Record::Address(Ipv4Addr::from(v4.address).into())),
+        RData::AAAA(v6) => Some(Record::Address(Ipv6Addr::from(v6.address).into())),
         _ => None,
     });
-    Ok(texts.collect())
+    Ok(records.collect())
 }
 
 #[cfg(test)]
@@ -198,19 +256,19 @@ mod tests {
     }
 
     /// The question's message with `change` made to its answer.
-    fn answered(change: impl FnOnce(&mut Packet<'_>)) -> Result<Vec<String>, LookUpError> {
-        let asked = question("_portcullis.acme.example", 7).unwrap();
+    fn answered(change: impl FnOnce(&mut Packet<'_>)) -> Result<Vec<Record>, LookUpError> {
+        let asked = question("_portcullis.acme.example", TYPE::TXT, 7).unwrap();
         assert_eq!(usize::from(u16::from_be_bytes([asked[0], asked[1]])), asked.len() - 2);
         let mut answer = Packet::parse(&asked[2..]).unwrap().into_reply();
         change(&mut answer);
         let bytes = answer.build_bytes_vec().unwrap();
-        read(&bytes, "_portcullis.acme.example", 7)
+        read(&bytes, "_portcullis.acme.example", TYPE::TXT, 7)
     }
 
     #[test]
     fn only_the_answer_to_the_question_counts() {
-        assert_eq!(answered(|_| {}).unwrap(), Vec::<String>::new());
-        assert_eq!(answered(|answer| *answer.rcode_mut() = RCODE::NameError).unwrap(), Vec::<String>::new());
+        assert_eq!(answered(|_| {}).unwrap(), Vec::<Record>::new());
+        assert_eq!(answered(|answer| *answer.rcode_mut() = RCODE::NameError).unwrap(), Vec::<Record>::new());
         let failed = answered(|answer| *answer.rcode_mut() = RCODE::ServerFailure);
         assert!(matches!(failed, Err(LookUpError::Failed(RCODE::ServerFailure))));
         assert!(matches!(answered(|answer| answer.set_id(8)), Err(LookUpError::Other)));
@@ -219,6 +277,6 @@ mod tests {
         assert!(matches!(echo, Err(LookUpError::Other)));
         let other = answered(|answer| answer.questions[0].qname = Name::new_unchecked("other.example"));
         assert!(matches!(other, Err(LookUpError::Other)));
-        assert!(matches!(read(&[1, 2, 3], "a.example", 7), Err(LookUpError::Malformed(_))));
+        assert!(matches!(read(&[1, 2, 3], "a.example", TYPE::TXT, 7), Err(LookUpError::Malformed(_))));
     }
 }

@@ -42,6 +42,7 @@ pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, S
         operator_token: None,
         api_limits: ApiLimits::default(),
         dns_server: None,
+        fetch_roots: Vec::new(),
         state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };

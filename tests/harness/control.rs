@@ -21,24 +21,36 @@ use seams::{Clock, Monotonic, SystemClock, SystemEntropy, Timestamp};
 use secrecy::SecretString;
 use url::Url;
 
+use crate::web;
+
 /// The machine's clock, and how far its wall clock is set forward. What passes on it is not.
 #[derive(Debug, Default)]
-pub struct ShiftedClock(AtomicU64);
+pub struct ShiftedClock {
+    wall: AtomicU64,
+    all: AtomicU64,
+}
 
 impl ShiftedClock {
     /// Sets the wall clock forward.
     pub fn set_forward(&self, by: Duration) {
-        self.0.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
+        self.wall.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
+    }
+
+    /// Lets so much time pass: whatever is kept for a while is that much older.
+    pub fn pass(&self, by: Duration) {
+        self.all.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
     }
 }
 
 impl Clock for ShiftedClock {
     fn now(&self) -> Timestamp {
-        SystemClock.now().plus(Duration::from_micros(self.0.load(Ordering::SeqCst)))
+        let ahead = self.wall.load(Ordering::SeqCst) + self.all.load(Ordering::SeqCst);
+        SystemClock.now().plus(Duration::from_micros(ahead))
     }
 
     fn monotonic(&self) -> Monotonic {
-        SystemClock.monotonic()
+        let passed = self.all.load(Ordering::SeqCst) * 1_000;
+        Monotonic::from_nanos(SystemClock.monotonic().nanos() + passed)
     }
 }
 
@@ -110,6 +122,7 @@ pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Re
         operator_token: Some(settings.operator_token.clone()),
         api_limits: ApiLimits::default(),
         dns_server: Some(settings.dns_server),
+        fetch_roots: vec![web::root()],
         state_dir: Some(settings.state_dir.clone()),
         urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(settings.gateway_port) },
     };

@@ -1,19 +1,27 @@
-//! A small DNS server, which knows TXT records alone and is asked by TCP.
+//! A small DNS server, which knows TXT records and addresses and is asked by TCP.
 
 use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, SocketAddr},
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
 use parking_lot::Mutex;
-use simple_dns::{CLASS, Packet, RCODE, ResourceRecord, rdata::RData};
+use simple_dns::{CLASS, Packet, QTYPE, RCODE, ResourceRecord, TYPE, rdata::RData};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-type Records = Arc<Mutex<HashMap<String, Vec<String>>>>;
+type Records = Arc<Mutex<Known>>;
+
+#[derive(Debug, Default)]
+struct Known {
+    texts: HashMap<String, Vec<String>>,
+    /// Each answer is the next of these; the last stays.
+    addresses: HashMap<String, VecDeque<Vec<IpAddr>>>,
+    asked: usize,
+}
 
 /// A DNS server. What it has not been told does not exist; it goes with its runtime.
 #[derive(Debug, Clone)]
@@ -44,12 +52,48 @@ impl Dns {
 
     /// Whatever a name has is now this; no texts at all stand for a failure of its servers.
     pub fn set_texts(&self, name: &str, texts: &[&str]) {
-        self.records.lock().insert(name.to_owned(), texts.iter().map(|&text| text.to_owned()).collect());
+        let texts = texts.iter().map(|&text| text.to_owned()).collect();
+        self.records.lock().texts.insert(name.to_owned(), texts);
     }
 
     /// The name is no more.
     pub fn remove(&self, name: &str) {
-        self.records.lock().remove(name);
+        self.records.lock().texts.remove(name);
+    }
+
+    /// A name's addresses: those of the first answer, then those of the next, and so on.
+    pub fn set_addresses(&self, name: &str, answers: &[&[IpAddr]]) {
+        let answers = answers.iter().map(|addresses| addresses.to_vec()).collect();
+        self.records.lock().addresses.insert(name.to_owned(), answers);
+    }
+
+    /// How often IPv4 addresses were asked for.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.records.lock().asked
+    }
+}
+
+impl Known {
+    /// The records of one family; who asks for IPv4 gets the next answer.
+    fn addresses(&mut self, name: &str, v4: bool) -> Option<Vec<RData<'static>>> {
+        let answers = self.addresses.get_mut(name)?;
+        let addresses = answers.front()?.clone();
+        if v4 {
+            self.asked += 1;
+            if answers.len() > 1 {
+                answers.pop_front();
+            }
+        }
+        let of_family = addresses.into_iter().filter(|address| address.is_ipv4() == v4);
+        Some(
+            of_family
+                .map(|address| match address {
+                    IpAddr::V4(v4) => RData::A(v4.into()),
+                    IpAddr::V6(v6) => RData::AAAA(v6.into()),
+                })
+                .collect(),
+        )
     }
 }
 
@@ -58,16 +102,25 @@ async fn serve(mut stream: TcpStream, records: Records) -> Option<()> {
         let mut query = vec![0; usize::from(stream.read_u16().await.ok()?)];
         stream.read_exact(&mut query).await.ok()?;
         let mut answer = Packet::parse(&query).ok()?.into_reply();
-        let name = answer.questions.first()?.qname.clone();
-        let found = records.lock().get(&name.to_string()).cloned();
-        match found.as_deref() {
+        let (name, asked) = (answer.questions.first()?.qname.clone(), answer.questions.first()?.qtype);
+        let found = match asked {
+            QTYPE::TYPE(TYPE::TXT) => records.lock().texts.get(&name.to_string()).cloned().map(|texts| {
+                texts
+                    .iter()
+                    .filter_map(|text| Some(RData::TXT(text.as_str().try_into().ok()?).into_owned()))
+                    .collect()
+            }),
+            kind => records.lock().addresses(&name.to_string(), kind == QTYPE::TYPE(TYPE::A)),
+        };
+        match found {
             None => *answer.rcode_mut() = RCODE::NameError,
-            Some([]) => *answer.rcode_mut() = RCODE::ServerFailure,
-            Some(texts) => {
-                for text in texts {
-                    let text = RData::TXT(text.as_str().try_into().ok()?);
-                    answer.answers.push(ResourceRecord::new(name.clone(), CLASS::IN, 60, text.into_owned()));
-                }
+            Some(data) if data.is_empty() && asked == QTYPE::TYPE(TYPE::TXT) => {
+                *answer.rcode_mut() = RCODE::ServerFailure;
+            }
+            Some(data) => {
+                let records =
+                    data.into_iter().map(|data| ResourceRecord::new(name.clone(), CLASS::IN, 60, data));
+                answer.answers.extend(records);
             }
         }
         let answer = answer.build_bytes_vec().ok()?;

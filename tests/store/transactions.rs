@@ -104,6 +104,7 @@ async fn narrow() -> (Running, Rest) {
         operator_token: Some(token.clone()),
         api_limits: ApiLimits::default(),
         dns_server: None,
+        fetch_roots: Vec::new(),
         state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };

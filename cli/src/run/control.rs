@@ -1,6 +1,10 @@
 //! `portcullis control`.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use control_plane::{
@@ -9,6 +13,7 @@ use control_plane::{
     db::PoolSizes,
 };
 use crypto::Zeroizing;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
 use url::Url;
@@ -61,10 +66,14 @@ pub struct Options {
     /// until they are stored. Without it they are in memory alone
     #[arg(long, env = "PORTCULLIS_STATE_DIR")]
     state_dir: Option<PathBuf>,
-    /// DNS server (address:port) that is asked when a tenant proves that a domain is its own; without it those that the system
-    /// asks
+    /// DNS server (address:port) that is asked when a tenant proves that a domain is its own, and for names from which documents
+    /// are fetched; without it those that the system asks
     #[arg(long, env = "PORTCULLIS_DNS_SERVER")]
     dns_server: Option<SocketAddr>,
+    /// File with certificates (PEM) of authorities that are trusted beside the public ones, where documents of clients and keys
+    /// of issuers are fetched
+    #[arg(long, env = "PORTCULLIS_FETCH_CA_FILE")]
+    fetch_ca_file: Option<PathBuf>,
     /// REST API's and console's origin as the outside sees it
     #[arg(long, env = "PORTCULLIS_CONTROL_URL", value_parser = origin)]
     control_url: Url,
@@ -85,6 +94,15 @@ fn origin(text: &str) -> Result<Url, String> {
     let nobodys = url.username().is_empty() && url.password().is_none();
     let http = matches!(url.scheme(), "http" | "https") && url.has_host();
     if only && nobodys && http { Ok(url) } else { Err("must be an origin: https://host[:port]".to_owned()) }
+}
+
+/// The certificates of a file, of which there is at least one.
+fn roots(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let pem = std::fs::read(file).context("read the file of authorities for fetching")?;
+    let roots = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let roots = roots.context("the file of authorities for fetching is not PEM")?;
+    anyhow::ensure!(!roots.is_empty(), "the file of authorities for fetching holds no certificate");
+    Ok(roots)
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -108,6 +126,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         operator_token,
         state_dir: options.state_dir,
         dns_server: options.dns_server,
+        fetch_roots: options.fetch_ca_file.as_deref().map(roots).transpose()?.unwrap_or_default(),
         api_limits: ApiLimits::default(),
         urls: PublicUrls {
             control: options.control_url,

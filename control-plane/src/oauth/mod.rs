@@ -14,6 +14,7 @@ mod log;
 pub mod metadata;
 pub mod origins;
 mod queries;
+pub mod redirect;
 mod revoke;
 pub mod router;
 pub mod schedule;

@@ -184,8 +184,12 @@ metrics! {
         "Tenants sent whole again: `misfit`, changes did not fit what a proxy held; `apart`, it held something else than was known.";
     ADMISSIONS_CROWDED "portcullis_admissions_crowded_total" Counter Count []
         "Streams of proxies that were to come again because too many came at once.";
+    DOCUMENTS_FETCHED "portcullis_documents_fetched_total" Counter Count ["result"]
+        "Documents of clients and key sets of issuers that were asked for: `fetched`, or `failed`.";
     CLIENT_AUTHENTICATIONS_FAILED "portcullis_client_authentications_failed_total" Counter Count []
         "Times somebody could not prove to be a client of a tenant's issuer. These are counted here alone: anybody can cause them.";
+    SIGN_INS_FAILED "portcullis_sign_ins_failed_total" Counter Count []
+        "Times an e-mail address and a password were not those of an account.";
     AUDIT_INGESTED "portcullis_audit_ingested_total" Counter Count []
         "Audit records stored.";
     AUDIT_GAPS "portcullis_audit_gaps_total" Counter Count []

@@ -58,7 +58,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let minted = mint(&core).await?;
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
-    clients::client(&mut tx, client).await?;
+    clients::may_prove_itself(&mut tx, client).await?;
     let made = store(&mut tx, &core, client, (&minted, new.name), new.not_after).await?;
     let published = commit(tx, &core, &caller.act("create_client_secret", made.id)).await?;
     let body = ClientSecretMade { made, secret: minted.text.expose_secret().to_owned() };

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::types::{Client, ClientEndpoint, ClientSettings};
 use crate::{
     db::{StoreError, TenantTx},
+    oauth::redirect::RedirectUri,
     resources::fields::Name,
 };
 
@@ -14,6 +15,8 @@ struct Row {
     name: String,
     enabled: bool,
     token_lifetime_seconds: i32,
+    redirect_uris: Vec<String>,
+    public: bool,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
 }
@@ -27,6 +30,8 @@ impl From<Row> for Client {
                 enabled: row.enabled,
                 // Postgres keeps it between 900 and 3600.
                 token_lifetime_seconds: row.token_lifetime_seconds.unsigned_abs(),
+                redirect_uris: row.redirect_uris.into_iter().map(RedirectUri::stored).collect(),
+                public: row.public,
             },
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -38,7 +43,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, name, enabled, token_lifetime_seconds, created_at, updated_at FROM clients
+        "SELECT id, name, enabled, token_lifetime_seconds, redirect_uris, public, created_at, updated_at FROM clients
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -53,12 +58,16 @@ fn lifetime(settings: &ClientSettings) -> i32 {
     i32::try_from(settings.token_lifetime_seconds).unwrap_or(i32::MAX)
 }
 
+fn redirect_uris(settings: &ClientSettings) -> Vec<String> {
+    settings.redirect_uris.iter().map(ToString::to_string).collect()
+}
+
 /// A client of the transaction's tenant.
 pub(in crate::resources) async fn get(tx: &mut TenantTx, id: ClientId) -> Result<Client, StoreError> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, name, enabled, token_lifetime_seconds, created_at, updated_at FROM clients
+        "SELECT id, name, enabled, token_lifetime_seconds, redirect_uris, public, created_at, updated_at FROM clients
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -85,13 +94,15 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO clients (tenant_id, id, name, enabled, token_lifetime_seconds, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $6)",
+        "INSERT INTO clients (tenant_id, id, name, enabled, token_lifetime_seconds, redirect_uris, public, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
         tenant,
         id.uuid(),
         settings.name.as_str(),
         settings.enabled,
         lifetime(settings),
+        &redirect_uris(settings),
+        settings.public,
         now
     )
     .execute(tx.conn())
@@ -107,13 +118,15 @@ pub(super) async fn update(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE clients SET name = $3, enabled = $4, token_lifetime_seconds = $5, updated_at = $6
+        "UPDATE clients SET name = $3, enabled = $4, token_lifetime_seconds = $5, redirect_uris = $6, public = $7, updated_at = $8
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
         settings.name.as_str(),
         settings.enabled,
         lifetime(settings),
+        &redirect_uris(settings),
+        settings.public,
         now
     )
     .execute(tx.conn())
@@ -127,6 +140,26 @@ pub(super) async fn delete(tx: &mut TenantTx, id: ClientId) -> Result<(), StoreE
         .execute(tx.conn())
         .await?;
     Ok(())
+}
+
+/// Whether the client has secrets that are good, or keys to authenticate by.
+pub(super) async fn proves_itself(
+    tx: &mut TenantTx,
+    id: ClientId,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let tenant = tx.tenant().uuid();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM client_secrets WHERE tenant_id = $1 AND client_id = $2 AND revoked_at IS NULL
+               AND (not_after IS NULL OR not_after > $3))
+             OR EXISTS (SELECT FROM client_public_keys WHERE tenant_id = $1 AND client_id = $2
+               AND (not_after IS NULL OR not_after > $3)) AS "proves!""#,
+        tenant,
+        id.uuid(),
+        now
+    )
+    .fetch_one(tx.conn())
+    .await?)
 }
 
 pub(super) async fn endpoints(

@@ -9,7 +9,9 @@ use super::{
     types::{Client, ClientSettings},
 };
 use crate::{
+    db::TenantTx,
     http::{page::PageQuery, prelude::*},
+    oauth::keys,
     publish::commit::{commit, commit_revoking},
 };
 
@@ -43,6 +45,7 @@ pub async fn create(
     let id = ClientId::from_parts(now.millis(), core.entropy.bytes());
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     queries::insert(&mut tx, id, &settings, now.to_offset()).await?;
+    ready_for_users(&mut tx, &core, &settings).await?;
     let client = queries::get(&mut tx, id).await?;
     let published = commit(tx, &core, &caller.act("create_client", id)).await?;
     Written::new(caller.tenant, published)
@@ -82,13 +85,26 @@ pub async fn update(
     let present = queries::lock(&mut tx, id).await?;
     if_match.check(&present)?;
     let settings = patch.apply(&present.settings)?;
-    queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
+    let now = core.clock.now().to_offset();
+    if settings.public && !present.settings.public && queries::proves_itself(&mut tx, id, now).await? {
+        return Err(ApiError::Conflict("the client has secrets or keys; end them before it is public"));
+    }
+    queries::update(&mut tx, id, &settings, now).await?;
+    ready_for_users(&mut tx, &core, &settings).await?;
     let client = queries::get(&mut tx, id).await?;
     // Once it is disabled its tokens end, also for when it is enabled again; its keys work again then.
     let dead =
         (present.settings.enabled && !settings.enabled).then_some(Credential::TokensOf(caller.tenant, id));
     let published = commit_revoking(tx, &core, &caller.act("update_client", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&client)?).await
+}
+
+/// A client whose users sign in is given tokens without ever having had a secret: the tenant's issuer needs a key to sign them.
+async fn ready_for_users(tx: &mut TenantTx, core: &Core, settings: &ClientSettings) -> Result<(), ApiError> {
+    if settings.public || !settings.redirect_uris.is_empty() {
+        keys::ensure(tx, core).await?;
+    }
+    Ok(())
 }
 
 /// Deletes a client with its keys, grants and limits. Its keys are dead within the kill switch's bound.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::resources::fields::{Name, moment};
+use crate::{
+    oauth::redirect::{self, RedirectUri},
+    resources::fields::{Name, moment},
+};
 
 /// An OAuth client or machine identity.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,6 +41,15 @@ pub struct ClientSettings {
     #[serde(default = "token_lifetime", deserialize_with = "token_lifetime_within")]
     #[schema(minimum = 900, maximum = 3600, default = 900)]
     pub token_lifetime_seconds: u32,
+    /// Where its users may be sent back to when they have signed in: `https`, `http` on a loopback address or `localhost`, or a scheme
+    /// of its own with a period in it. Compared letter by letter, but for the port of a loopback address.
+    #[serde(default, deserialize_with = "redirect::several")]
+    #[schema(value_type = Vec<String>, max_items = 20, example = json!(["https://app.example.com/callback"]))]
+    pub redirect_uris: Vec<RedirectUri>,
+    /// Whether it runs where a secret cannot be kept, such as on its users' machines: it has none then, and authenticates by the
+    /// method `none`.
+    #[serde(default)]
+    pub public: bool,
 }
 
 const fn enabled() -> bool {

@@ -60,7 +60,7 @@ pub async fn create(
     let read = read.map_err(|(_, error)| ApiError::invalid("/key", error.to_string()))?;
     let (kid, public) = read.into_iter().next().ok_or(ApiError::NotFound)?;
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
-    clients::client(&mut tx, client).await?;
+    clients::may_prove_itself(&mut tx, client).await?;
     if queries::count(&mut tx, client).await? >= MOST {
         return Err(ApiError::Conflict("the client has sixteen public keys; delete some"));
     }

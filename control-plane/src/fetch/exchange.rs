@@ -1,0 +1,130 @@
+//! One GET, and what comes back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::{body::Body as _, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::{Ages, FetchError, Wanted};
+
+/// Bytes of the answer's head.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The document, and how long it may be kept.
+pub(super) async fn get(
+    stream: TlsStream<TcpStream>,
+    wanted: &Wanted<'_>,
+) -> Result<(Bytes, Duration), FetchError> {
+    let broken = |error: hyper::Error| FetchError::Exchange(error.to_string().into());
+    let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(broken)?;
+    let exchange = async {
+        let response = sender.send_request(request(wanted)?).await.map_err(broken)?;
+        let (head, body) = response.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(FetchError::Status(head.status.as_u16()));
+        }
+        if !is_json(&head.headers) {
+            return Err(FetchError::Type);
+        }
+        let most = wanted.kind.most();
+        if body.size_hint().lower() > most as u64 {
+            return Err(FetchError::Size);
+        }
+        let body = Limited::new(body, most).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                FetchError::Size
+            } else {
+                FetchError::Exchange(error.to_string().into())
+            }
+        })?;
+        Ok((body.to_bytes(), age(&head.headers, wanted.kind.ages())))
+    };
+    // The connection is driven here, and goes with the exchange.
+    tokio::pin!(exchange);
+    tokio::select! {
+        biased;
+        done = &mut exchange => done,
+        _ended = connection => exchange.await,
+    }
+}
+
+fn request(wanted: &Wanted<'_>) -> Result<Request<Empty<Bytes>>, FetchError> {
+    let host = wanted.url.host().ok_or(FetchError::Url)?;
+    let authority = wanted.url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+    let path = wanted.url.path();
+    let target = wanted.url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    Request::get(target)
+        .header(header::HOST, authority)
+        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT_ENCODING, "identity")
+        .header(header::USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::new())
+        .map_err(|_| FetchError::Url)
+}
+
+/// One type, `application/json` or `application/…+json`, and no encoding.
+fn is_json(headers: &HeaderMap) -> bool {
+    let only = |name| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().and_then(|value| value.to_str().ok());
+        value.filter(|_| values.next().is_none())
+    };
+    let essence = only(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    let json = essence == "application/json"
+        || essence.strip_prefix("application/").is_some_and(|rest| rest.ends_with("+json"));
+    let plain = !headers.contains_key(header::CONTENT_ENCODING)
+        || only(header::CONTENT_ENCODING).is_some_and(|encoding| encoding.eq_ignore_ascii_case("identity"));
+    json && plain
+}
+
+/// As its server says (RFC 9111), within what is ours to say.
+fn age(headers: &HeaderMap, ages: Ages) -> Duration {
+    let mut said = None;
+    for value in headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()) {
+        for directive in value.split(',').map(|directive| directive.trim().to_ascii_lowercase()) {
+            let new = match directive.split_once('=') {
+                Some(("max-age", seconds)) => seconds.trim_matches('"').parse().unwrap_or(0),
+                None if matches!(directive.as_str(), "no-store" | "no-cache") => 0,
+                _ => continue,
+            };
+            said = Some(said.map_or(new, |old: u64| old.min(new)));
+        }
+    }
+    let spent = headers.get(header::AGE).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let said = said.map(|said| Duration::from_secs(said.saturating_sub(spent)));
+    said.unwrap_or(ages.default).clamp(ages.least, ages.most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::Kind;
+
+    #[test]
+    fn a_document_is_kept_as_long_as_its_server_says_within_bounds() {
+        let kept = |headers: &[(&'static str, &'static str)], kind: Kind| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, value.parse().unwrap());
+            }
+            age(&map, kind.ages()).as_secs()
+        };
+        let control = |value| kept(&[("cache-control", value)], Kind::ClientMetadata);
+        assert_eq!(kept(&[], Kind::ClientMetadata), 3_600);
+        assert_eq!(kept(&[], Kind::KeySet), 300);
+        assert_eq!(control("public, max-age=7200"), 7_200);
+        assert_eq!((control("max-age=1"), control("max-age=x"), control("no-store")), (60, 60, 60));
+        assert_eq!(control("max-age=99999999"), 86_400);
+        assert_eq!(kept(&[("cache-control", "max-age=99999999")], Kind::KeySet), 3_600);
+        assert_eq!(kept(&[("cache-control", "max-age=600"), ("age", "500")], Kind::KeySet), 100);
+        let twice = [("cache-control", "max-age=600"), ("cache-control", "Max-Age=\"120\"")];
+        assert_eq!(kept(&twice, Kind::KeySet), 120);
+    }
+}
