@@ -27,6 +27,7 @@ mod kill_switch_stops_exactly_its_scope;
 mod lists_show_what_may_be_called;
 mod machines_get_tokens;
 mod machines_prove_who_they_are;
+mod members_act_through_clients;
 mod old_changes_are_forgotten;
 mod one_tenant_leaves_room_for_others;
 mod people_join_tenants;

@@ -4,6 +4,7 @@ pub mod caller;
 pub mod clock;
 pub mod control;
 pub mod dns;
+pub mod forge;
 pub mod gateway;
 pub mod machine;
 pub mod member;

@@ -1,7 +1,7 @@
 //! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only.
 //!
 //! What is no good is refused in one way, whatever is the matter with it: unknown, wrong, over, of another tenant, for another
-//! endpoint, of a client that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
+//! endpoint, of a client or member that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
 //! good credential may learn that.
 
 mod key;
@@ -9,6 +9,7 @@ mod token;
 
 use std::sync::Arc;
 
+use crypto::Holder;
 use http::{HeaderMap, header};
 use ids::ClientId;
 use policy::Held;
@@ -16,9 +17,10 @@ use seams::Timestamp;
 
 use super::{Counted, EndpointEvidence, Exchange};
 use crate::{
+    decisions::Who,
     kills::Shown,
     refuse::Refusal,
-    snapshot::index::{ClientIndex, EndpointIndex, TenantIndex},
+    snapshot::index::{ClientIndex, EndpointIndex, MemberIndex, TenantIndex},
 };
 
 pub(crate) use token::Tokens;
@@ -27,8 +29,17 @@ pub(crate) use token::Tokens;
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
     client: Arc<ClientIndex>,
+    /// For whom the client calls; `None`: for itself.
+    member: Option<Arc<MemberIndex>>,
     credential: Credential,
     not_after: Option<Timestamp>,
+}
+
+/// Who a credential stands for by some configuration, and when it ends.
+pub(crate) struct Still<'t> {
+    pub(crate) client: &'t Arc<ClientIndex>,
+    pub(crate) member: Option<&'t Arc<MemberIndex>>,
+    pub(crate) not_after: Option<Timestamp>,
 }
 
 /// What was presented, as a later snapshot is asked whether it is still good.
@@ -45,6 +56,16 @@ impl Principal {
 
     pub(crate) fn client_id(&self) -> ClientId {
         self.client.id
+    }
+
+    /// Whose what it carries back is.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { client: self.client.id, member: self.member.as_ref().map(|member| member.id) }
+    }
+
+    /// As policies are asked.
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who::from((&self.client, self.member.as_ref()))
     }
 
     pub(crate) fn shown(&self) -> Shown {
@@ -67,13 +88,13 @@ impl Principal {
         self.not_after
     }
 
-    /// The client as `tenant` has it, and when the credential ends, if it is good there.
+    /// Client and member as `tenant` has them, and when the credential ends, if it is good there.
     pub(crate) fn still<'t>(
         &self,
         tenant: &'t TenantIndex,
         endpoint: &EndpointIndex,
         now: Timestamp,
-    ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
+    ) -> Option<Still<'t>> {
         match &self.credential {
             Credential::Key(key) => key.still(tenant, endpoint),
             Credential::Token(token) => token.holds(tenant, endpoint, now),
@@ -133,6 +154,11 @@ impl Principal {
         let token = token::Verified::testing(self.client.id, Timestamp::from_secs(u64::from(u32::MAX)));
         let token = Arc::new(token.with_scopes(scopes.parse().expect("scopes")));
         Self { credential: Credential::Token(token), ..self.clone() }
+    }
+
+    /// The same client, for a member.
+    pub(crate) fn acting_for(&self, member: &Arc<MemberIndex>) -> Self {
+        Self { member: Some(Arc::clone(member)), ..self.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/tenants/{tenant}/members`. People become members by invitation.
 
 use ids::MemberId;
+use wire::kill::Credential;
 
 use super::{
     queries,
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::{
     http::{page::PageQuery, prelude::*},
-    publish::commit::commit,
+    publish::commit::commit_revoking,
 };
 
 /// All members, in order of joining.
@@ -66,7 +67,10 @@ pub async fn update(
     }
     queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
     let member = queries::get(&mut tx, id).await?;
-    let published = commit(tx, &core, &caller.act("update_member", id)).await?;
+    // Also for when they are switched on again: what was given for them before stays dead.
+    let dead = (present.settings.enabled && !settings.enabled)
+        .then_some(Credential::TokensOfMember(caller.tenant, id));
+    let published = commit_revoking(tx, &core, &caller.act("update_member", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&member)?).await
 }
 
@@ -88,7 +92,8 @@ pub async fn delete(
     may_touch(&caller, present.settings.admin_role.is_high())?;
     stays_owned(&mut tx, &present).await?;
     queries::delete(&mut tx, id).await?;
-    let published = commit(tx, &core, &caller.act("delete_member", id)).await?;
+    let dead = Some(Credential::TokensOfMember(caller.tenant, id));
+    let published = commit_revoking(tx, &core, &caller.act("delete_member", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crypto::jwt::{self, Algorithm, PrivateKey};
-use ids::{ClientId, SigningKeyId, TokenId};
+use ids::{ClientId, MemberId, SigningKeyId, TokenId};
 use seams::SeededEntropy;
 use serde_json::{Value, json};
-use wire::v1::{CredentialKind, Domain, Issuer, IssuerKey, SignatureAlgorithm};
+use wire::v1::{CredentialKind, Domain, Issuer, IssuerKey, Member, SignatureAlgorithm};
 
 use super::*;
 
@@ -242,6 +242,63 @@ fn what_was_found_good_once_is_asked_again_with_each_call() {
     });
     assert!(knock(&world, NOW).is_err());
     assert_eq!(tokens.len(), 1);
+}
+
+fn member(number: u8, enabled: bool) -> (String, Body) {
+    let id = MemberId::from_parts(1, [number; 10]);
+    let member = Member { id: id.uuid().as_bytes().to_vec(), enabled, role_ids: Vec::new() };
+    (id.to_string(), Body::Member(member))
+}
+
+#[test]
+fn a_token_of_a_member_is_the_member_through_its_client() {
+    let (mut world, signer) = world();
+    let mut claims = claims(&world);
+    let id = MemberId::from_parts(1, [7; 10]);
+    claims["sub"] = json!(id.to_string());
+    let token = sign(&signer, &claims);
+    assert!(refused(&world, &token), "nobody of this name");
+    world.add([member(7, true), member(8, true)]);
+    let principal = present(&world, &token).unwrap();
+    assert_eq!(principal.holder(), Holder { client: world.client(), member: Some(id) });
+    assert_eq!(principal.shown(), Shown::Token(TokenId::from_parts(NOW.millis(), [3; 10])));
+    // Both have to be there, and on.
+    for (member_on, client_on) in [(false, true), (true, false), (true, true)] {
+        world.edit(|body| match body {
+            Body::Member(member) if member.id == id.uuid().as_bytes() => member.enabled = member_on,
+            Body::Client(client) => client.enabled = client_on,
+            _ => {}
+        });
+        assert_eq!(present(&world, &token).is_ok(), member_on && client_on);
+    }
+    let other = json!(ClientId::from_parts(1, [200; 10]).to_string());
+    claims["client_id"] = other;
+    assert!(refused(&world, &sign(&signer, &claims)), "through a client that is not there");
+}
+
+#[test]
+fn what_was_found_good_ends_with_its_member() {
+    let (mut world, signer) = world();
+    world.add([member(7, true)]);
+    let mut claims = claims(&world);
+    claims["sub"] = json!(MemberId::from_parts(1, [7; 10]).to_string());
+    let (tokens, token) = (Tokens::default(), sign(&signer, &claims));
+    let knock = |world: &World| {
+        let addresses = testing::addresses();
+        let exchange = testing::exchange(with(&format!("Bearer {token}")));
+        check(&exchange, &world.place(), &testing::counted(&addresses), &tokens, NOW)
+    };
+    let principal = knock(&world).unwrap();
+    for enabled in [false, true] {
+        world.edit(|body| {
+            if let Body::Member(member) = body {
+                member.enabled = enabled;
+            }
+        });
+        assert_eq!(knock(&world).is_ok(), enabled);
+        let (tenant, place) = (world.tenant(), world.place());
+        assert_eq!(principal.still(&tenant, place.endpoint(), NOW).is_some(), enabled, "an open stream");
+    }
 }
 
 #[test]
