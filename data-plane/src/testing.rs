@@ -13,8 +13,8 @@ use crate::{
     app::Shared,
     audit::testing::Log,
     checks::{
-        Counted, EndpointEvidence, Exchange, Principal, ReadBody, Tokens, address_limit, authenticate, edge,
-        endpoint, endpoint::Hosts,
+        Counted, EndpointEvidence, Exchange, Principal, Proofs, ReadBody, Tokens, address_limit,
+        authenticate, edge, endpoint, endpoint::Hosts,
     },
     config::Bounds,
     drain::Drain,
@@ -183,8 +183,8 @@ impl World {
     /// Row 6's evidence.
     pub(crate) fn principal(&self) -> Principal {
         let exchange = exchange(self.authorized(Request::post(PATH)));
-        authenticate::check(&exchange, &self.place(), &counted(&addresses()), &Tokens::default(), NOW)
-            .expect("the client")
+        let known = (&Tokens::default(), &Proofs::default());
+        authenticate::check(&exchange, &self.place(), &counted(&addresses()), known, NOW).expect("the client")
     }
 
     /// With the sample's key.
@@ -269,6 +269,7 @@ pub(crate) fn shared(world: &World, log: &Log) -> Shared {
         resolver: Scripted::new(&[&["127.0.0.1"]]),
         redis: None,
         limiter: Arc::new(Limiter::alone()),
+        proofs: Proofs::default(),
         tallies: Arc::default(),
     }
 }

@@ -4,6 +4,7 @@ mod audit_names_every_call;
 mod audit_records_arrive;
 mod authorities_take_turns;
 mod both_sides_read_the_same_message;
+mod bound_tokens_need_their_key;
 mod changed_tool_is_blocked;
 mod client_secrets_are_shown_once;
 mod clients_say_where_users_return;

@@ -12,6 +12,7 @@ pub mod orders;
 mod outage;
 pub mod person;
 pub mod processes;
+pub mod prover;
 pub mod redis;
 pub mod servers;
 pub mod site;

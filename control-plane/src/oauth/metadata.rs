@@ -38,6 +38,7 @@ struct Metadata<'a> {
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
     grant_types_supported: Vec<&'static str>,
     response_types_supported: [&'static str; 0],
+    dpop_signing_alg_values_supported: [&'static str; 3],
     #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
     scopes_supported: &'a [Scope],
 }
@@ -65,6 +66,7 @@ pub(super) async fn metadata(
         introspection_endpoint_auth_signing_alg_values_supported: algorithms,
         grant_types_supported: GrantType::ALL.map(GrantType::name).to_vec(),
         response_types_supported: [],
+        dpop_signing_alg_values_supported: algorithms,
         scopes_supported: scopes,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))

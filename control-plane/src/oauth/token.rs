@@ -16,7 +16,7 @@ use super::{
     error::OAuthError,
     form::Form,
     issuer::{self, Issuer},
-    log,
+    log, proof,
 };
 use crate::app::Core;
 
@@ -68,8 +68,9 @@ pub(super) async fn token(
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
         Ok(issued) => {
             let expires_in = issued.lifetime().as_secs();
+            let token_type = issued.claims.token_type();
             let scope = issued.claims.scope;
-            let answer = Answer { access_token: issued.token, token_type: "Bearer", expires_in, scope };
+            let answer = Answer { access_token: issued.token, token_type, expires_in, scope };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
@@ -91,7 +92,10 @@ async fn issue(
     if core.kills.stop_client(issuer.tenant, client.id) {
         return Err(OAuthError::Killed);
     }
-    match GrantType::from_name(grant).ok_or(OAuthError::Grant)? {
+    let grant = GrantType::from_name(grant).ok_or(OAuthError::Grant)?;
+    let client =
+        &Client { confirmation: proof::bound(core, issuer, client.id, form).await?, ..client.clone() };
+    match grant {
         GrantType::ClientCredentials => client_credentials::issue(core, issuer, (client, origin), form).await,
     }
 }

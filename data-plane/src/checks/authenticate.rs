@@ -1,15 +1,17 @@
-//! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only.
+//! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only; tokens that are bound to a key in
+//! `Authorization: DPoP` only, with a proof.
 //!
 //! What is no good is refused in one way, whatever is the matter with it: unknown, wrong, over, of another tenant, for another
 //! endpoint, of a client or member that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
 //! good credential may learn that.
 
 mod key;
+mod proof;
 mod token;
 
 use std::sync::Arc;
 
-use crypto::Holder;
+use crypto::{Holder, claims::Thumbprint};
 use http::{HeaderMap, header};
 use ids::ClientId;
 use policy::Held;
@@ -23,6 +25,7 @@ use crate::{
     snapshot::index::{ClientIndex, EndpointIndex, MemberIndex, TenantIndex},
 };
 
+pub(crate) use proof::Proofs;
 pub(crate) use token::Tokens;
 
 /// Evidence: the authenticated caller.
@@ -83,6 +86,14 @@ impl Principal {
         }
     }
 
+    /// The key to which the credential is bound.
+    fn bound_to(&self) -> Option<Thumbprint> {
+        match &self.credential {
+            Credential::Key(_) => None,
+            Credential::Token(token) => token.bound_to(),
+        }
+    }
+
     /// When the credential ends; `None` if it does not by itself.
     pub(crate) fn not_after(&self) -> Option<Timestamp> {
         self.not_after
@@ -102,15 +113,40 @@ impl Principal {
     }
 }
 
+/// How a credential is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Alone (RFC 6750).
+    Bearer,
+    /// With a proof that whoever shows it has a key (RFC 9449).
+    Dpop,
+}
+
+impl Scheme {
+    const ALL: [Self; 2] = [Self::Bearer, Self::Dpop];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+
+    /// That of a request, whatever it shows by it.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        credential(headers).map_or(Self::Bearer, |(scheme, _)| scheme)
+    }
+}
+
 /// Authenticates.
 pub(crate) fn check(
     exchange: &Exchange,
     place: &EndpointEvidence,
     _counted: &Counted<'_>,
-    tokens: &Tokens,
+    (tokens, proofs): (&Tokens, &Proofs),
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
-    let presented = bearer(exchange.headers())?;
+    let (scheme, presented) = credential(exchange.headers())?;
     let (tenant, endpoint) = (&**place.tenant(), &**place.endpoint());
     // A signed token has two dots, and a key none.
     let principal = if presented.contains('.') {
@@ -119,11 +155,19 @@ pub(crate) fn check(
         key::check(presented, tenant, endpoint, now)
     };
     let principal = principal.ok_or(Refusal::CredentialInvalid)?;
+    match (scheme, principal.bound_to()) {
+        (Scheme::Bearer, None) => {}
+        (Scheme::Dpop, Some(key)) => {
+            proof::check(exchange, place, proofs, (principal.client.id, key, presented), now)?;
+        }
+        // Whoever has stolen a bound token has not the key; and what is not bound is not proven by any.
+        (Scheme::Bearer, Some(_)) | (Scheme::Dpop, None) => return Err(Refusal::CredentialInvalid),
+    }
     if principal.client.may_use(endpoint.id) { Ok(principal) } else { Err(Refusal::ClientNotAllowed) }
 }
 
-/// The token of the one `Authorization: Bearer` header (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// The token of the one `Authorization` header (RFC 6750 section 2.1, RFC 9449 section 7.1).
+fn credential(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::CredentialMissing)?;
     if values.next().is_some() {
@@ -131,15 +175,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     }
     let text = value.to_str().map_err(|_| Refusal::CredentialMalformed)?;
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        // Another scheme is no credential here; the challenge names the one that is.
-        return Err(Refusal::CredentialMissing);
-    }
+    let known = Scheme::ALL.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name()));
+    // Another scheme is no credential here; the challenge names one that is.
+    let scheme = known.ok_or(Refusal::CredentialMissing)?;
     let token = token.trim_start_matches(' ');
     if token.is_empty() || !token.bytes().all(is_token68) {
         return Err(Refusal::CredentialMalformed);
     }
-    Ok(token)
+    Ok((scheme, token))
 }
 
 /// RFC 9110 section 11.2.

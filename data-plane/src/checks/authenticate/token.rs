@@ -13,7 +13,7 @@ use std::{
 
 use crypto::{
     Holder,
-    claims::Claims,
+    claims::{Claims, Confirmation, Thumbprint},
     digest::sha256,
     jwt::{Token, Typ},
 };
@@ -43,12 +43,18 @@ pub(super) struct Verified {
     signed_by: SigningKeyId,
     audience: Box<str>,
     scopes: Scopes,
+    bound_to: Option<Thumbprint>,
     not_after: Timestamp,
 }
 
 impl Verified {
     pub(super) const fn id(&self) -> TokenId {
         self.id
+    }
+
+    /// The key that whoever shows it has to have.
+    pub(super) const fn bound_to(&self) -> Option<Thumbprint> {
+        self.bound_to
     }
 
     pub(super) const fn scopes(&self) -> &Scopes {
@@ -126,6 +132,7 @@ impl Verified {
             signed_by,
             audience: "".into(),
             scopes: Scopes::none(),
+            bound_to: None,
             not_after,
         }
     }
@@ -170,18 +177,21 @@ fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verif
     let short = claims.exp.checked_sub(claims.iat).is_some_and(|life| life <= LONGEST_LIFE);
     // What is over, or for nobody here, would take the place of others.
     let of_use = now < not_after && tenant.named_by(&claims.aud).is_some();
-    // Nobody here asks for what it may be bound to: then it is no bearer token.
-    let bearer = claims.cnf.is_none();
+    // Nobody here asks for the client certificate to which it may be bound: then it is good for nobody.
+    let bound_to = match claims.cnf {
+        None => None,
+        Some(Confirmation { jkt: Some(key), certificate: None }) => Some(key),
+        Some(_) => return None,
+    };
     let holder = Holder { client: claims.client_id, member: claims.member() };
-    (*claims.iss == *issuer.url && claims.is_of_its_client() && begun && short && of_use && bearer).then(
-        || Verified {
-            id: claims.jti,
-            holder,
-            issuer: claims.iss.into(),
-            signed_by,
-            audience: claims.aud.into(),
-            scopes: claims.scope,
-            not_after,
-        },
-    )
+    (*claims.iss == *issuer.url && claims.is_of_its_client() && begun && short && of_use).then(|| Verified {
+        id: claims.jti,
+        holder,
+        issuer: claims.iss.into(),
+        signed_by,
+        audience: claims.aud.into(),
+        scopes: claims.scope,
+        bound_to,
+        not_after,
+    })
 }

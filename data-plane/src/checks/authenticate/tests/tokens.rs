@@ -46,7 +46,7 @@ pub(super) fn publish(world: &mut World, signers: &[&Signer]) {
     world.add([("issuer".to_owned(), Body::Issuer(issuer))]);
 }
 
-fn claims(world: &World) -> Value {
+pub(super) fn claims(world: &World) -> Value {
     let client = world.client().to_string();
     json!({
         "iss": ISSUER, "sub": client, "client_id": client, "aud": AUDIENCE, "iat": NOW.secs(),
@@ -54,7 +54,7 @@ fn claims(world: &World) -> Value {
     })
 }
 
-fn sign(signer: &Signer, claims: &Value) -> String {
+pub(super) fn sign(signer: &Signer, claims: &Value) -> String {
     signer.private.sign(&signer.id.to_string(), "at+jwt", claims).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn refused(world: &World, token: &str) -> bool {
     matches!(present(world, token), Err(Refusal::CredentialInvalid))
 }
 
-fn world() -> (World, Signer) {
+pub(super) fn world() -> (World, Signer) {
     let (mut world, signer) = (World::new(), signer(1, Algorithm::Es256));
     publish(&mut world, &[&signer]);
     (world, signer)
@@ -113,6 +113,7 @@ fn a_claim_that_is_not_as_it_should_be_is_refused() {
         ("nbf", json!(now + 61)),
         ("nbf", json!(u64::MAX)),
         ("cnf", json!({"jkt": "x"})),
+        ("cnf", json!({"x5t#S256": "x"})),
     ] {
         let mut claims = claims(&world);
         claims[claim] = value.clone();
@@ -188,7 +189,7 @@ fn what_was_found_good_once_is_asked_again_with_each_call() {
     let knock = |world: &World, now| {
         let addresses = testing::addresses();
         let exchange = testing::exchange(with(&format!("Bearer {token}")));
-        check(&exchange, &world.place(), &testing::counted(&addresses), &tokens, now)
+        check(&exchange, &world.place(), &testing::counted(&addresses), (&tokens, &Proofs::default()), now)
     };
     let verified = |knocked: Result<Principal, Refusal>| match knocked.unwrap().credential {
         Credential::Token(verified) => verified,
@@ -286,7 +287,7 @@ fn what_was_found_good_ends_with_its_member() {
     let knock = |world: &World| {
         let addresses = testing::addresses();
         let exchange = testing::exchange(with(&format!("Bearer {token}")));
-        check(&exchange, &world.place(), &testing::counted(&addresses), &tokens, NOW)
+        check(&exchange, &world.place(), &testing::counted(&addresses), (&tokens, &Proofs::default()), NOW)
     };
     let principal = knock(&world).unwrap();
     for enabled in [false, true] {
