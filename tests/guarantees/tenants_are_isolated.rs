@@ -60,6 +60,14 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     tenant.admin.put(&path, json!({})).await.unwrap();
     let invitation = json!({"email": "cy@example.com", "admin_role": "user"});
     let invitation = text(&tenant.post("/invitations", invitation).await, "id");
+    let initial = text(&tenant.post("/registration/tokens", json!({"name": "first"})).await, "id");
+    let trusted = json!({
+        "name": "first", "issuer": "https://ci.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
+        "rules": [{"subject": "s", "client_id": endpoint.client}],
+    });
+    let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
+    let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
+    tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
         ("tenant", tenant.id.clone()),
@@ -72,6 +80,8 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("key", endpoint.key_id.clone()),
         ("client_secret", secret),
         ("public_key", public_key),
+        ("initial_access_token", initial),
+        ("trusted_issuer", trusted),
         ("role", role),
         ("member", ann.member.clone()),
         ("invitation", invitation),
@@ -124,6 +134,14 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "create_domain" => json!({"name": "new.example", "endpoint_id": ids["endpoint"]}),
         "replace_domain_certificate" => certificate("mcp.acme.example"),
         "create_client" | "create_role" => json!({"name": "new"}),
+        "update_registration" => json!({"dynamic": {"by": "token", "endpoint_ids": [ids["endpoint"]]}}),
+        "create_initial_access_token" => json!({"name": "n"}),
+        "create_trusted_issuer" => json!({
+            "name": "n", "issuer": "https://new.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
+            "rules": [{"subject": "s", "client_id": ids["client"]}],
+        }),
+        "update_trusted_issuer" => json!({"rules": [{"subject": "s", "client_id": ids["client"]}]}),
+        "allow_token_exchange" => json!({"subjects": "own"}),
         "update_client" => json!({"enabled": true}),
         "create_key" | "create_client_secret" => json!({"name": "n"}),
         "create_public_key" => json!({"name": "n", "key": ed25519("two")}),
@@ -164,6 +182,9 @@ const BODY_IDS: &[(&str, &[&str])] = &[
     ("review_tools", &["tool"]),
     ("create_limit", &["tool"]),
     ("create_domain", &["endpoint"]),
+    ("update_registration", &["endpoint"]),
+    ("create_trusted_issuer", &["client"]),
+    ("update_trusted_issuer", &["client"]),
     ("create_kill", &["endpoint"]),
 ];
 
@@ -307,6 +328,9 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/tools",
         "/limits",
         "/domains",
+        "/registration",
+        "/trusted-issuers",
+        "/registration/tokens",
         "/kills",
         "/admin-tokens",
         "/revisions",

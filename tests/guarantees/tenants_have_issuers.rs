@@ -69,7 +69,12 @@ async fn metadata_and_keys_are_found_wherever_clients_look() {
             let algorithms = &metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
             assert_eq!(*algorithms, json!(["RS256", "ES256", "EdDSA"]), "{path}: {endpoint}");
         }
-        assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]), "{path}");
+        let grants = json!([
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ]);
+        assert_eq!(metadata["grant_types_supported"], grants, "{path}");
         assert_eq!(metadata["response_types_supported"], json!([]), "{path}");
         // What is not so is not said (RFC 8414 section 3.2).
         for absent in ["scopes_supported", "authorization_response_iss_parameter_supported"] {

@@ -7,8 +7,9 @@ use crate::{
     app::Core,
     resources::{
         admin_tokens, audit_records, authorities, client_secrets, clients, domains, endpoints, global,
-        grants, invitations, join_tokens, keys, kills, limits, members, pools, proxies, public_keys,
-        revisions, roles, scopes, signing_keys, tenants, tools, upstreams,
+        grants, initial_access_tokens, invitations, join_tokens, keys, kills, limits, members, pools,
+        proxies, public_keys, registration, revisions, roles, scopes, signing_keys, tenants, token_exchange,
+        tools, trusted_issuers, upstreams,
     },
 };
 
@@ -69,6 +70,17 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(client_secrets::routes::rotate))
         .routes(routes!(public_keys::routes::list, public_keys::routes::create))
         .routes(routes!(public_keys::routes::get, public_keys::routes::delete))
+        .routes(routes!(registration::routes::get, registration::routes::update))
+        .routes(routes!(initial_access_tokens::routes::list, initial_access_tokens::routes::create))
+        .routes(routes!(initial_access_tokens::routes::delete))
+        .routes(routes!(token_exchange::routes::get))
+        .routes(routes!(token_exchange::routes::allow, token_exchange::routes::disallow))
+        .routes(routes!(trusted_issuers::routes::list, trusted_issuers::routes::create))
+        .routes(routes!(
+            trusted_issuers::routes::get,
+            trusted_issuers::routes::update,
+            trusted_issuers::routes::delete
+        ))
         .routes(routes!(roles::routes::list, roles::routes::create))
         .routes(routes!(roles::routes::get, roles::routes::update, roles::routes::delete))
         .routes(routes!(roles::routes::of_client))

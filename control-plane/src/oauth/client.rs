@@ -16,11 +16,11 @@ use axum::{
 };
 use crypto::claims::Confirmation;
 use errors::ErrorCode;
-use ids::{ClientId, ClientSecretId, PublicKeyId};
+use ids::{ClientId, ClientSecretId, PublicKeyId, TrustedIssuerId};
 use seams::Timestamp;
 
 use self::presented::{Presented, Proof};
-use super::{attempts::Named, error::OAuthError, form::Form, issuer::Issuer, log};
+use super::{attempts::Named, error::OAuthError, form::Form, issuer::Issuer, log, registration};
 use crate::{
     app::Core,
     db::TenantTx,
@@ -66,6 +66,8 @@ pub enum Shown {
     Secret(ClientSecretId),
     /// What it signed with the private half of a key.
     Key(PublicKeyId),
+    /// What an issuer has signed that the tenant trusts.
+    Workload(TrustedIssuerId),
 }
 
 impl fmt::Display for Shown {
@@ -73,6 +75,7 @@ impl fmt::Display for Shown {
         match self {
             Self::Secret(id) => id.fmt(f),
             Self::Key(id) => id.fmt(f),
+            Self::Workload(id) => id.fmt(f),
         }
     }
 }
@@ -108,10 +111,18 @@ pub async fn authenticate(
     form: &Form,
     origin: &Origin,
 ) -> Result<Client, OAuthError> {
-    let Presented { client, proof, challenge } = Presented::read(form)?;
-    let named = Named { tenant: issuer.tenant, client };
+    let Presented { client, text, proof, challenge } = Presented::read(form)?;
     let limited = |retry_after| OAuthError::Limited { retry_after };
     let now = core.clock.monotonic();
+    let client = match client {
+        None if registration::is_url(&text) => {
+            let named = Named { tenant: issuer.tenant, client: None };
+            core.attempts.may(origin.address, named, now).map_err(limited)?;
+            registration::known(core, issuer, &text, proof.assertion()).await?
+        }
+        client => client,
+    };
+    let named = Named { tenant: issuer.tenant, client };
     let known = match &proof {
         Proof::Secret(secret) => core.attempts.was_good(&core.attempts.digest(named, secret)),
         Proof::Assertion(_) => false,
@@ -121,7 +132,7 @@ pub async fn authenticate(
     }
     let found = match &proof {
         Proof::Secret(secret) => secret::verify(core, named, secret).await?,
-        Proof::Assertion(assertion) => assertion::verify(core, issuer, client, assertion).await?,
+        Proof::Assertion(assertion) => assertion::verify(core, issuer, (client, &text), assertion).await?,
     };
     let (Some(found), Some(id)) = (found, client) else {
         core.attempts.failed(origin.address, named, now);

@@ -32,6 +32,12 @@ pub enum OAuthError {
     /// A scope that does not exist, or that the client may not have.
     #[error("scope is not valid")]
     Scope,
+    /// The assertion, or whatever else is the grant, is not good.
+    #[error("{0}")]
+    Assertion(&'static str),
+    /// The keys by which an assertion is checked cannot be had now.
+    #[error("a trusted issuer's keys cannot be fetched")]
+    KeysUnavailable,
     /// The resource is none that the client may use, or it has to be named, or more than one was.
     #[error("{0}")]
     Target(&'static str),
@@ -83,6 +89,8 @@ impl OAuthError {
             Self::Client { .. } => ErrorCode::OauthClientInvalid,
             Self::Grant => ErrorCode::OauthGrantUnsupported,
             Self::Scope => ErrorCode::OauthScopeInvalid,
+            Self::Assertion(_) => ErrorCode::OauthAssertionInvalid,
+            Self::KeysUnavailable => ErrorCode::OauthKeysUnavailable,
             Self::Target(_) => ErrorCode::OauthTargetInvalid,
             Self::Proof => ErrorCode::OauthProofInvalid,
             Self::ProofNonce { .. } => ErrorCode::OauthProofNonceRequired,
@@ -102,15 +110,17 @@ impl OAuthError {
             Self::Client { .. } => "invalid_client",
             Self::Grant => "unsupported_grant_type",
             Self::Scope => "invalid_scope",
+            Self::Assertion(_) => "invalid_grant",
             // RFC 8707.
             Self::Target(_) => "invalid_target",
             // RFC 9449.
             Self::Proof => "invalid_dpop_proof",
             Self::ProofNonce { .. } => "use_dpop_nonce",
             Self::NotForThisClient => "unauthorized_client",
-            Self::Killed | Self::Limited { .. } | Self::Store(StoreError::Unavailable(_)) => {
-                "temporarily_unavailable"
-            }
+            Self::Killed
+            | Self::KeysUnavailable
+            | Self::Limited { .. }
+            | Self::Store(StoreError::Unavailable(_)) => "temporarily_unavailable",
             Self::Issuer(_) | Self::Store(_) | Self::Internal(_) => "server_error",
         }
     }
@@ -137,7 +147,7 @@ impl IntoResponse for OAuthError {
         let status = StatusCode::from_u16(self.code().entry().status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let detail = match self {
-            Self::Request(detail) | Self::Target(detail) => Some(detail),
+            Self::Request(detail) | Self::Assertion(detail) | Self::Target(detail) => Some(detail),
             _ => None,
         };
         let mut response = (status, oauth::error(self.code(), self.name(), detail)).into_response();

@@ -2,7 +2,8 @@
 //!
 //! Of clients that have proven who they are each issuance, each revocation and each refusal is a record; how many these can be is
 //! bounded by client ([`super::attempts`]). Who has proven nothing can send any number of requests, so failed authentications are
-//! counted (`portcullis_client_authentications_failed_total`) and not recorded; introspections, which change nothing, are counted by
+//! counted (`portcullis_client_authentications_failed_total`) and not recorded; of clients that come by themselves and are refused a bounded
+//! number is recorded; introspections, which change nothing, are counted by
 //! the requests' own metric.
 
 use errors::ErrorCode;
@@ -41,6 +42,27 @@ pub(super) async fn done(
     let mut audit = tx.into_audit_writer().await?;
     let act = act(client, origin, operation, target);
     act::record(&mut audit, &act, act::Place::NoRevision, &*core.clock, &*core.entropy).await?;
+    audit.commit().await
+}
+
+/// Records that somebody was refused who is no client yet. How many of these there are is bounded by whoever calls.
+pub(super) async fn unregistered(
+    core: &Core,
+    issuer: &Issuer,
+    origin: &Origin,
+    (operation, target): (&'static str, String),
+    code: ErrorCode,
+) -> Result<(), StoreError> {
+    let mut audit = core.store.audit_writer(issuer.tenant).await?;
+    let act = Act {
+        actor: Actor::Stranger,
+        operation,
+        target,
+        address: origin.address,
+        request_id: origin.request_id.clone(),
+        ending: Ending::Commit,
+    };
+    act::record_refusal(&mut audit, &act, code, &*core.clock, &*core.entropy).await?;
     audit.commit().await
 }
 

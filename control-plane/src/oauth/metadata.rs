@@ -41,6 +41,12 @@ struct Metadata<'a> {
     dpop_signing_alg_values_supported: [&'static str; 3],
     #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
     scopes_supported: &'a [Scope],
+    /// RFC 7591, where the tenant lets clients register themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
+    /// draft-ietf-oauth-client-id-metadata-document, where the tenant admits such clients.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    client_id_metadata_document_supported: bool,
 }
 
 /// The issuer's metadata.
@@ -68,6 +74,8 @@ pub(super) async fn metadata(
         response_types_supported: [],
         dpop_signing_alg_values_supported: algorithms,
         scopes_supported: scopes,
+        registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
+        client_id_metadata_document_supported: issuer.documents,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }
@@ -86,7 +94,7 @@ pub(super) fn address(peer: Option<Extension<ConnectInfo<Peer>>>) -> Option<std:
     peer.map(|Extension(ConnectInfo(peer))| peer.address.ip())
 }
 
-/// Anybody may keep it, for a while, and pages of any origin may read it.
+/// Anybody may keep it, for a while.
 fn public(body: impl Into<axum::body::Body>, media_type: &'static str) -> Response {
     let mut response = body.into().into_response();
     let headers = response.headers_mut();
@@ -95,6 +103,5 @@ fn public(body: impl Into<axum::body::Body>, media_type: &'static str) -> Respon
     if let Ok(kept) = HeaderValue::from_str(&kept) {
         headers.insert(header::CACHE_CONTROL, kept);
     }
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }

@@ -11,12 +11,17 @@ use serde::Serialize;
 
 use super::{
     access_token::Issued,
-    client::{self, Client, Origin},
+    client::{self, Client, Origin, Shown},
     client_credentials,
     error::OAuthError,
+    exchange::{self, ACCESS_TOKEN, TOKEN_EXCHANGE},
     form::Form,
     issuer::{self, Issuer},
-    log, proof,
+    log, proof, registration,
+    trusted::{
+        self,
+        workload::{self, JWT_BEARER},
+    },
 };
 use crate::app::Core;
 
@@ -25,17 +30,23 @@ use crate::app::Core;
 pub enum GrantType {
     /// RFC 6749 section 4.4: the client's own.
     ClientCredentials,
+    /// RFC 7523 section 2.1: what an issuer has signed that the tenant trusts.
+    JwtBearer,
+    /// RFC 8693.
+    TokenExchange,
 }
 
 impl GrantType {
     /// All that there are.
-    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+    pub const ALL: [Self; 3] = [Self::ClientCredentials, Self::JwtBearer, Self::TokenExchange];
 
     /// As in requests and in the metadata.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::JwtBearer => JWT_BEARER,
+            Self::TokenExchange => TOKEN_EXCHANGE,
         }
     }
 
@@ -52,6 +63,9 @@ struct Answer {
     expires_in: u64,
     #[serde(skip_serializing_if = "Scopes::is_empty")]
     scope: Scopes,
+    /// RFC 8693 section 2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
 }
 
 /// Gives a token, if the grant is good.
@@ -64,13 +78,18 @@ pub(super) async fn token(
     let issuer = issuer::find(&core, &slug, origin.address).await?;
     // A request that cannot be meant is not asked who sent it.
     let grant = form.need("grant_type")?;
-    let client = client::authenticate(&core, &issuer, &form, &origin).await?;
+    let client = match workload::presented(&form, grant) {
+        Some(assertion) => workload::authenticate(&core, &issuer, (&form, assertion), &origin).await?,
+        None => client::authenticate(&core, &issuer, &form, &origin).await?,
+    };
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
         Ok(issued) => {
             let expires_in = issued.lifetime().as_secs();
             let token_type = issued.claims.token_type();
             let scope = issued.claims.scope;
-            let answer = Answer { access_token: issued.token, token_type, expires_in, scope };
+            let issued_token_type = (grant == TOKEN_EXCHANGE).then_some(ACCESS_TOKEN);
+            let answer =
+                Answer { access_token: issued.token, token_type, expires_in, scope, issued_token_type };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
@@ -95,7 +114,16 @@ async fn issue(
     let grant = GrantType::from_name(grant).ok_or(OAuthError::Grant)?;
     let client =
         &Client { confirmation: proof::bound(core, issuer, client.id, form).await?, ..client.clone() };
-    match grant {
+    let registered = registration::may(core, issuer, client.id, grant.name()).await?;
+    let issued = match grant {
         GrantType::ClientCredentials => client_credentials::issue(core, issuer, (client, origin), form).await,
-    }
+        // A workload has become a client: what it gets is the client's own.
+        GrantType::JwtBearer => match client.by {
+            Shown::Workload(_) => client_credentials::issue(core, issuer, (client, origin), form).await,
+            _ => Err(trusted::UNKNOWN),
+        },
+        GrantType::TokenExchange => exchange::issue(core, issuer, (client, origin), form).await,
+    }?;
+    registration::used(core, issuer, client.id, registered).await?;
+    Ok(issued)
 }
