@@ -124,6 +124,10 @@ async fn issue(
         },
         GrantType::TokenExchange => exchange::issue(core, issuer, (client, origin), form).await,
     }?;
+    // Whoever has brought a proof is given nothing that is good without: a grant that forgets it gives nothing.
+    if issued.claims.cnf != client.confirmation {
+        return Err(OAuthError::internal("a token is not bound to what was shown"));
+    }
     registration::used(core, issuer, client.id, registered).await?;
     Ok(issued)
 }
