@@ -44,6 +44,7 @@ struct Metadata<'a> {
     response_modes_supported: [&'static str; 1],
     code_challenge_methods_supported: [&'static str; 1],
     authorization_response_iss_parameter_supported: bool,
+    dpop_signing_alg_values_supported: [&'static str; 3],
     #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
     scopes_supported: &'a [Scope],
     /// RFC 7591, where the tenant lets clients register themselves.
@@ -81,6 +82,7 @@ pub(super) async fn metadata(
         response_modes_supported: ["query"],
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
+        dpop_signing_alg_values_supported: algorithms,
         scopes_supported: scopes,
         registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
         client_id_metadata_document_supported: issuer.documents,

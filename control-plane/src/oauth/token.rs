@@ -18,7 +18,7 @@ use super::{
     exchange::{self, ACCESS_TOKEN, TOKEN_EXCHANGE},
     form::Form,
     issuer::{self, Issuer},
-    log,
+    log, proof,
     refresh_token::{self, Refresh},
     registration,
     trusted::{
@@ -102,9 +102,9 @@ pub(super) async fn token(
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
         Ok((issued, refresh_token)) => {
             let expires_in = issued.lifetime().as_secs();
+            let token_type = issued.claims.token_type();
             let (access_token, scope) = (issued.token, issued.claims.scope);
             let issued_token_type = (grant == TOKEN_EXCHANGE).then_some(ACCESS_TOKEN);
-            let token_type = "Bearer";
             let answer =
                 Answer { access_token, token_type, expires_in, scope, issued_token_type, refresh_token };
             let mut response = Json(answer).into_response();
@@ -129,6 +129,8 @@ async fn issue(
         return Err(OAuthError::Killed);
     }
     let grant = GrantType::from_name(grant).ok_or(OAuthError::Grant)?;
+    let client =
+        &Client { confirmation: proof::bound(core, issuer, client.id, form).await?, ..client.clone() };
     let registered = registration::may(core, issuer, client.id, grant.name()).await?;
     let own = |issued| (issued, None);
     let issued = match grant {
@@ -148,6 +150,11 @@ async fn issue(
         },
         GrantType::TokenExchange => exchange::issue(core, issuer, (client, origin), form).await.map(own),
     }?;
+    // Whoever has brought a proof is given nothing that is good without: a grant that forgets it gives nothing.
+    let (access, _) = &issued;
+    if access.claims.cnf != client.confirmation {
+        return Err(OAuthError::internal("a token is not bound to what was shown"));
+    }
     registration::used(core, issuer, client.id, registered).await?;
     Ok(issued)
 }

@@ -90,6 +90,15 @@ impl Claims {
         }
     }
 
+    /// By which scheme it is shown, and what its type is called (RFC 6749 section 7.1, RFC 9449 section 5).
+    #[must_use]
+    pub const fn token_type(&self) -> &'static str {
+        match self.cnf {
+            Some(Confirmation { jkt: Some(_), .. }) => "DPoP",
+            _ => "Bearer",
+        }
+    }
+
     /// Whether subject and client agree: a client has no token of another's.
     #[must_use]
     pub fn is_of_its_client(&self) -> bool {

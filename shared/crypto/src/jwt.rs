@@ -1,6 +1,6 @@
 //! JSON Web Tokens (RFC 7519) under asymmetric signatures: RS256, ES256 and EdDSA, and no others.
 //!
-//! A token is taken apart here and nowhere else, and what its header may say is a closed list: `alg`, `kid`, `typ`. One that
+//! A token is taken apart here and, where it brings its own key, in [`dpop`], and what its header may say is a closed list: `alg`, `kid`, `typ`. One that
 //! also names a key to be fetched (`jku`, `x5u`), brings one along (`jwk`, `x5c`) or asks for extensions (`crit`) is refused,
 //! so nothing in a token ever decides how it is checked: the algorithm is the key's.
 
@@ -11,6 +11,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+pub mod dpop;
 mod jwk;
 mod make;
 
@@ -152,6 +153,15 @@ impl PrivateKey {
         header.typ = Some(typ.to_owned());
         header.kid = Some(kid.to_owned());
         jsonwebtoken::encode(&header, claims, &self.encoding()?).map_err(|_| SignError)
+    }
+
+    /// A signature of a message, as base64url: for tokens whose header is not ours to make.
+    ///
+    /// # Errors
+    /// [`SignError`] if the key is none.
+    pub fn signature(&self, message: &[u8]) -> Result<String, SignError> {
+        let algorithm = self.algorithm.of_library();
+        jsonwebtoken::crypto::sign(message, &self.encoding()?, algorithm).map_err(|_| SignError)
     }
 
     fn encoding(&self) -> Result<EncodingKey, SignError> {

@@ -71,12 +71,13 @@ pub async fn update(
     }
     let now = core.clock.now();
     queries::update(&mut tx, id, &settings, now.to_offset()).await?;
-    let dead = match settings.enabled {
-        true => Vec::new(),
-        false => families::end_of_member(&mut tx, id, now).await?,
+    // Also for when they are switched on again: what was given for them before stays dead.
+    let dead = match present.settings.enabled && !settings.enabled {
+        true => Some(families::end_of_member(&mut tx, id, now).await?),
+        false => None,
     };
     let member = queries::get(&mut tx, id).await?;
-    let published = commit_ending(tx, &core, &caller.act("update_member", id), dead).await?;
+    let published = commit_revoking(tx, &core, &caller.act("update_member", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&member)?).await
 }
 
@@ -99,7 +100,7 @@ pub async fn delete(
     stays_owned(&mut tx, &present).await?;
     let dead = families::end_of_member(&mut tx, id, core.clock.now()).await?;
     queries::delete(&mut tx, id).await?;
-    let published = commit_ending(tx, &core, &caller.act("delete_member", id), dead).await?;
+    let published = commit_revoking(tx, &core, &caller.act("delete_member", id), Some(dead)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }
 
