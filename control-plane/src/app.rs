@@ -34,6 +34,7 @@ use crate::{
     kills::{self, Kills},
     looks::Looks,
     oauth::{self, attempts::Attempts, issuer::Issuers},
+    people::{attempts::SignIns, session},
     publish::{hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
@@ -87,6 +88,8 @@ pub struct Core {
     pub attempts: Arc<Attempts>,
     /// Turns for hashing secrets.
     pub hashing: Arc<Hashing>,
+    /// People's attempts to sign in, counted.
+    pub sign_ins: Arc<SignIns>,
 }
 
 impl Core {
@@ -203,6 +206,7 @@ impl ControlPlane {
         store.ensure_audit_partitions(clock.now()).await?;
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
         let attempts = Arc::new(Attempts::new(&*entropy));
+        let sign_ins = Arc::new(SignIns::new(&*entropy));
         let issuers = Arc::new(Issuers::new(&*entropy));
         let dns = Arc::new(Dns::new(config.dns_server));
         let tasks = Tasks::new();
@@ -232,6 +236,7 @@ impl ControlPlane {
             issuers,
             hashing: Arc::default(),
             attempts,
+            sign_ins,
             answers: Arc::default(),
         };
         bootstrap(&core).await?;
@@ -322,6 +327,9 @@ async fn housekeeping(core: Core) {
         }
         if let Err(error) = oauth::client::forget(&core).await {
             tracing::error!(error.cause = %error, "assertions of the past were not deleted");
+        }
+        if let Err(error) = session::forget(&core).await {
+            tracing::error!(error.cause = %error, "sessions of the past were not deleted");
         }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
 use errors::ErrorCode;
-use ids::{AdminTokenId, CallId, ClientId, ProxyId, TenantId, Uuid};
+use ids::{AdminTokenId, CallId, ClientId, MemberId, ProxyId, TenantId, Uuid};
 use prost::Message as _;
 use seams::{Clock, Entropy, Timestamp};
 use wire::v1::{AuditRecord, Decision, Phase};
@@ -23,6 +23,8 @@ pub enum Actor {
     Proxy(ProxyId),
     /// A client, at its tenant's issuer.
     Client(ClientId),
+    /// A person, as the member of the tenant that they are.
+    Member(MemberId),
     /// The control plane itself.
     System,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Actor {
             Self::AdminToken(id) => id.fmt(f),
             Self::Proxy(id) => id.fmt(f),
             Self::Client(id) => id.fmt(f),
+            Self::Member(id) => id.fmt(f),
             Self::System => f.write_str("system"),
         }
     }

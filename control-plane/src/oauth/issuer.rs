@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use crypto::jwt::{Jwk, JwkSet};
-use ids::{Slug, TenantId};
+use ids::{Scope, Slug, TenantId};
 use limits::{AddressTable, Decision, Rate};
 use parking_lot::Mutex;
 use seams::{Entropy, Monotonic};
@@ -18,6 +18,7 @@ use crate::{
     db::{StoreError, TenantTx},
     http::problem::ApiError,
     publish::rows::IssuerRow,
+    resources::scopes::queries as scopes,
 };
 
 /// How long an answer is kept.
@@ -43,6 +44,8 @@ pub struct Issuer {
     pub url: String,
     /// The key set, as JSON.
     pub keys: Bytes,
+    /// What clients may ask for.
+    pub scopes: Box<[Scope]>,
 }
 
 type Found = Option<Arc<Issuer>>;
@@ -136,9 +139,10 @@ pub(crate) async fn published(
     slug: &str,
 ) -> Result<Option<IssuerRow>, StoreError> {
     let keys = queries::keys(tx).await?;
-    let urls = &core.config.urls;
+    let baseline = scopes::all(tx).await?.into_iter().filter_map(|(scope, first)| first.then_some(scope));
+    let (baseline, urls) = (baseline.collect(), &core.config.urls);
     let gateway = urls.gateway.as_str().trim_end_matches('/').to_owned();
-    Ok((!keys.is_empty()).then(|| IssuerRow { url: url(&urls.auth, slug), gateway, keys }))
+    Ok((!keys.is_empty()).then(|| IssuerRow { url: url(&urls.auth, slug), gateway, baseline, keys }))
 }
 
 async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
@@ -147,14 +151,16 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
     let found = match tenant {
         None => None,
         Some(tenant) => {
-            let keys = queries::keys(&mut core.store.tenant(tenant).await?).await?;
+            let mut tx = core.store.tenant(tenant).await?;
+            let keys = queries::keys(&mut tx).await?;
+            let scopes = scopes::all(&mut tx).await?.into_iter().map(|(scope, _)| scope).collect();
             let now = core.clock.now();
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);
             let set =
                 JwkSet { keys: published.map(|key| Jwk::new(&key.id.to_string(), &key.public)).collect() };
             let keys = serde_json::to_vec(&set).map_err(|error| StoreError::Bug(error.into()))?;
             let url = url(&core.config.urls.auth, slug);
-            Some(Arc::new(Issuer { tenant, slug: slug.into(), url, keys: keys.into() }))
+            Some(Arc::new(Issuer { tenant, slug: slug.into(), url, keys: keys.into(), scopes }))
         }
     };
     let mut kept = core.issuers.kept.lock();

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use crypto::jwt::Algorithm;
+use ids::Scope;
 use serde::Serialize;
 
 use super::{
@@ -37,6 +38,8 @@ struct Metadata<'a> {
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
     grant_types_supported: Vec<&'static str>,
     response_types_supported: [&'static str; 0],
+    #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
+    scopes_supported: &'a [Scope],
 }
 
 /// The issuer's metadata.
@@ -46,7 +49,7 @@ pub(super) async fn metadata(
     peer: Option<Extension<ConnectInfo<Peer>>>,
 ) -> Result<Response, ApiError> {
     let issuer = issuer::find(&core, &slug, address(peer)).await?;
-    let Issuer { url, .. } = &*issuer;
+    let Issuer { url, scopes, .. } = &*issuer;
     let algorithms = Algorithm::ALL.map(Algorithm::name);
     let metadata = Metadata {
         issuer: url,
@@ -62,6 +65,7 @@ pub(super) async fn metadata(
         introspection_endpoint_auth_signing_alg_values_supported: algorithms,
         grant_types_supported: GrantType::ALL.map(GrantType::name).to_vec(),
         response_types_supported: [],
+        scopes_supported: scopes,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }

@@ -18,4 +18,5 @@ pub mod redirect;
 mod revoke;
 pub mod router;
 pub mod schedule;
+mod scopes;
 pub mod token;

@@ -6,7 +6,11 @@ use axum::{
 };
 
 use super::{introspect, metadata, revoke, token};
-use crate::{app::Core, http::pages};
+use crate::{
+    app::Core,
+    http::pages,
+    people::{account, invitation},
+};
 
 /// The routes. The issuer is `{origin}/t/{tenant}`; where its metadata is looked for depends on who looks.
 pub fn routes() -> Router<Core> {
@@ -19,6 +23,9 @@ pub fn routes() -> Router<Core> {
         .route("/t/{tenant}/token", post(token::token))
         .route("/t/{tenant}/revoke", post(revoke::revoke))
         .route("/t/{tenant}/introspect", post(introspect::introspect))
+        // People.
+        .route("/account", get(account::show).post(account::act))
+        .route("/invitations/{invitation}", get(invitation::show).post(invitation::accept))
         // Errors point there.
         .route("/errors/{slug}", get(pages::error_page))
 }

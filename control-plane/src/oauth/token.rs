@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use ids::Scopes;
 use serde::Serialize;
 
 use super::{
@@ -49,6 +50,8 @@ struct Answer {
     access_token: String,
     token_type: &'static str,
     expires_in: u64,
+    #[serde(skip_serializing_if = "Scopes::is_empty")]
+    scope: Scopes,
 }
 
 /// Gives a token, if the grant is good.
@@ -65,7 +68,8 @@ pub(super) async fn token(
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
         Ok(issued) => {
             let expires_in = issued.lifetime().as_secs();
-            let answer = Answer { access_token: issued.token, token_type: "Bearer", expires_in };
+            let scope = issued.claims.scope;
+            let answer = Answer { access_token: issued.token, token_type: "Bearer", expires_in, scope };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
