@@ -101,6 +101,8 @@ async fn a_document_is_fetched_once_and_kept_as_long_as_its_server_says() {
     let url = world.web.url(HOST, "/c");
     let missing = async || world.ask(&url, Kind::ClientMetadata, Some(Duration::from_secs(30))).await;
     assert!(missing().await.is_ok());
+    let at_once = world.ask(&url, Kind::ClientMetadata, Some(Duration::ZERO)).await;
+    assert!(at_once.is_ok());
     assert_eq!(world.web.asked("/c"), 2, "it is too young");
     world.clock.advance(Duration::from_secs(31));
     for _ in 0..3 {
