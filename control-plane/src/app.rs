@@ -33,7 +33,7 @@ use crate::{
     },
     kills::{self, Kills},
     looks::Looks,
-    oauth::{self, attempts::Attempts, issuer::Issuers},
+    oauth::{self, attempts::Attempts, issuer::Issuers, registration},
     people::{attempts::SignIns, session},
     publish::{hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
@@ -86,6 +86,8 @@ pub struct Core {
     pub issuers: Arc<Issuers>,
     /// Clients' authentications, counted.
     pub attempts: Arc<Attempts>,
+    /// Clients that come by themselves, counted.
+    pub registrations: Arc<registration::limits::Limits>,
     /// Turns for hashing secrets.
     pub hashing: Arc<Hashing>,
     /// People's attempts to sign in, counted.
@@ -208,6 +210,7 @@ impl ControlPlane {
         let attempts = Arc::new(Attempts::new(&*entropy));
         let sign_ins = Arc::new(SignIns::new(&*entropy));
         let issuers = Arc::new(Issuers::new(&*entropy));
+        let registrations = Arc::new(registration::limits::Limits::new(&*entropy));
         let dns = Arc::new(Dns::new(config.dns_server));
         let tasks = Tasks::new();
         let sources =
@@ -234,6 +237,7 @@ impl ControlPlane {
             known: Arc::default(),
             looks: Arc::default(),
             issuers,
+            registrations,
             hashing: Arc::default(),
             attempts,
             sign_ins,
@@ -266,6 +270,7 @@ impl ControlPlane {
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
         core.tasks.spawn("changes of the past", trim::follow(core.clone()));
         core.tasks.spawn("signing keys", oauth::schedule::follow(core.clone()));
+        core.tasks.spawn("unused clients", registration::sweep::follow(core.clone()));
         core.tasks.spawn("published origins", oauth::origins::publish(core.clone()));
         core.tasks.spawn("private halves", oauth::schedule::tidy(core.clone()));
         started.set();
@@ -275,6 +280,12 @@ impl ControlPlane {
 }
 
 impl Running {
+    /// What its parts work with, for programs that it is a part of.
+    #[must_use]
+    pub const fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// Stops accepting, lets requests in flight end, and closes the database.
     pub async fn shutdown(self) {
         if !self.core.tasks.shutdown(SHUTDOWN_TIME).await {
@@ -328,8 +339,14 @@ async fn housekeeping(core: Core) {
         if let Err(error) = oauth::client::forget(&core).await {
             tracing::error!(error.cause = %error, "assertions of the past were not deleted");
         }
+        if let Err(error) = oauth::authorize::forget(&core).await {
+            tracing::error!(error.cause = %error, "codes and tokens of the past were not deleted");
+        }
         if let Err(error) = session::forget(&core).await {
             tracing::error!(error.cause = %error, "sessions of the past were not deleted");
+        }
+        if let Err(error) = oauth::trusted::forget(&core).await {
+            tracing::error!(error.cause = %error, "trusted issuers' assertions of the past were not deleted");
         }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}

@@ -97,6 +97,14 @@ impl Secrets {
         self.answers.0.iter().map(|master| Sealer::new(derive(master))).collect()
     }
 
+    /// What the refresh token after `token` is made of: the same each time, and known to nobody who has the token alone, or the
+    /// database. The first is the one to be made; while a rotation lasts, what was made before is one of the others.
+    #[must_use]
+    pub fn refresh_successors(&self, token: &str) -> Vec<Zeroizing<[u8; 32]>> {
+        let keys = self.kek.derive_all(MasterPurpose::RefreshToken);
+        keys.iter().map(|key| Zeroizing::new(digest::hmac_sha256(key, &[token.as_bytes()]))).collect()
+    }
+
     /// Authentication code of a cursor. `context` says which list it belongs to.
     #[must_use]
     pub fn cursor_mac(&self, context: &[u8; 32], position: &[u8]) -> [u8; CURSOR_MAC] {

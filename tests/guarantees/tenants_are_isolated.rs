@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Gateway, Person, Tenant, Upstream, text, tool};
+use harness::{App, Gateway, Person, Tenant, Upstream, text, tool};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -58,8 +58,19 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     Person::join_as(gateway, &tenant, "bob@example.com", "owner").await;
     let path = format!("{}/members/{}/roles/{role}", tenant.base, ann.member);
     tenant.admin.put(&path, json!({})).await.unwrap();
+    let app = App::public(gateway, &tenant, "app", &[&endpoint.id]).await;
+    ann.authorize(&app, &format!("http://127.0.0.1:3{}", endpoint.path), &[]).await;
+    let consent = text(&items("/consents").await[0], "id");
     let invitation = json!({"email": "cy@example.com", "admin_role": "user"});
     let invitation = text(&tenant.post("/invitations", invitation).await, "id");
+    let initial = text(&tenant.post("/registration/tokens", json!({"name": "first"})).await, "id");
+    let trusted = json!({
+        "name": "first", "issuer": "https://ci.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
+        "rules": [{"subject": "s", "client_id": endpoint.client}],
+    });
+    let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
+    let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
+    tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
         ("tenant", tenant.id.clone()),
@@ -72,9 +83,12 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("key", endpoint.key_id.clone()),
         ("client_secret", secret),
         ("public_key", public_key),
+        ("initial_access_token", initial),
+        ("trusted_issuer", trusted),
         ("role", role),
         ("member", ann.member.clone()),
         ("invitation", invitation),
+        ("consent", consent),
         ("grant", grant),
         ("scope", scope),
         ("tool", text(&items("/tools").await[0], "id")),
@@ -124,6 +138,14 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "create_domain" => json!({"name": "new.example", "endpoint_id": ids["endpoint"]}),
         "replace_domain_certificate" => certificate("mcp.acme.example"),
         "create_client" | "create_role" => json!({"name": "new"}),
+        "update_registration" => json!({"dynamic": {"by": "token", "endpoint_ids": [ids["endpoint"]]}}),
+        "create_initial_access_token" => json!({"name": "n"}),
+        "create_trusted_issuer" => json!({
+            "name": "n", "issuer": "https://new.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
+            "rules": [{"subject": "s", "client_id": ids["client"]}],
+        }),
+        "update_trusted_issuer" => json!({"rules": [{"subject": "s", "client_id": ids["client"]}]}),
+        "allow_token_exchange" => json!({"subjects": "own"}),
         "update_client" => json!({"enabled": true}),
         "create_key" | "create_client_secret" => json!({"name": "n"}),
         "create_public_key" => json!({"name": "n", "key": ed25519("two")}),
@@ -164,6 +186,9 @@ const BODY_IDS: &[(&str, &[&str])] = &[
     ("review_tools", &["tool"]),
     ("create_limit", &["tool"]),
     ("create_domain", &["endpoint"]),
+    ("update_registration", &["endpoint"]),
+    ("create_trusted_issuer", &["client"]),
+    ("update_trusted_issuer", &["client"]),
     ("create_kill", &["endpoint"]),
 ];
 
@@ -302,11 +327,15 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/roles",
         "/members",
         "/invitations",
+        "/consents",
         "/grants",
         "/scopes",
         "/tools",
         "/limits",
         "/domains",
+        "/registration",
+        "/trusted-issuers",
+        "/registration/tokens",
         "/kills",
         "/admin-tokens",
         "/revisions",

@@ -1,9 +1,10 @@
 //! R1: deleting a tenant removes everything it has, from the database and from the proxies. Its audit log stays, for
 //! operators.
 
-use crypto::jwt::Algorithm;
-use harness::{Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
+use crypto::jwt::{Algorithm, Jwk, generate};
+use harness::{App, Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
 use reqwest::header;
+use seams::SystemEntropy;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -64,7 +65,11 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let role = text(&tenant.post("/roles", json!({"name": "people"})).await, "id");
     let path = format!("{}/members/{}/roles/{role}", tenant.base, person.member);
     tenant.admin.put(&path, json!({})).await.unwrap();
+    let app = App::public(gateway, &tenant, "app", &[&endpoint.id]).await;
+    person.authorize(&app, &format!("http://127.0.0.1:3{}", endpoint.path), &[]).await;
     tenant.post("/invitations", json!({"email": "bob@example.com", "admin_role": "user"})).await;
+    register(gateway, &tenant, &endpoint).await;
+    trust(&tenant, &machine).await;
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);
@@ -76,6 +81,34 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     .await;
     upstream.set_tools(vec![tool("echo", "Says it back")]);
     (tenant, endpoint)
+}
+
+/// A client that registers itself, and what lets it.
+async fn register(gateway: &Gateway, tenant: &Tenant, endpoint: &Endpoint) {
+    let policy = json!({"dynamic": {"by": "open", "endpoint_ids": [endpoint.id]}});
+    tenant.admin.patch(&format!("{}/registration", tenant.base), policy).await.unwrap();
+    let token = text(&tenant.post("/registration/tokens", json!({"name": "first"})).await, "token");
+    let url = format!("{}/t/{}/register", gateway.auth_url, tenant.slug);
+    let said = json!({"redirect_uris": ["https://app.example/cb"]});
+    let made = reqwest::Client::new().post(url).bearer_auth(token).json(&said).send().await.unwrap();
+    assert_eq!(made.status(), 201);
+}
+
+/// An issuer that says which client a workload is, and what it has said; and a client that may exchange tokens.
+async fn trust(tenant: &Tenant, machine: &Machine) {
+    let (key, public) = generate(Algorithm::EdDsa, &SystemEntropy).unwrap();
+    let trusted = json!({
+        "name": "CI", "issuer": "https://ci.example", "purpose": "workload", "jwks": {"keys": [Jwk::new("one", &public)]},
+        "rules": [{"subject": "job", "client_id": machine.client}],
+    });
+    tenant.post("/trusted-issuers", trusted).await;
+    let mut claims = machine.claims("once");
+    (claims["iss"], claims["sub"]) = (json!("https://ci.example"), json!("job"));
+    let assertion = key.sign("one", "JWT", &claims).unwrap();
+    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    assert_eq!(machine.bare("token", &[grant, ("assertion", &assertion)]).await.status, 200);
+    let exchange = format!("{}/clients/{}/token-exchange", tenant.base, machine.client);
+    tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
 }
 
 /// How many rows of each table name the tenant.

@@ -226,6 +226,12 @@ impl Gateway {
         Tenant::make(&self.operator, &gateway, slug).await
     }
 
+    /// What the control plane works with, for what is not asked over HTTP.
+    #[must_use]
+    pub fn core(&self) -> &control_plane::app::Core {
+        self.control.as_ref().unwrap().core()
+    }
+
     /// The wall clock of the control plane.
     #[must_use]
     pub fn control_clock(&self) -> &ShiftedClock {

@@ -25,6 +25,8 @@ pub enum Actor {
     Client(ClientId),
     /// A person, as the member of the tenant that they are.
     Member(MemberId),
+    /// Somebody who is no client yet, at a tenant's issuer.
+    Stranger,
     /// The control plane itself.
     System,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Actor {
             Self::Proxy(id) => id.fmt(f),
             Self::Client(id) => id.fmt(f),
             Self::Member(id) => id.fmt(f),
+            Self::Stranger => f.write_str("stranger"),
             Self::System => f.write_str("system"),
         }
     }

@@ -6,9 +6,10 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, authorities, client_secrets, clients, domains, endpoints, global,
-        grants, invitations, join_tokens, keys, kills, limits, members, pools, proxies, public_keys,
-        revisions, roles, scopes, signing_keys, tenants, tools, upstreams,
+        admin_tokens, audit_records, authorities, client_secrets, clients, consents, domains, endpoints,
+        global, grants, initial_access_tokens, invitations, join_tokens, keys, kills, limits, members, pools,
+        proxies, public_keys, registration, revisions, roles, scopes, signing_keys, tenants, token_exchange,
+        tools, trusted_issuers, upstreams,
     },
 };
 
@@ -69,6 +70,17 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(client_secrets::routes::rotate))
         .routes(routes!(public_keys::routes::list, public_keys::routes::create))
         .routes(routes!(public_keys::routes::get, public_keys::routes::delete))
+        .routes(routes!(registration::routes::get, registration::routes::update))
+        .routes(routes!(initial_access_tokens::routes::list, initial_access_tokens::routes::create))
+        .routes(routes!(initial_access_tokens::routes::delete))
+        .routes(routes!(token_exchange::routes::get))
+        .routes(routes!(token_exchange::routes::allow, token_exchange::routes::disallow))
+        .routes(routes!(trusted_issuers::routes::list, trusted_issuers::routes::create))
+        .routes(routes!(
+            trusted_issuers::routes::get,
+            trusted_issuers::routes::update,
+            trusted_issuers::routes::delete
+        ))
         .routes(routes!(roles::routes::list, roles::routes::create))
         .routes(routes!(roles::routes::get, roles::routes::update, roles::routes::delete))
         .routes(routes!(roles::routes::of_client))
@@ -77,6 +89,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(members::routes::get, members::routes::update, members::routes::delete))
         .routes(routes!(members::roles::list))
         .routes(routes!(members::roles::assign, members::roles::unassign))
+        .routes(routes!(consents::routes::list))
+        .routes(routes!(consents::routes::delete))
         .routes(routes!(invitations::routes::list, invitations::routes::create))
         .routes(routes!(invitations::routes::get, invitations::routes::delete))
         .routes(routes!(grants::of_role::get, grants::of_role::replace))

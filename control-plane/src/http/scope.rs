@@ -56,6 +56,14 @@ scopes! {
     ClientSecretsRead "client_secrets:read";
     /// Make, rotate and revoke client secrets, and change clients' public keys.
     ClientSecretsWrite "client_secrets:write";
+    /// See how clients may come that nobody has made.
+    RegistrationRead "registration:read";
+    /// Change that, and make tokens with which clients may be registered.
+    RegistrationWrite "registration:write";
+    /// See issuers that are trusted.
+    TrustedIssuersRead "trusted_issuers:read";
+    /// Change which issuers are trusted, and with what.
+    TrustedIssuersWrite "trusted_issuers:write";
     /// See roles.
     RolesRead "roles:read";
     /// Change roles.

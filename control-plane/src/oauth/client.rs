@@ -15,11 +15,11 @@ use axum::{
     http::request::Parts,
 };
 use errors::ErrorCode;
-use ids::{ClientId, ClientSecretId, PublicKeyId};
+use ids::{ClientId, ClientSecretId, PublicKeyId, TrustedIssuerId};
 use seams::Timestamp;
 
 use self::presented::{Presented, Proof};
-use super::{attempts::Named, error::OAuthError, form::Form, issuer::Issuer, log};
+use super::{attempts::Named, error::OAuthError, form::Form, issuer::Issuer, log, registration};
 use crate::{
     app::Core,
     db::TenantTx,
@@ -63,6 +63,10 @@ pub enum Shown {
     Secret(ClientSecretId),
     /// What it signed with the private half of a key.
     Key(PublicKeyId),
+    /// What an issuer has signed that the tenant trusts.
+    Workload(TrustedIssuerId),
+    /// Nothing: it is public, and whoever names it is as good as it.
+    Nothing,
 }
 
 impl fmt::Display for Shown {
@@ -70,6 +74,8 @@ impl fmt::Display for Shown {
         match self {
             Self::Secret(id) => id.fmt(f),
             Self::Key(id) => id.fmt(f),
+            Self::Workload(id) => id.fmt(f),
+            Self::Nothing => f.write_str("nothing"),
         }
     }
 }
@@ -105,20 +111,29 @@ pub async fn authenticate(
     form: &Form,
     origin: &Origin,
 ) -> Result<Client, OAuthError> {
-    let Presented { client, proof, challenge } = Presented::read(form)?;
-    let named = Named { tenant: issuer.tenant, client };
+    let Presented { client, text, proof, challenge } = Presented::read(form)?;
     let limited = |retry_after| OAuthError::Limited { retry_after };
     let now = core.clock.monotonic();
+    let client = match client {
+        None if registration::is_url(&text) => {
+            let named = Named { tenant: issuer.tenant, client: None };
+            core.attempts.may(origin.address, named, now).map_err(limited)?;
+            registration::known(core, issuer, &text, proof.assertion()).await?
+        }
+        client => client,
+    };
+    let named = Named { tenant: issuer.tenant, client };
     let known = match &proof {
         Proof::Secret(secret) => core.attempts.was_good(&core.attempts.digest(named, secret)),
-        Proof::Assertion(_) => false,
+        Proof::Assertion(_) | Proof::Nothing => false,
     };
     if !known {
         core.attempts.may(origin.address, named, now).map_err(limited)?;
     }
     let found = match &proof {
         Proof::Secret(secret) => secret::verify(core, named, secret).await?,
-        Proof::Assertion(assertion) => assertion::verify(core, issuer, client, assertion).await?,
+        Proof::Assertion(assertion) => assertion::verify(core, issuer, (client, &text), assertion).await?,
+        Proof::Nothing => public(core, named).await?,
     };
     let (Some(found), Some(id)) = (found, client) else {
         core.attempts.failed(origin.address, named, now);
@@ -129,7 +144,11 @@ pub async fn authenticate(
         metrics::counter!(telemetry::metric::CLIENT_AUTHENTICATIONS_FAILED).increment(1);
         return Err(OAuthError::Client { challenge });
     };
-    core.attempts.request(named, now).map_err(limited)?;
+    match found.by {
+        // Anybody can say that they are it, and must not use up what it may ask.
+        Shown::Nothing => core.attempts.stranger(origin.address, now).map_err(limited)?,
+        _ => core.attempts.request(named, now).map_err(limited)?,
+    }
     // Postgres keeps it between 900 and 3600.
     let lifetime = Duration::from_secs(found.lifetime.unsigned_abs().into());
     let client = Client { id, lifetime, by: found.by };
@@ -139,4 +158,16 @@ pub async fn authenticate(
         return Err(OAuthError::Client { challenge });
     }
     Ok(client)
+}
+
+/// A client that has nothing to prove who it is by.
+async fn public(core: &Core, named: Named) -> Result<Option<Found>, OAuthError> {
+    let Some(client) = named.client else { return Ok(None) };
+    let mut tx = core.store.tenant(named.tenant).await?;
+    Ok(queries::public(&mut tx, client).await?.map(|public| Found {
+        enabled: public.enabled,
+        suspended: public.suspended,
+        lifetime: public.lifetime,
+        by: Shown::Nothing,
+    }))
 }

@@ -29,9 +29,18 @@ pub enum OAuthError {
     /// A grant type that does not exist here.
     #[error("grant type is not supported")]
     Grant,
+    /// A code or refresh token that is none, has ended, was used, or is somebody else's. Which of these is not said.
+    #[error("code or refresh token is not good")]
+    GrantInvalid,
     /// A scope that does not exist, or that the client may not have.
     #[error("scope is not valid")]
     Scope,
+    /// The assertion, or whatever else is the grant, is not good.
+    #[error("{0}")]
+    Assertion(&'static str),
+    /// The keys by which an assertion is checked cannot be had now.
+    #[error("a trusted issuer's keys cannot be fetched")]
+    KeysUnavailable,
     /// The resource is none that the client may use, or it has to be named, or more than one was.
     #[error("{0}")]
     Target(&'static str),
@@ -73,7 +82,10 @@ impl OAuthError {
             Self::Slow => ErrorCode::RequestTimeout,
             Self::Client { .. } => ErrorCode::OauthClientInvalid,
             Self::Grant => ErrorCode::OauthGrantUnsupported,
+            Self::GrantInvalid => ErrorCode::OauthGrantInvalid,
             Self::Scope => ErrorCode::OauthScopeInvalid,
+            Self::Assertion(_) => ErrorCode::OauthAssertionInvalid,
+            Self::KeysUnavailable => ErrorCode::OauthKeysUnavailable,
             Self::Target(_) => ErrorCode::OauthTargetInvalid,
             Self::NotForThisClient => ErrorCode::OauthClientUnauthorized,
             Self::Killed => ErrorCode::Killed,
@@ -90,13 +102,16 @@ impl OAuthError {
             Self::Request(_) | Self::TooLarge | Self::Slow => "invalid_request",
             Self::Client { .. } => "invalid_client",
             Self::Grant => "unsupported_grant_type",
+            Self::GrantInvalid => "invalid_grant",
             Self::Scope => "invalid_scope",
+            Self::Assertion(_) => "invalid_grant",
             // RFC 8707.
             Self::Target(_) => "invalid_target",
             Self::NotForThisClient => "unauthorized_client",
-            Self::Killed | Self::Limited { .. } | Self::Store(StoreError::Unavailable(_)) => {
-                "temporarily_unavailable"
-            }
+            Self::Killed
+            | Self::KeysUnavailable
+            | Self::Limited { .. }
+            | Self::Store(StoreError::Unavailable(_)) => "temporarily_unavailable",
             Self::Issuer(_) | Self::Store(_) | Self::Internal(_) => "server_error",
         }
     }
@@ -123,7 +138,7 @@ impl IntoResponse for OAuthError {
         let status = StatusCode::from_u16(self.code().entry().status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let detail = match self {
-            Self::Request(detail) | Self::Target(detail) => Some(detail),
+            Self::Request(detail) | Self::Assertion(detail) | Self::Target(detail) => Some(detail),
             _ => None,
         };
         let mut response = (status, oauth::error(self.code(), self.name(), detail)).into_response();

@@ -41,6 +41,12 @@ impl Form {
         self.get(name).ok_or(OAuthError::Request("a parameter is missing"))
     }
 
+    /// Whether the request says in its head who asks.
+    #[must_use]
+    pub fn has_authorization(&self) -> bool {
+        self.headers.contains_key(header::AUTHORIZATION)
+    }
+
     pub(super) fn parse(body: &[u8]) -> Result<Vec<(String, Zeroizing<String>)>, OAuthError> {
         let mut parameters: Vec<(String, Zeroizing<String>)> = Vec::new();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -96,6 +102,14 @@ impl FromRequest<Core> for Form {
 }
 
 impl Form {
+    /// What a URL's query says.
+    ///
+    /// # Errors
+    /// [`OAuthError`] if it cannot be read, or says something twice.
+    pub fn of_query(query: &str) -> Result<Self, OAuthError> {
+        Ok(Self { parameters: Self::parse(query.as_bytes())?, headers: HeaderMap::new() })
+    }
+
     /// Reads the body, whatever the URL says beside it.
     ///
     /// # Errors

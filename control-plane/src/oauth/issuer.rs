@@ -18,7 +18,13 @@ use crate::{
     db::{StoreError, TenantTx},
     http::problem::ApiError,
     publish::rows::IssuerRow,
-    resources::scopes::queries as scopes,
+    resources::{
+        registration::{
+            queries as policies,
+            types::{DocumentHosts, DynamicAdmission},
+        },
+        scopes::queries as scopes,
+    },
 };
 
 /// How long an answer is kept.
@@ -46,6 +52,10 @@ pub struct Issuer {
     pub keys: Bytes,
     /// What clients may ask for.
     pub scopes: Box<[Scope]>,
+    /// Whether documents may describe clients.
+    pub documents: bool,
+    /// Whether clients may register themselves.
+    pub dynamic: bool,
 }
 
 type Found = Option<Arc<Issuer>>;
@@ -154,13 +164,18 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let mut tx = core.store.tenant(tenant).await?;
             let keys = queries::keys(&mut tx).await?;
             let scopes = scopes::all(&mut tx).await?.into_iter().map(|(scope, _)| scope).collect();
+            let policy = policies::get(&mut tx).await?.settings;
+            drop(tx);
             let now = core.clock.now();
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);
             let set =
                 JwkSet { keys: published.map(|key| Jwk::new(&key.id.to_string(), &key.public)).collect() };
             let keys = serde_json::to_vec(&set).map_err(|error| StoreError::Bug(error.into()))?;
             let url = url(&core.config.urls.auth, slug);
-            Some(Arc::new(Issuer { tenant, slug: slug.into(), url, keys: keys.into(), scopes }))
+            let documents = policy.documents.from != DocumentHosts::Off;
+            let dynamic = policy.dynamic.by != DynamicAdmission::Off;
+            let slug = slug.into();
+            Some(Arc::new(Issuer { tenant, slug, url, keys: keys.into(), scopes, documents, dynamic }))
         }
     };
     let mut kept = core.issuers.kept.lock();

@@ -20,26 +20,38 @@ use crate::{
 };
 
 /// How clients authenticate, at each endpoint where they do.
-const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+/// Where who has proven nothing is told nothing.
+const PROVING: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
-/// RFC 8414 section 2. What there is none of yet is absent, as the standard asks, but for the one array that is required.
+/// RFC 8414 section 2. What there is none of yet is absent, as the standard asks.
 #[derive(Serialize)]
 struct Metadata<'a> {
     issuer: &'a str,
     jwks_uri: String,
     token_endpoint: String,
-    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_methods_supported: [&'static str; 4],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: [&'static str; 4],
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
     grant_types_supported: Vec<&'static str>,
-    response_types_supported: [&'static str; 0],
+    authorization_endpoint: String,
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
+    code_challenge_methods_supported: [&'static str; 1],
+    authorization_response_iss_parameter_supported: bool,
     #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
     scopes_supported: &'a [Scope],
+    /// RFC 7591, where the tenant lets clients register themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
+    /// draft-ietf-oauth-client-id-metadata-document, where the tenant admits such clients.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    client_id_metadata_document_supported: bool,
 }
 
 /// The issuer's metadata.
@@ -61,11 +73,17 @@ pub(super) async fn metadata(
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         introspection_endpoint: format!("{url}/introspect"),
-        introspection_endpoint_auth_methods_supported: METHODS,
+        introspection_endpoint_auth_methods_supported: PROVING,
         introspection_endpoint_auth_signing_alg_values_supported: algorithms,
         grant_types_supported: GrantType::ALL.map(GrantType::name).to_vec(),
-        response_types_supported: [],
+        authorization_endpoint: format!("{url}/authorize"),
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
+        code_challenge_methods_supported: ["S256"],
+        authorization_response_iss_parameter_supported: true,
         scopes_supported: scopes,
+        registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
+        client_id_metadata_document_supported: issuer.documents,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }
@@ -84,7 +102,7 @@ pub(super) fn address(peer: Option<Extension<ConnectInfo<Peer>>>) -> Option<std:
     peer.map(|Extension(ConnectInfo(peer))| peer.address.ip())
 }
 
-/// Anybody may keep it, for a while, and pages of any origin may read it.
+/// Anybody may keep it, for a while.
 fn public(body: impl Into<axum::body::Body>, media_type: &'static str) -> Response {
     let mut response = body.into().into_response();
     let headers = response.headers_mut();
@@ -93,6 +111,5 @@ fn public(body: impl Into<axum::body::Body>, media_type: &'static str) -> Respon
     if let Ok(kept) = HeaderValue::from_str(&kept) {
         headers.insert(header::CACHE_CONTROL, kept);
     }
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }

@@ -5,7 +5,11 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{introspect, metadata, revoke, token};
+use super::{
+    authorize, cors, introspect, metadata,
+    registration::{dynamic, manage},
+    revoke, token,
+};
 use crate::{
     app::Core,
     http::pages,
@@ -14,18 +18,41 @@ use crate::{
 
 /// The routes. The issuer is `{origin}/t/{tenant}`; where its metadata is looked for depends on who looks.
 pub fn routes() -> Router<Core> {
-    Router::new()
-        .route("/.well-known/oauth-authorization-server/t/{tenant}", get(metadata::metadata))
-        .route("/.well-known/openid-configuration/t/{tenant}", get(metadata::metadata))
-        .route("/t/{tenant}/.well-known/oauth-authorization-server", get(metadata::metadata))
-        .route("/t/{tenant}/.well-known/openid-configuration", get(metadata::metadata))
-        .route("/t/{tenant}/jwks.json", get(metadata::keys))
-        .route("/t/{tenant}/token", post(token::token))
-        .route("/t/{tenant}/revoke", post(revoke::revoke))
-        .route("/t/{tenant}/introspect", post(introspect::introspect))
+    cors::open(for_clients())
         // People.
+        .route("/t/{tenant}/authorize", get(authorize::show).post(authorize::act))
         .route("/account", get(account::show).post(account::act))
         .route("/invitations/{invitation}", get(invitation::show).post(invitation::accept))
         // Errors point there.
         .route("/errors/{slug}", get(pages::error_page))
+}
+
+/// What clients call, also those that are pages of another origin.
+fn for_clients() -> Router<Core> {
+    Router::new()
+        .route(
+            "/.well-known/oauth-authorization-server/t/{tenant}",
+            get(metadata::metadata).options(cors::preflight),
+        )
+        .route(
+            "/.well-known/openid-configuration/t/{tenant}",
+            get(metadata::metadata).options(cors::preflight),
+        )
+        .route(
+            "/t/{tenant}/.well-known/oauth-authorization-server",
+            get(metadata::metadata).options(cors::preflight),
+        )
+        .route(
+            "/t/{tenant}/.well-known/openid-configuration",
+            get(metadata::metadata).options(cors::preflight),
+        )
+        .route("/t/{tenant}/jwks.json", get(metadata::keys).options(cors::preflight))
+        .route("/t/{tenant}/token", post(token::token).options(cors::preflight))
+        .route("/t/{tenant}/revoke", post(revoke::revoke).options(cors::preflight))
+        .route("/t/{tenant}/introspect", post(introspect::introspect).options(cors::preflight))
+        .route("/t/{tenant}/register", post(dynamic::register).options(cors::preflight))
+        .route(
+            "/t/{tenant}/register/{client}",
+            get(manage::read).put(manage::update).delete(manage::delete).options(cors::preflight),
+        )
 }

@@ -11,12 +11,20 @@ use serde::Serialize;
 
 use super::{
     access_token::Issued,
-    client::{self, Client, Origin},
+    authorization_code,
+    client::{self, Client, Origin, Shown},
     client_credentials,
     error::OAuthError,
+    exchange::{self, ACCESS_TOKEN, TOKEN_EXCHANGE},
     form::Form,
     issuer::{self, Issuer},
     log,
+    refresh_token::{self, Refresh},
+    registration,
+    trusted::{
+        self,
+        workload::{self, JWT_BEARER},
+    },
 };
 use crate::app::Core;
 
@@ -25,17 +33,35 @@ use crate::app::Core;
 pub enum GrantType {
     /// RFC 6749 section 4.4: the client's own.
     ClientCredentials,
+    /// RFC 6749 section 4.1: what a member has agreed to.
+    AuthorizationCode,
+    /// RFC 6749 section 6: the same again.
+    RefreshToken,
+    /// RFC 7523 section 2.1: what an issuer has signed that the tenant trusts.
+    JwtBearer,
+    /// RFC 8693.
+    TokenExchange,
 }
 
 impl GrantType {
     /// All that there are.
-    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+    pub const ALL: [Self; 5] = [
+        Self::ClientCredentials,
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::JwtBearer,
+        Self::TokenExchange,
+    ];
 
     /// As in requests and in the metadata.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::JwtBearer => JWT_BEARER,
+            Self::TokenExchange => TOKEN_EXCHANGE,
         }
     }
 
@@ -52,6 +78,11 @@ struct Answer {
     expires_in: u64,
     #[serde(skip_serializing_if = "Scopes::is_empty")]
     scope: Scopes,
+    /// RFC 8693 section 2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<Refresh>,
 }
 
 /// Gives a token, if the grant is good.
@@ -64,12 +95,18 @@ pub(super) async fn token(
     let issuer = issuer::find(&core, &slug, origin.address).await?;
     // A request that cannot be meant is not asked who sent it.
     let grant = form.need("grant_type")?;
-    let client = client::authenticate(&core, &issuer, &form, &origin).await?;
+    let client = match workload::presented(&form, grant) {
+        Some(assertion) => workload::authenticate(&core, &issuer, (&form, assertion), &origin).await?,
+        None => client::authenticate(&core, &issuer, &form, &origin).await?,
+    };
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
-        Ok(issued) => {
+        Ok((issued, refresh_token)) => {
             let expires_in = issued.lifetime().as_secs();
-            let scope = issued.claims.scope;
-            let answer = Answer { access_token: issued.token, token_type: "Bearer", expires_in, scope };
+            let (access_token, scope) = (issued.token, issued.claims.scope);
+            let issued_token_type = (grant == TOKEN_EXCHANGE).then_some(ACCESS_TOKEN);
+            let token_type = "Bearer";
+            let answer =
+                Answer { access_token, token_type, expires_in, scope, issued_token_type, refresh_token };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
@@ -87,11 +124,30 @@ async fn issue(
     (client, origin): (&Client, &Origin),
     grant: &str,
     form: &Form,
-) -> Result<Issued, OAuthError> {
+) -> Result<(Issued, Option<Refresh>), OAuthError> {
     if core.kills.stop_client(issuer.tenant, client.id) {
         return Err(OAuthError::Killed);
     }
-    match GrantType::from_name(grant).ok_or(OAuthError::Grant)? {
-        GrantType::ClientCredentials => client_credentials::issue(core, issuer, (client, origin), form).await,
-    }
+    let grant = GrantType::from_name(grant).ok_or(OAuthError::Grant)?;
+    let registered = registration::may(core, issuer, client.id, grant.name()).await?;
+    let own = |issued| (issued, None);
+    let issued = match grant {
+        GrantType::AuthorizationCode => authorization_code::issue(core, issuer, (client, origin), form).await,
+        GrantType::RefreshToken => refresh_token::issue(core, issuer, (client, origin), form).await,
+        // The rest is for clients that have proven who they are.
+        _ if client.by == Shown::Nothing => Err(OAuthError::NotForThisClient),
+        GrantType::ClientCredentials => {
+            client_credentials::issue(core, issuer, (client, origin), form).await.map(own)
+        }
+        // A workload has become a client: what it gets is the client's own.
+        GrantType::JwtBearer => match client.by {
+            Shown::Workload(_) => {
+                client_credentials::issue(core, issuer, (client, origin), form).await.map(own)
+            }
+            _ => Err(trusted::UNKNOWN),
+        },
+        GrantType::TokenExchange => exchange::issue(core, issuer, (client, origin), form).await.map(own),
+    }?;
+    registration::used(core, issuer, client.id, registered).await?;
+    Ok(issued)
 }

@@ -6,6 +6,7 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use crypto::{Zeroizing, digest::HmacKey};
+use ids::MemberId;
 use limits::{AddressTable, Decision, Rate, address::AddressKey};
 use seams::{Entropy, Monotonic};
 
@@ -17,6 +18,8 @@ const OF_ADDRESS: Rate = Rate { per_minute: 30, burst: 30 };
 const OF_ACCOUNT: Rate = Rate { per_minute: 10, burst: 20 };
 /// Failures with one account from one address.
 const OF_PAIR: Rate = Rate { per_minute: 2, burst: 6 };
+/// Codes that one member gives: each is a record in the tenant's log.
+const OF_MEMBER: Rate = Rate { per_minute: 60, burst: 60 };
 /// Addresses, accounts and pairs that are remembered.
 const REMEMBERED: usize = 16 * 1024;
 
@@ -25,6 +28,7 @@ pub struct SignIns {
     addresses: AddressTable,
     accounts: AddressTable,
     pairs: AddressTable,
+    members: AddressTable,
     /// By a keyed hash, so that nobody can choose two accounts that are counted as one.
     key: HmacKey,
     pub(super) hashing: Hashing,
@@ -41,6 +45,7 @@ impl SignIns {
             addresses: table(),
             accounts: table(),
             pairs: table(),
+            members: table(),
             key: HmacKey::new(key.as_slice()),
             hashing: Hashing::default(),
         }
@@ -78,6 +83,15 @@ impl SignIns {
             wait(self.pairs.peek(pair, now, OF_PAIR, OF_PAIR.burst)).map_err(|_| retry_after)?;
         }
         wait(self.addresses.try_take(address, now, OF_ADDRESS, 1))
+    }
+
+    /// Takes one code that a member gives to a client.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn code(&self, member: MemberId, now: Monotonic) -> Result<(), Duration> {
+        let member = self.name(&[b"member", member.uuid().as_bytes()]);
+        wait(self.members.try_take(member, now.nanos(), OF_MEMBER, 1))
     }
 
     /// The try failed.

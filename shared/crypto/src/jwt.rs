@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 mod jwk;
 mod make;
 
-pub use jwk::{Jwk, JwkError, JwkSet};
+pub use jwk::{Jwk, JwkError, JwkSet, usable};
 pub use make::{SignError, generate};
 
 /// The longest token that is looked at. Ours have about 600 bytes.
@@ -204,6 +204,10 @@ pub enum Typ {
     AccessToken,
     /// `JWT`, or nothing: what clients sign to say who they are.
     Jwt,
+    /// `client-authentication+jwt`: the same, said (draft-ietf-oauth-rfc7523bis).
+    ClientAuthentication,
+    /// `oauth-id-jag+jwt`: an identity assertion for an authorization server (draft-ietf-oauth-identity-assertion-authz-grant).
+    IdJag,
     /// Anything else.
     Other,
 }
@@ -270,6 +274,8 @@ impl<'a> Token<'a> {
             Some(typ) if typ.eq_ignore_ascii_case("application/at+jwt") => Typ::AccessToken,
             None => Typ::Jwt,
             Some(typ) if typ.eq_ignore_ascii_case("jwt") => Typ::Jwt,
+            Some(typ) if typ.eq_ignore_ascii_case("client-authentication+jwt") => Typ::ClientAuthentication,
+            Some(typ) if typ.eq_ignore_ascii_case("oauth-id-jag+jwt") => Typ::IdJag,
             Some(_) => Typ::Other,
         };
         Ok(Self { message, claims, signature, algorithm, kid, typ })

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{digest::HmacKey, secret::ct_eq};
 
 /// Matches every key and token of the product, for secret scanners. The checksum removes what matches by chance.
-pub const KEY_REGEX: &str = r"\b(?:pck|pcs|pat|pop|pjt)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b";
+pub const KEY_REGEX: &str = r"\b(?:pck|pcs|pat|pop|pjt|pit|prt|pdc)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b";
 
 /// Characters of a key's text, whatever its kind.
 pub const KEY_LENGTH: usize = 3 + 1 + LOOKUP + 1 + SECRET + CHECKSUM;
@@ -36,6 +36,12 @@ pub enum KeyKind {
     OperatorToken,
     /// A single-use token with which a proxy enrols.
     JoinToken,
+    /// A token with which clients may be registered at a tenant's issuer (RFC 7591).
+    InitialAccessToken,
+    /// A token with which a client manages its registration (RFC 7592).
+    RegistrationToken,
+    /// What a device shows for the token that a person lets it have (RFC 8628).
+    DeviceCode,
 }
 
 impl KeyKind {
@@ -48,6 +54,9 @@ impl KeyKind {
             Self::AdminToken => "pat",
             Self::OperatorToken => "pop",
             Self::JoinToken => "pjt",
+            Self::InitialAccessToken => "pit",
+            Self::RegistrationToken => "prt",
+            Self::DeviceCode => "pdc",
         }
     }
 }

@@ -293,6 +293,21 @@ catalogue! {
         "A person has to sign in or agree" "Ask again without `prompt=none`.";
     OauthResponseTypeUnsupported "oauth_response_type_unsupported" 2128 400 Caller false Debug
         "Response type not supported" "Send `response_type=code`.";
+    OauthRedirectUriInvalid "oauth_redirect_uri_invalid" 2140 400 Caller false Debug
+        "Redirect URI not accepted" "Register `https` URIs, `http` ones on the user's own machine, or a scheme with a period.";
+    OauthClientMetadataInvalid "oauth_client_metadata_invalid" 2141 400 Caller false Debug
+        "Client metadata not accepted" "Correct what the description names, and send it again.";
+    OauthRegistrationTokenInvalid "oauth_registration_token_invalid" 2142 401 Caller false Info
+        "Token not good for this registration" "Send the client's own registration token, or an initial access token that can still be used.";
+    OauthRegistrationClosed "oauth_registration_closed" 2143 403 TenantConfig false Info
+        "Clients may not register themselves" "Ask an administrator of the tenant for a client.";
+    OauthClientDocumentInvalid "oauth_client_document_invalid" 2144 400 Caller false Info
+        "The client's document is not accepted" "Correct the document at the client's id, and try again in a minute.";
+
+    OauthAssertionInvalid "oauth_assertion_invalid" 2145 400 Caller false Info
+        "Assertion or subject token not accepted" "Get a fresh one for this issuer, from an issuer that the tenant trusts for this.";
+    OauthKeysUnavailable "oauth_keys_unavailable" 2146 503 Upstream true Warn
+        "Keys of a trusted issuer cannot be fetched" "Try again shortly; see that the issuer's `jwks_uri` answers.";
 
     // Between the planes.
     SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error

@@ -161,6 +161,10 @@ kinds! {
     ClientSecret ClientSecretId "sec" "client secret";
     /// A public key by which a client authenticates to its tenant's issuer.
     PublicKey PublicKeyId "pub" "public key";
+    /// A token with which clients may be registered at a tenant's issuer.
+    InitialAccessToken InitialAccessTokenId "iat" "initial access token";
+    /// An issuer of others whose assertions a tenant trusts.
+    TrustedIssuer TrustedIssuerId "tis" "trusted issuer";
     /// A secret the gateway presents to an upstream.
     Credential CredentialId "crd" "credential";
     /// A named set of grants.

@@ -50,14 +50,15 @@ enum Audience {
 pub(super) async fn verify(
     core: &Core,
     issuer: &Issuer,
-    client: Option<ClientId>,
+    (client, text): (Option<ClientId>, &str),
     assertion: &str,
 ) -> Result<Option<Found>, OAuthError> {
     let now = core.clock.now();
     let Ok(token) = Token::parse(assertion) else { return Ok(None) };
-    let Some(client) = client.filter(|_| token.typ() == Typ::Jwt) else { return Ok(None) };
+    let of_its_kind = matches!(token.typ(), Typ::Jwt | Typ::ClientAuthentication);
+    let Some(client) = client.filter(|_| of_its_kind) else { return Ok(None) };
     let Ok(claims) = token.claims::<Claims>() else { return Ok(None) };
-    if !claims.are_for(issuer, client, now) {
+    if !claims.are_for(issuer, text, now) {
         return Ok(None);
     }
     let mut tx = core.store.tenant(issuer.tenant).await?;
@@ -83,8 +84,8 @@ pub(super) async fn verify(
 }
 
 impl Claims {
-    fn are_for(&self, issuer: &Issuer, client: ClientId, now: Timestamp) -> bool {
-        let own = client.to_string();
+    /// `own`: how the client is called, exactly.
+    fn are_for(&self, issuer: &Issuer, own: &str, now: Timestamp) -> bool {
         let (Audience::Text(audience) | Audience::List([audience])) = &self.aud;
         let here = *audience == issuer.url || *audience == issuer.token_endpoint();
         let soon = Timestamp::from_secs(self.exp) <= now.plus(LONGEST).plus(SKEW);

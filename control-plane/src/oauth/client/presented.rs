@@ -20,6 +20,8 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 pub(super) struct Presented {
     /// Which it is; `None`: what it gives is no client's id.
     pub(super) client: Option<ClientId>,
+    /// What it gives.
+    pub(super) text: String,
     pub(super) proof: Proof,
     /// Whether a refusal names Basic as the way: where it was the way, or none was taken.
     pub(super) challenge: bool,
@@ -29,6 +31,18 @@ pub(super) struct Presented {
 pub(super) enum Proof {
     Secret(Zeroizing<String>),
     Assertion(Zeroizing<String>),
+    /// It has nothing to prove it by: a public client (RFC 6749 section 2.1), or one that would pass for it.
+    Nothing,
+}
+
+impl Proof {
+    /// What it has signed, if that is how.
+    pub(super) fn assertion(&self) -> Option<&str> {
+        match self {
+            Self::Assertion(assertion) => Some(assertion),
+            Self::Secret(_) | Self::Nothing => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,12 +62,13 @@ impl Presented {
                 if named.is_some_and(|named| named != id.as_str()) {
                     return Err(OAuthError::Request("two clients are named"));
                 }
-                Ok(Self { client: id.parse().ok(), proof: Proof::Secret(secret), challenge: true })
+                let text = id.as_str().to_owned();
+                Ok(Self { client: id.parse().ok(), text, proof: Proof::Secret(secret), challenge: true })
             }
             (None, Some(secret), None, None) => {
                 let named = named.ok_or(OAuthError::Request("the client is not named"))?;
                 let proof = Proof::Secret(owned(secret));
-                Ok(Self { client: named.parse().ok(), proof, challenge: false })
+                Ok(Self { client: named.parse().ok(), text: named.to_owned(), proof, challenge: false })
             }
             (None, None, Some(assertion), Some(ASSERTION_TYPE)) => {
                 let token = Token::parse(assertion).ok();
@@ -62,10 +77,15 @@ impl Presented {
                 if named.is_some_and(|named| claimed.as_deref() != Some(named)) {
                     return Err(OAuthError::Client { challenge: false });
                 }
-                let client = claimed.and_then(|claimed| claimed.parse().ok());
-                Ok(Self { client, proof: Proof::Assertion(owned(assertion)), challenge: false })
+                let text = claimed.unwrap_or_default();
+                let proof = Proof::Assertion(owned(assertion));
+                Ok(Self { client: text.parse().ok(), text, proof, challenge: false })
             }
-            (None, None, None, None) => Err(OAuthError::Client { challenge: true }),
+            (None, None, None, None) => {
+                let named = named.ok_or(OAuthError::Client { challenge: true })?;
+                let (client, text) = (named.parse().ok(), named.to_owned());
+                Ok(Self { client, text, proof: Proof::Nothing, challenge: true })
+            }
             (None, None, _, _) => {
                 Err(OAuthError::Request("the client assertion is not of a type known here"))
             }

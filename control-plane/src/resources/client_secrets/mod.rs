@@ -3,3 +3,5 @@
 mod queries;
 pub mod routes;
 pub mod types;
+
+pub(crate) use routes::{insert, mint};

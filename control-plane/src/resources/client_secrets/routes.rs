@@ -138,13 +138,13 @@ pub async fn revoke(
 }
 
 /// A secret of a client, and its hash. Made before the transaction: hashing is slow on purpose.
-struct Minted {
-    text: SecretString,
+pub(crate) struct Minted {
+    pub(crate) text: SecretString,
     lookup: String,
     hash: String,
 }
 
-async fn mint(core: &Core) -> Result<Minted, ApiError> {
+pub(crate) async fn mint(core: &Core) -> Result<Minted, ApiError> {
     let entropy = core.entropy.clone();
     let making = move || {
         let minted = key::mint(KeyKind::ClientSecret, &*entropy);
@@ -152,6 +152,16 @@ async fn mint(core: &Core) -> Result<Minted, ApiError> {
         Ok::<_, PasswordError>(Minted { text: minted.text, lookup: minted.lookup, hash })
     };
     core.hashing.run(making).await?.map_err(ApiError::internal)
+}
+
+/// Stores the secret of a client that was made just now.
+pub(crate) async fn insert(
+    tx: &mut TenantTx,
+    core: &Core,
+    client: ClientId,
+    (minted, name): (&Minted, Name),
+) -> Result<(), ApiError> {
+    store(tx, core, client, (minted, name), None).await.map(drop)
 }
 
 /// Stores it, and sees to it that the tenant's issuer has a key to sign with.

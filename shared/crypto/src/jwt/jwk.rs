@@ -95,6 +95,29 @@ impl JwkSet {
     }
 }
 
+/// The keys of somebody else's set, as it was fetched: those of other kinds, for other uses, or without a name that is read are left out,
+/// since such a set is for others too. Of two with one name the first counts; after so many no more are looked at.
+#[must_use]
+pub fn usable(document: &[u8]) -> Vec<(Kid, PublicKey)> {
+    #[derive(Deserialize)]
+    struct Any {
+        keys: Vec<serde_json::Value>,
+    }
+    let Ok(Any { keys }) = serde_json::from_slice(document) else { return Vec::new() };
+    let mut read: Vec<(Kid, PublicKey)> = Vec::new();
+    for key in keys.into_iter().take(MAX_KEYS * 4) {
+        let Ok(key) = serde_json::from_value::<Jwk>(key) else { continue };
+        let Some(kid) = Kid::new(&key.kid) else { continue };
+        let named = read.iter().any(|(other, _)| *other == kid && !kid.as_str().is_empty());
+        if let Ok(public) = key.read()
+            && !named
+        {
+            read.push((kid, public));
+        }
+    }
+    read
+}
+
 impl Jwk {
     /// Of a public key.
     #[must_use]
