@@ -59,16 +59,16 @@ impl Detail {
 }
 
 impl FetchError {
-    /// What whoever named the URL may be told: whether its server was reached is one answer, and what is wrong with its answer another,
-    /// and no more.
+    /// What whoever named the URL may be told: what is wrong with the answer of a server that was reached, which is his, and nothing of
+    /// why none was.
     #[must_use]
     pub const fn public(&self) -> &'static str {
         match self {
             Self::Url => "it is not at a URL that documents are fetched from",
             Self::Crowded => "too many documents are being fetched",
-            Self::Status(_) | Self::Type | Self::Size => {
-                "its server does not answer with status 200, JSON and as few bytes as it has to"
-            }
+            Self::Status(_) => "its server does not answer with status 200",
+            Self::Type => "it is not served as JSON",
+            Self::Size => "it is too large",
             Self::Resolve(_)
             | Self::Refused(_)
             | Self::Port
