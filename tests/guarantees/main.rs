@@ -17,6 +17,7 @@ mod control_planes_agree;
 mod credentials_stay_inside;
 mod discovery_can_be_asked_again;
 mod documents_are_fetched_with_care;
+mod documents_leave_room_for_others;
 mod domains_are_whose_dns_says_so;
 mod domains_show_their_own_certificate;
 mod dry_runs_change_nothing;

@@ -31,4 +31,4 @@ pub use site::Site;
 pub use tenant::{Endpoint, Tenant};
 pub use upstream::{Behaviour, Upstream, tool};
 pub use values::{eventually, text};
-pub use web::{Page, Web};
+pub use web::{Framing, Page, Web};

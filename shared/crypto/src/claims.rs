@@ -35,8 +35,8 @@ pub struct Claims {
     /// What it may be used for; absent where there is none.
     #[serde(default, skip_serializing_if = "Scopes::is_empty")]
     pub scope: Scopes,
-    /// To what it is bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// To what it is bound. What is there and says nothing does not say that it is bound to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub cnf: Option<Confirmation>,
     /// When the member signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +162,11 @@ impl<'de> Deserialize<'de> for Actor {
         }
         Ok(actor)
     }
+}
+
+/// What is there has to be one: `null` is none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Confirmation>, D::Error> {
+    Confirmation::deserialize(deserializer).map(Some)
 }
 
 impl Confirmation {
