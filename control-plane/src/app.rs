@@ -34,6 +34,7 @@ use crate::{
     kills::{self, Kills},
     looks::Looks,
     oauth::{self, attempts::Attempts, issuer::Issuers, registration},
+    people::{attempts::SignIns, session},
     publish::{hub::Hub, trim},
     resources::tenants::types::SHARED_POOL,
     secrets::Secrets,
@@ -89,6 +90,8 @@ pub struct Core {
     pub registrations: Arc<registration::limits::Limits>,
     /// Turns for hashing secrets.
     pub hashing: Arc<Hashing>,
+    /// People's attempts to sign in, counted.
+    pub sign_ins: Arc<SignIns>,
 }
 
 impl Core {
@@ -205,6 +208,7 @@ impl ControlPlane {
         store.ensure_audit_partitions(clock.now()).await?;
         let failures = Arc::new(AddressTable::new(ADDRESSES, address_seed(&*entropy)));
         let attempts = Arc::new(Attempts::new(&*entropy));
+        let sign_ins = Arc::new(SignIns::new(&*entropy));
         let issuers = Arc::new(Issuers::new(&*entropy));
         let registrations = Arc::new(registration::limits::Limits::new(&*entropy));
         let dns = Arc::new(Dns::new(config.dns_server));
@@ -234,6 +238,7 @@ impl ControlPlane {
             registrations,
             hashing: Arc::default(),
             attempts,
+            sign_ins,
             answers: Arc::default(),
         };
         bootstrap(&core).await?;
@@ -334,6 +339,9 @@ async fn housekeeping(core: Core) {
         }
         if let Err(error) = oauth::trusted::forget(&core).await {
             tracing::error!(error.cause = %error, "trusted issuers' assertions of the past were not deleted");
+        }
+        if let Err(error) = session::forget(&core).await {
+            tracing::error!(error.cause = %error, "sessions of the past were not deleted");
         }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}

@@ -170,7 +170,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn auth(&self) -> Result<AuthTx, StoreError> {
-        Ok(AuthTx { tx: begin(&self.auth, Role::Auth, None).await? })
+        Ok(AuthTx { tx: begin(&self.auth, Role::Auth, None).await?, turn: None })
     }
 
     /// A transaction that may insert audit records, first those of `tenant`.

@@ -14,6 +14,7 @@ pub mod http;
 pub mod kills;
 pub mod looks;
 pub mod oauth;
+pub mod people;
 pub mod publish;
 pub mod resources;
 pub mod secrets;

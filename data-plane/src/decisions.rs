@@ -1,12 +1,13 @@
 //! The bridge to the decision point: one principal, one thing it wants, at one revision of its tenant's policies.
 //!
-//! Calls, list filters and running streams ask the same question here, so what is listed is what may be called.
-//! Decisions about tools need no arguments and are kept per worker for (configuration, client, tool).
+//! Calls, list filters and running streams ask the same question here, so what is listed is what may be called: at once, or with
+//! scopes for which the caller can ask. Decisions about tools need no arguments and are kept per worker for (configuration, client,
+//! tool), for all scopes together.
 
 use std::{cell::RefCell, rc::Rc};
 
 use ids::{ClientId, TenantId, ToolId, UpstreamId};
-use policy::{Action, Decision, Resource};
+use policy::{Action, Resource, Ruling};
 use wire::v1::GrantedAction;
 
 use crate::snapshot::index::{ClientIndex, Map, TenantIndex, ToolIndex};
@@ -65,23 +66,23 @@ pub(crate) fn decide(
     client: &ClientIndex,
     upstream: UpstreamId,
     wanted: &Wanted<'_>,
-) -> Decision {
+) -> Ruling {
     // Without a slice no grant gives it to anyone, and nothing needs to be asked.
     let Some(slices) = tenant.method_slices(wanted.granted(), upstream) else {
-        return Decision::Deny { policies: Vec::new() };
+        return Ruling::nothing();
     };
     tenant.policies.decide(slices, client.principal(), wanted.action(), &wanted.facts(upstream))
 }
 
 /// Decides about a tool.
-pub(crate) fn decide_tool(tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Decision {
+pub(crate) fn decide_tool(tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Ruling {
     tenant.policies.decide(&tool.slices, client.principal(), Action::CallTool, tool.resource())
 }
 
 struct Kept {
     /// The configuration's, and not its revision: after a restore of the control plane a number may come again.
     digest: [u8; 32],
-    decision: Rc<Decision>,
+    ruling: Rc<Ruling>,
 }
 
 /// One worker's decisions about tools.
@@ -90,19 +91,19 @@ pub(crate) struct Decisions(RefCell<Map<(TenantId, ClientId, ToolId), Kept>>);
 
 impl Decisions {
     /// Decides about a tool, or says again what was decided under this configuration.
-    pub(crate) fn tool(&self, tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Rc<Decision> {
+    pub(crate) fn tool(&self, tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Rc<Ruling> {
         let mut kept = self.0.borrow_mut();
         let key = (tenant.id, client.id, tool.id);
         if let Some(known) = kept.get(&key)
             && known.digest == tenant.digest
         {
-            return Rc::clone(&known.decision);
+            return Rc::clone(&known.ruling);
         }
         if kept.len() >= KEPT {
             kept.clear();
         }
-        let decision = Rc::new(decide_tool(tenant, client, tool));
-        kept.insert(key, Kept { digest: tenant.digest, decision: Rc::clone(&decision) });
-        decision
+        let ruling = Rc::new(decide_tool(tenant, client, tool));
+        kept.insert(key, Kept { digest: tenant.digest, ruling: Rc::clone(&ruling) });
+        ruling
     }
 }

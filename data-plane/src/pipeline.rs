@@ -102,7 +102,7 @@ where
     // 6 · Whoever is not known learns nothing more, and fails at the cost of its address.
     let turned_away = |trail: &mut Trail| {
         counted.charge();
-        trail.pointing_to(resource::metadata_url(&exchange, &place));
+        trail.pointing_to(resource::pointer(&exchange, &place));
     };
     let principal = authenticate::check(&exchange, &place, &counted, &worker.tokens, trail.began());
     let principal = laps.of(Check::Authenticate, principal).inspect_err(|_| turned_away(trail))?;
@@ -159,7 +159,12 @@ where
     // 11 · Most refusals end here, cheaply.
     let permit =
         authorize::check(&worker.decisions, &place, attachment, &principal, &call, tool, &reservation);
-    let permit = laps.of(Check::Authorize, permit)?;
+    let permit = laps.of(Check::Authorize, permit).inspect_err(|refusal| {
+        // What a token lacks can be asked for.
+        if matches!(refusal, Refusal::ScopesLacking { .. }) {
+            trail.pointing_to(resource::pointer(&exchange, &place));
+        }
+    })?;
     trail.decided_by(permit.policies());
 
     // 12 · Only an approved definition may be called.

@@ -3,7 +3,7 @@
 //! Three forms, because MCP clients read three things:
 //! - before a JSON-RPC request is known, and for messages that get no JSON-RPC response: the real HTTP status with a
 //!   problem document (RFC 9457); 401 and 403 for identity with a challenge (RFC 6750 section 3);
-//! - where a protocol revision prescribes 400 or 404 for a parsed request: that status, with a JSON-RPC error;
+//! - where a protocol revision prescribes 400, 403 or 404 for a parsed request: that status, with a JSON-RPC error;
 //! - every other refusal of a parsed request: HTTP 200 with a JSON-RPC error: official clients drop bodies of other statuses.
 //!
 //! All carry `Portcullis-Refusal: <slug>` for monitors that see only HTTP.
@@ -13,6 +13,7 @@ use std::{borrow::Cow, time::Duration};
 use ::mcp::{ProtocolError, envelope::ParseError};
 use errors::{ErrorCode, Level};
 use http::{HeaderName, HeaderValue, StatusCode};
+use ids::Scopes;
 use limits::budget::Window;
 use policy::Action;
 use telemetry::field;
@@ -20,6 +21,7 @@ use telemetry::field;
 use crate::{
     audit::spool::SpoolError,
     limiter::Counted,
+    resource::Pointer,
     upstream::{Crowded, Shut, UpstreamError},
 };
 
@@ -108,6 +110,12 @@ pub(crate) enum Refusal {
         action: Action,
         policies: Vec<Box<str>>,
     },
+    /// These would permit it, if the token had one of the scopes that they ask for.
+    ScopesLacking {
+        /// What the call takes, and what the token has.
+        scopes: Scopes,
+        policies: Vec<Box<str>>,
+    },
     /// These could not be evaluated.
     PolicyError {
         policies: Vec<Box<str>>,
@@ -173,6 +181,7 @@ impl Refusal {
                 Action::ReadResource | Action::Subscribe => ErrorCode::ResourceNotGranted,
                 Action::Complete | Action::UseTasks => ErrorCode::ActionNotGranted,
             },
+            Self::ScopesLacking { .. } => ErrorCode::ScopeInsufficient,
             Self::PolicyError { .. } => ErrorCode::PolicyError,
             Self::ToolNotApproved => ErrorCode::ToolNotApproved,
             Self::ToolQuarantined => ErrorCode::ToolQuarantined,
@@ -187,7 +196,9 @@ impl Refusal {
     /// Grants that decided on it.
     pub(crate) fn policies(&self) -> &[Box<str>] {
         match self {
-            Self::NotGranted { policies, .. } | Self::PolicyError { policies } => policies,
+            Self::NotGranted { policies, .. }
+            | Self::ScopesLacking { policies, .. }
+            | Self::PolicyError { policies } => policies,
             _ => &[],
         }
     }
@@ -232,6 +243,8 @@ impl Refusal {
             Self::Protocol(error) => return (status(error.status()), error.number()),
             Self::StateInvalid => return (StatusCode::OK, -32602),
             Self::SessionRequired => StatusCode::BAD_REQUEST,
+            // Clients step up by the status and its challenge.
+            Self::ScopesLacking { .. } => StatusCode::FORBIDDEN,
             // Up to 2025-11-25: a session that is gone is 404, so that the client begins a new one.
             _ if code == ErrorCode::SessionNotFound => StatusCode::NOT_FOUND,
             _ => StatusCode::OK,
@@ -240,19 +253,33 @@ impl Refusal {
     }
 
     /// How to be let in (RFC 6750 section 3, RFC 9728 section 5.1).
-    fn challenge(&self, metadata: Option<&str>) -> Option<HeaderValue> {
-        let error = match self {
-            Self::CredentialMissing => None,
-            Self::CredentialInvalid => Some("invalid_token"),
-            Self::CredentialMalformed => Some("invalid_request"),
-            Self::ClientNotAllowed => Some("insufficient_scope"),
+    fn challenge(&self, pointer: Option<&Pointer>) -> Option<HeaderValue> {
+        let baseline = pointer.map(|pointer| &pointer.baseline);
+        let (error, scopes) = match self {
+            Self::CredentialMissing => (None, baseline),
+            Self::CredentialInvalid => (Some("invalid_token"), baseline),
+            Self::CredentialMalformed => (Some("invalid_request"), None),
+            Self::ClientNotAllowed => (Some("insufficient_scope"), None),
+            Self::ScopesLacking { scopes, .. } => (Some("insufficient_scope"), Some(scopes)),
             _ => return None,
         };
-        let error = error.map(|error| format!("error=\"{error}\""));
-        // It is made of names of hosts and slugs, which hold nothing that would have to be escaped.
-        let metadata = metadata.map(|metadata| format!("resource_metadata=\"{metadata}\""));
-        let parameters = [error, metadata].into_iter().flatten().collect::<Vec<_>>().join(", ");
-        HeaderValue::try_from(format!("Bearer {parameters}").trim_end()).ok()
+        let mut parameters = Vec::new();
+        // Nothing of this has a character that would have to be escaped: scopes have neither `"` nor `\`, and the URL is made of names of
+        // hosts and slugs.
+        let mut say = |name, value: &str| parameters.push(format!("{name}=\"{value}\""));
+        if let Some(error) = error {
+            say("error", error);
+        }
+        if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
+            say("scope", &scopes.to_string());
+        }
+        if let Some(pointer) = pointer {
+            say("resource_metadata", &pointer.metadata);
+        }
+        if matches!(self, Self::ScopesLacking { .. }) {
+            say("error_description", self.code().entry().title);
+        }
+        HeaderValue::try_from(format!("Bearer {}", parameters.join(", ")).trim_end()).ok()
     }
 
     /// Writes the one log line of this refusal, at the catalogue's level. Refusals of callers who are not known, which

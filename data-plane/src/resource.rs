@@ -1,6 +1,7 @@
 //! What an endpoint is as a protected resource (RFC 9728): how it is called, where that is said, and what is said.
 
 use bytes::Bytes;
+use ids::{Scope, Scopes};
 use serde::Serialize;
 
 use crate::checks::{EndpointEvidence, Exchange, METADATA};
@@ -13,6 +14,19 @@ struct Metadata<'a> {
     resource: &'a str,
     authorization_servers: [&'a str; 1],
     bearer_methods_supported: [&'static str; 1],
+    /// The baseline: what callers are told to ask for at first. What else there is they learn where a call takes it, so that nobody asks
+    /// for everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes_supported: Vec<&'a Scope>,
+}
+
+/// Where whoever is not let in finds out how.
+#[derive(Debug)]
+pub(crate) struct Pointer {
+    /// URL of the endpoint's metadata.
+    pub(crate) metadata: String,
+    /// Scopes to ask for at first.
+    pub(crate) baseline: Scopes,
 }
 
 /// The endpoint's metadata, under the name by which it was asked for (RFC 9728 section 3.2); `None` where no access token is accepted.
@@ -22,17 +36,19 @@ pub(crate) fn metadata(exchange: &Exchange, place: &EndpointEvidence) -> Option<
         resource: &identifier(exchange, place)?,
         authorization_servers: [&issuer.url],
         bearer_methods_supported: ["header"],
+        scopes_supported: issuer.baseline.iter().collect(),
     };
     serde_json::to_vec(&metadata).ok().map(Bytes::from)
 }
 
-/// Where the metadata is; `None` where no access token is accepted.
-pub(crate) fn metadata_url(exchange: &Exchange, place: &EndpointEvidence) -> Option<String> {
+/// Where the metadata is, and what to ask for; `None` where no access token is accepted.
+pub(crate) fn pointer(exchange: &Exchange, place: &EndpointEvidence) -> Option<Pointer> {
+    let baseline = place.tenant().issuer.as_ref()?.baseline.clone();
     let mut identifier = identifier(exchange, place).filter(|_| place.endpoint().accepts.access_tokens)?;
     let scheme = identifier.find("://")? + 3;
     let path = scheme + identifier.get(scheme..)?.find('/')?;
     identifier.insert_str(path, METADATA);
-    Some(identifier)
+    Some(Pointer { metadata: identifier, baseline })
 }
 
 /// The resource identifier by which the caller reaches the endpoint. Where it does so under a name that is none, such as one of this

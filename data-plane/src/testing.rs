@@ -101,6 +101,16 @@ impl World {
 
     /// Gives the sample's client one more thing that is not a tool.
     pub(crate) fn grant(&mut self, effect: policy::Effect, action: policy::GrantedAction) {
+        self.grant_with(None, effect, action);
+    }
+
+    /// The same, with a scope.
+    pub(crate) fn grant_with(
+        &mut self,
+        scope: Option<&str>,
+        effect: policy::Effect,
+        action: policy::GrantedAction,
+    ) {
         let number = u8::try_from(self.sample.snapshot.rev).expect("few revisions");
         let (client, upstream) = (self.client(), self.upstream());
         let wire_action = match action.action() {
@@ -115,6 +125,7 @@ impl World {
             id: ids::GrantId::from_parts(1, [number; 10]),
             subject: policy::Subject::Client(client),
             effect,
+            scope: scope.map(|scope| scope.parse().expect("a scope")),
             actions: vec![action],
         })
         .expect("a grant");

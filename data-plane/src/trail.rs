@@ -19,6 +19,7 @@ use crate::{
     checks::{Call, EndpointEvidence, Principal, ReadBody, network},
     meters::Label,
     refuse::{self, Addressee, Refusal},
+    resource::Pointer,
     snapshot::index::{AttachmentIndex, ToolIndex},
     upstream::{Body, Failed, UpstreamError},
     worker::{Peer, Worker},
@@ -39,8 +40,8 @@ pub(crate) struct Trail {
     started: Monotonic,
     request_id: Option<HeaderValue>,
     origin: Option<HeaderValue>,
-    /// Where the metadata of the endpoint is, for somebody who was not let in.
-    metadata: Option<String>,
+    /// Where somebody who was not let in finds out how.
+    pointer: Option<Pointer>,
     place: Option<EndpointEvidence>,
     principal: Option<Principal>,
     /// Raw JSON-RPC id, once the body has shown that it is a request.
@@ -70,7 +71,7 @@ impl Trail {
             peer,
             request_id: headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned(),
             origin: None,
-            metadata: None,
+            pointer: None,
             place: None,
             principal: None,
             id: None,
@@ -109,8 +110,8 @@ impl Trail {
     }
 
     /// Whoever is not let in is told where to find out how.
-    pub(crate) fn pointing_to(&mut self, metadata: Option<String>) {
-        self.metadata = metadata;
+    pub(crate) fn pointing_to(&mut self, pointer: Option<Pointer>) {
+        self.pointer = pointer;
     }
 
     pub(crate) fn by(&mut self, principal: &Principal) {
@@ -284,7 +285,7 @@ impl Trail {
         let addressee = self.id.as_deref().map_or(Addressee::Http, Addressee::Request);
         self.worker.meters.refused(refusal.code());
         self.meter(Some(refusal.code()));
-        refuse::render(refusal, addressee, &name, self.metadata.as_deref())
+        refuse::render(refusal, addressee, &name, self.pointer.as_ref())
     }
 
     fn finish(&self, rendered: refuse::Rendered) -> Response<Body> {

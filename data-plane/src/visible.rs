@@ -1,4 +1,6 @@
-//! What a caller may see in lists and streams: the same decision that admits its calls, asked for each element.
+//! What a caller may see in lists and streams: the same decision that admits its calls, asked for each element, and for somebody who has
+//! every scope: what is listed may be called at once, or after the caller has asked for the scopes that its refusal names. Otherwise a
+//! client could never learn what it has to ask for.
 //!
 //! Asked against the configuration in force, not the one under which the request began, so that a stream that outlives a
 //! change follows it.
@@ -6,6 +8,7 @@
 use std::rc::Rc;
 
 use ids::{ClientId, TenantId, UpstreamId};
+use policy::Held;
 use wire::v1::ToolState;
 
 use crate::{
@@ -38,7 +41,9 @@ impl View {
     }
 
     fn permitted(&self, wanted: &Wanted<'_>) -> bool {
-        self.ask(|tenant, client| decisions::decide(tenant, client, self.upstream, wanted).is_permit())
+        self.ask(|tenant, client| {
+            decisions::decide(tenant, client, self.upstream, wanted).with(Held::All).is_permit()
+        })
     }
 }
 
@@ -51,7 +56,7 @@ impl Visible for View {
                 now.id == tool.id
                     && matches!(now.state, ToolState::Approved | ToolState::Quarantined)
                     && now.digest.is_some()
-                    && self.worker.decisions.tool(tenant, client, now).is_permit()
+                    && self.worker.decisions.tool(tenant, client, now).with(Held::All).is_permit()
             })
         })
     }

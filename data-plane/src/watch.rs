@@ -302,9 +302,10 @@ impl Standing {
         client: &ClientIndex,
         tool: impl FnOnce(&str) -> Option<&'t ToolIndex>,
     ) -> Result<(), ErrorCode> {
+        let held = self.principal.held();
         let permitted = |wanted: Wanted<'_>| {
-            let decision = decisions::decide(tenant, client, self.upstream, &wanted);
-            decision.code(wanted.action()).map_or(Ok(()), Err)
+            let ruling = decisions::decide(tenant, client, self.upstream, &wanted);
+            ruling.with(held).code(wanted.action()).map_or(Ok(()), Err)
         };
         match &self.grounds {
             Grounds::Tool(called) => {
@@ -315,8 +316,8 @@ impl Standing {
                     ToolState::Quarantined => return Err(ErrorCode::ToolQuarantined),
                     _ => return Err(ErrorCode::ToolNotApproved),
                 }
-                let decision = decisions::decide_tool(tenant, client, tool);
-                decision.code(policy::Action::CallTool).map_or(Ok(()), Err)
+                let ruling = decisions::decide_tool(tenant, client, tool);
+                ruling.with(held).code(policy::Action::CallTool).map_or(Ok(()), Err)
             }
             Grounds::Prompt(name) => permitted(Wanted::Prompt(name)),
             Grounds::Resource(uri) => permitted(Wanted::Resource(uri)),

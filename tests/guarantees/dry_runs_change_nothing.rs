@@ -112,7 +112,7 @@ async fn nothing_of_a_dry_run_can_be_seen_afterwards() {
                     assert!(documented["headers"]["Portcullis-Dry-Run"].is_object(), "{id}");
                 }
             }
-            for secret in ["pck_", "pcs_", "pat_", "pjt_", "pit_"] {
+            for secret in ["pck_", "pcs_", "pat_", "pjt_", "pit_", "http://127.0.0.1:2/invitations/pci_"] {
                 assert!(!text.contains(&format!("\"{secret}")), "{id} shows a secret: {text}");
             }
             assert_eq!(rows(&gateway).await, before, "{id} left something");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Gateway, Tenant, Upstream, text, tool};
+use harness::{Gateway, Person, Tenant, Upstream, text, tool};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         .put(&format!("{}/clients/{}/roles/{role}", tenant.base, endpoint.client), json!({}))
         .await
         .unwrap();
+    let scope = text(&tenant.post("/scopes", json!({"name": "unused", "description": "d"})).await, "id");
     let limit =
         json!({"subject": {"client": endpoint.client}, "per_minute": 60, "burst": 60, "concurrency": 0});
     let limit = text(&tenant.post("/limits", limit).await, "id");
@@ -61,6 +62,12 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
     let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
     tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
+    let ann = Person::join_as(gateway, &tenant, "ann@example.com", "owner").await;
+    Person::join_as(gateway, &tenant, "bob@example.com", "owner").await;
+    let path = format!("{}/members/{}/roles/{role}", tenant.base, ann.member);
+    tenant.admin.put(&path, json!({})).await.unwrap();
+    let invitation = json!({"email": "cy@example.com", "admin_role": "user"});
+    let invitation = text(&tenant.post("/invitations", invitation).await, "id");
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
         ("tenant", tenant.id.clone()),
@@ -76,7 +83,10 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("initial_access_token", initial),
         ("trusted_issuer", trusted),
         ("role", role),
+        ("member", ann.member.clone()),
+        ("invitation", invitation),
         ("grant", grant),
+        ("scope", scope),
         ("tool", text(&items("/tools").await[0], "id")),
         ("limit", limit),
         ("admin_token", text(&token, "id")),
@@ -137,8 +147,13 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "create_public_key" => json!({"name": "n", "key": ed25519("two")}),
         "rotate_key" | "rotate_client_secret" => json!({"overlap_seconds": 60}),
         "rotate_signing_keys" => json!({"at_once": true}),
+        "create_scope" => json!({"name": "new", "description": "d"}),
+        "update_scope" => json!({"description": "other"}),
         "update_role" => json!({"name": "renamed"}),
         "create_grant" => json!({"subject": {"role": ids["role"]}, "actions": actions}),
+        "update_member" => json!({"enabled": true}),
+        "assign_member_role" => json!({}),
+        "create_invitation" => json!({"email": "new@example.com", "admin_role": "user"}),
         "update_grant" => json!({"actions": actions}),
         "update_tool" => json!({"class": "write"}),
         "approve_tool" => json!({"class": "read"}),
@@ -306,7 +321,10 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/endpoints",
         "/clients",
         "/roles",
+        "/members",
+        "/invitations",
         "/grants",
+        "/scopes",
         "/tools",
         "/limits",
         "/domains",

@@ -2,7 +2,7 @@
 //! operators.
 
 use crypto::jwt::{Algorithm, Jwk, generate};
-use harness::{Endpoint, Gateway, Machine, Tenant, Upstream, eventually, text, tool};
+use harness::{Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
 use reqwest::header;
 use seams::SystemEntropy;
 use secrecy::ExposeSecret as _;
@@ -21,7 +21,10 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     tenant.admin.put(&membership, json!({})).await.unwrap();
     let names = json!({"names": ["echo"]});
     let actions = json!([{"action": "call_tool", "upstream": endpoint.upstream, "tools": names}]);
-    tenant.post("/grants", json!({"subject": {"role": role}, "actions": actions})).await;
+    tenant.post("/scopes", json!({"name": "files:read", "description": "Reads files"})).await;
+    tenant
+        .post("/grants", json!({"subject": {"role": role}, "scope": "files:read", "actions": actions}))
+        .await;
     let tools = format!("{}/tools?upstream_id={}", tenant.base, endpoint.upstream);
     let found = text(&tenant.admin.get(&tools).await.unwrap()["items"][0], "id");
     for subject in [json!("tenant"), json!({"client": endpoint.client}), json!({"tool": found})] {
@@ -60,6 +63,11 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     assert_eq!(machine.assert(&assertion).await.status, 200);
     register(gateway, &tenant, &endpoint).await;
     trust(&tenant, &machine).await;
+    let person = Person::join(gateway, &tenant, "ann@example.com").await;
+    let role = text(&tenant.post("/roles", json!({"name": "people"})).await, "id");
+    let path = format!("{}/members/{}/roles/{role}", tenant.base, person.member);
+    tenant.admin.put(&path, json!({})).await.unwrap();
+    tenant.post("/invitations", json!({"email": "bob@example.com", "admin_role": "user"})).await;
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
 use errors::ErrorCode;
-use ids::{AdminTokenId, CallId, ClientId, ProxyId, TenantId, Uuid};
+use ids::{AdminTokenId, CallId, ClientId, MemberId, ProxyId, TenantId, Uuid};
 use prost::Message as _;
 use seams::{Clock, Entropy, Timestamp};
 use wire::v1::{AuditRecord, Decision, Phase};
@@ -25,6 +25,8 @@ pub enum Actor {
     Client(ClientId),
     /// Somebody who is no client yet, at a tenant's issuer.
     Stranger,
+    /// A person, as the member of the tenant that they are.
+    Member(MemberId),
     /// The control plane itself.
     System,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Actor {
             Self::Proxy(id) => id.fmt(f),
             Self::Client(id) => id.fmt(f),
             Self::Stranger => f.write_str("stranger"),
+            Self::Member(id) => id.fmt(f),
             Self::System => f.write_str("system"),
         }
     }

@@ -76,6 +76,8 @@ pub struct OperatorTx {
 #[derive(Debug)]
 pub struct AuthTx {
     pub(super) tx: Transaction<'static, Postgres>,
+    /// Of a tenant's write that it is part of; given up after the transaction has ended.
+    pub(super) turn: Option<Turn>,
 }
 
 /// Inserts audit records of one tenant at a time.
@@ -127,6 +129,12 @@ impl TenantTx {
         Ok(AuditTx { tx: self.tx, tenant: self.tenant, _turn: self.turn })
     }
 
+    /// The same transaction, from here on outside the tenant, where accounts of people are: to be followed by [`AuthTx::enter`].
+    pub(crate) async fn leave(mut self) -> Result<AuthTx, StoreError> {
+        become_role(&mut self.tx, Role::Auth, None).await?;
+        Ok(AuthTx { tx: self.tx, turn: self.turn })
+    }
+
     /// Commits what is not configuration, such as a status. Configuration is committed by `publish::commit` alone,
     /// which raises the revision and stores what was compiled.
     pub(crate) async fn commit_unpublished(self) -> Result<(), StoreError> {
@@ -167,6 +175,17 @@ impl AuthTx {
     /// For queries.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         &mut self.tx
+    }
+
+    /// The same transaction, from here on inside one tenant.
+    pub(crate) async fn enter(mut self, tenant: TenantId) -> Result<TenantTx, StoreError> {
+        become_role(&mut self.tx, Role::App, Some(tenant)).await?;
+        Ok(TenantTx { tx: self.tx, tenant, turn: self.turn })
+    }
+
+    /// Commits.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
     }
 }
 

@@ -360,7 +360,7 @@ pub(super) async fn is_live(core: &Core, tenant: TenantId, actor: Actor) -> Resu
             let mut tx = core.store.tenant(tenant).await?;
             Ok(queries::live_admin_token(&mut tx, id.uuid(), now).await?.is_some())
         }
-        Actor::Proxy(_) | Actor::Client(_) | Actor::Stranger | Actor::System => Ok(false),
+        Actor::Proxy(_) | Actor::Client(_) | Actor::Member(_) | Actor::Stranger | Actor::System => Ok(false),
     }
 }
 

@@ -51,6 +51,9 @@ pub enum ApiError {
     /// It clashes with what exists.
     #[error("{0}")]
     Conflict(&'static str),
+    /// It would leave the tenant without an owner.
+    #[error("the last owner")]
+    LastOwner,
     /// `If-Match` names another state.
     #[error("precondition failed")]
     PreconditionFailed,
@@ -141,6 +144,7 @@ impl ApiError {
             Self::Malformed(_) | Self::NotJson { .. } => ErrorCode::BadRequest,
             Self::Invalid(_) => ErrorCode::ValidationFailed,
             Self::Conflict(_) => ErrorCode::Conflict,
+            Self::LastOwner => ErrorCode::LastOwner,
             Self::PreconditionFailed => ErrorCode::PreconditionFailed,
             Self::PreconditionRequired => ErrorCode::PreconditionRequired,
             Self::KeyReused => ErrorCode::IdempotencyKeyReused,

@@ -83,14 +83,18 @@ impl Quotas {
             let id = match actor {
                 Actor::Operator(id) => id,
                 Actor::AdminToken(id) => id.uuid(),
-                Actor::Proxy(_) | Actor::Client(_) | Actor::Stranger | Actor::System => return Vec::new(),
+                Actor::Proxy(_) | Actor::Client(_) | Actor::Member(_) | Actor::Stranger | Actor::System => {
+                    return Vec::new();
+                }
             };
             return vec![("kills", Holder::Kills(id), self.limits.kills)];
         }
         let token = match actor {
             Actor::Operator(id) => ("operator", Holder::Operator(id), self.limits.operator),
             Actor::AdminToken(id) => ("token", Holder::Token(id.uuid()), self.limits.token),
-            Actor::Proxy(_) | Actor::Client(_) | Actor::Stranger | Actor::System => return Vec::new(),
+            Actor::Proxy(_) | Actor::Client(_) | Actor::Member(_) | Actor::Stranger | Actor::System => {
+                return Vec::new();
+            }
         };
         let tenant = tenant.map(|id| ("tenant", Holder::Tenant(id), self.limits.tenant));
         std::iter::once(token).chain(tenant).collect()

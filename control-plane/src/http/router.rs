@@ -7,9 +7,9 @@ use crate::{
     app::Core,
     resources::{
         admin_tokens, audit_records, authorities, client_secrets, clients, domains, endpoints, global,
-        grants, initial_access_tokens, join_tokens, keys, kills, limits, pools, proxies, public_keys,
-        registration, revisions, roles, signing_keys, tenants, token_exchange, tools, trusted_issuers,
-        upstreams,
+        grants, initial_access_tokens, invitations, join_tokens, keys, kills, limits, members, pools,
+        proxies, public_keys, registration, revisions, roles, scopes, signing_keys, tenants, token_exchange,
+        tools, trusted_issuers, upstreams,
     },
 };
 
@@ -85,9 +85,17 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(roles::routes::get, roles::routes::update, roles::routes::delete))
         .routes(routes!(roles::routes::of_client))
         .routes(routes!(roles::routes::assign, roles::routes::unassign))
+        .routes(routes!(members::routes::list))
+        .routes(routes!(members::routes::get, members::routes::update, members::routes::delete))
+        .routes(routes!(members::roles::list))
+        .routes(routes!(members::roles::assign, members::roles::unassign))
+        .routes(routes!(invitations::routes::list, invitations::routes::create))
+        .routes(routes!(invitations::routes::get, invitations::routes::delete))
         .routes(routes!(grants::of_role::get, grants::of_role::replace))
         .routes(routes!(grants::routes::list, grants::routes::create))
         .routes(routes!(grants::routes::get, grants::routes::update, grants::routes::delete))
+        .routes(routes!(scopes::routes::list, scopes::routes::create))
+        .routes(routes!(scopes::routes::get, scopes::routes::update, scopes::routes::delete))
         .routes(routes!(tools::routes::list))
         .routes(routes!(tools::review::review))
         .routes(routes!(tools::routes::get, tools::routes::update))

@@ -68,6 +68,10 @@ scopes! {
     RolesRead "roles:read";
     /// Change roles.
     RolesWrite "roles:write";
+    /// See members, what they are, and invitations, never their links.
+    MembersRead "members:read";
+    /// Invite people, change what members are and which roles they have, and remove them.
+    MembersWrite "members:write";
     /// See grants.
     GrantsRead "grants:read";
     /// Change grants.

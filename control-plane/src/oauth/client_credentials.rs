@@ -1,7 +1,6 @@
 //! The grant `client_credentials`: a token for the client itself, at one endpoint.
 
 use crypto::claims::Subject;
-use ids::Scopes;
 
 use super::{
     access_token::{self, Asked, Issued},
@@ -10,7 +9,7 @@ use super::{
     error::OAuthError,
     form::Form,
     issuer::Issuer,
-    log,
+    log, scopes,
 };
 use crate::app::Core;
 
@@ -21,20 +20,17 @@ pub(super) async fn issue(
     (client, origin): (&Client, &Origin),
     form: &Form,
 ) -> Result<Issued, OAuthError> {
-    // No grant names a scope yet, so every scope is one that does not exist.
-    if form.get("scope").is_some_and(|scope| !scope.trim_matches(' ').is_empty()) {
-        return Err(OAuthError::Scope);
-    }
     let mut tx = core.store.tenant(issuer.tenant).await?;
     let made = client.still(&mut tx, core).await?;
     let audience = audience::choose(&mut tx, core, issuer, client.id, form.get("resource")).await?;
+    let scopes = scopes::asked(&mut tx, form).await?;
     let asked = Asked {
         subject: Subject::Client(client.id),
         client: client.id,
         made,
         lifetime: client.lifetime,
         audience,
-        scopes: Scopes::none(),
+        scopes,
         confirmation: None,
         auth_time: None,
         actor: None,

@@ -47,7 +47,7 @@ impl Form {
         self.headers.contains_key(header::AUTHORIZATION)
     }
 
-    fn parse(body: &[u8]) -> Result<Vec<(String, Zeroizing<String>)>, OAuthError> {
+    pub(super) fn parse(body: &[u8]) -> Result<Vec<(String, Zeroizing<String>)>, OAuthError> {
         let mut parameters: Vec<(String, Zeroizing<String>)> = Vec::new();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
@@ -93,11 +93,21 @@ impl FromRequest<Core> for Form {
     type Rejection = OAuthError;
 
     async fn from_request(request: Request, core: &Core) -> Result<Self, OAuthError> {
-        let (parts, body) = request.into_parts();
         // A URL is kept by logs and histories: nothing that matters comes in one, so nothing does.
-        if parts.uri.query().is_some_and(|query| !query.is_empty()) {
+        if request.uri().query().is_some_and(|query| !query.is_empty()) {
             return Err(OAuthError::Request("parameters in the query are refused"));
         }
+        Self::read(request, core).await
+    }
+}
+
+impl Form {
+    /// Reads the body, whatever the URL says beside it.
+    ///
+    /// # Errors
+    /// [`OAuthError`] if it is no form, too large, or says something twice.
+    pub async fn read(request: Request, core: &Core) -> Result<Self, OAuthError> {
+        let (parts, body) = request.into_parts();
         let mut types = parts.headers.get_all(header::CONTENT_TYPE).iter();
         let media_type =
             types.next().filter(|_| types.next().is_none()).and_then(|value| value.to_str().ok());

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use crypto::jwt::{Jwk, JwkSet};
-use ids::{Slug, TenantId};
+use ids::{Scope, Slug, TenantId};
 use limits::{AddressTable, Decision, Rate};
 use parking_lot::Mutex;
 use seams::{Entropy, Monotonic};
@@ -18,9 +18,13 @@ use crate::{
     db::{StoreError, TenantTx},
     http::problem::ApiError,
     publish::rows::IssuerRow,
-    resources::registration::{
-        queries as policies,
-        types::{DocumentHosts, DynamicAdmission},
+    resources::{
+        registration::{
+            queries as policies,
+            types::{DocumentHosts, DynamicAdmission},
+        },
+        scopes::queries as scopes,
+        trusted_issuers::{queries as trusted, types::TrustedPurpose},
     },
 };
 
@@ -51,6 +55,10 @@ pub struct Issuer {
     pub documents: bool,
     /// Whether clients may register themselves.
     pub dynamic: bool,
+    /// Whether somebody is trusted to say for whom a client acts.
+    pub identities: bool,
+    /// What clients may ask for.
+    pub scopes: Box<[Scope]>,
 }
 
 type Found = Option<Arc<Issuer>>;
@@ -144,9 +152,10 @@ pub(crate) async fn published(
     slug: &str,
 ) -> Result<Option<IssuerRow>, StoreError> {
     let keys = queries::keys(tx).await?;
-    let urls = &core.config.urls;
+    let baseline = scopes::all(tx).await?.into_iter().filter_map(|(scope, first)| first.then_some(scope));
+    let (baseline, urls) = (baseline.collect(), &core.config.urls);
     let gateway = urls.gateway.as_str().trim_end_matches('/').to_owned();
-    Ok((!keys.is_empty()).then(|| IssuerRow { url: url(&urls.auth, slug), gateway, keys }))
+    Ok((!keys.is_empty()).then(|| IssuerRow { url: url(&urls.auth, slug), gateway, baseline, keys }))
 }
 
 async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
@@ -158,6 +167,8 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let mut tx = core.store.tenant(tenant).await?;
             let keys = queries::keys(&mut tx).await?;
             let policy = policies::get(&mut tx).await?.settings;
+            let identities = trusted::any(&mut tx, TrustedPurpose::IdJag).await?;
+            let scopes = scopes::all(&mut tx).await?.into_iter().map(|(scope, _)| scope).collect();
             drop(tx);
             let now = core.clock.now();
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);
@@ -167,7 +178,8 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let url = url(&core.config.urls.auth, slug);
             let documents = policy.documents.from != DocumentHosts::Off;
             let dynamic = policy.dynamic.by != DynamicAdmission::Off;
-            Some(Arc::new(Issuer { tenant, slug: slug.into(), url, keys: keys.into(), documents, dynamic }))
+            let (slug, keys) = (slug.into(), keys.into());
+            Some(Arc::new(Issuer { tenant, slug, url, keys, documents, dynamic, identities, scopes }))
         }
     };
     let mut kept = core.issuers.kept.lock();

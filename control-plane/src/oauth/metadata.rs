@@ -6,12 +6,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use crypto::jwt::Algorithm;
+use ids::Scope;
 use serde::Serialize;
 
 use super::{
     issuer::{self, Issuer},
     keys::CACHED_FOR,
     token::GrantType,
+    trusted::id_jag::PROFILE,
 };
 use crate::{
     app::Core,
@@ -43,6 +45,11 @@ struct Metadata<'a> {
     /// draft-ietf-oauth-client-id-metadata-document, where the tenant admits such clients.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     client_id_metadata_document_supported: bool,
+    /// What of others is taken as a grant, where the tenant trusts somebody for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_grant_profiles_supported: Option<[&'static str; 1]>,
+    #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
+    scopes_supported: &'a [Scope],
 }
 
 /// The issuer's metadata.
@@ -52,7 +59,7 @@ pub(super) async fn metadata(
     peer: Option<Extension<ConnectInfo<Peer>>>,
 ) -> Result<Response, ApiError> {
     let issuer = issuer::find(&core, &slug, address(peer)).await?;
-    let Issuer { url, .. } = &*issuer;
+    let Issuer { url, scopes, .. } = &*issuer;
     let algorithms = Algorithm::ALL.map(Algorithm::name);
     let metadata = Metadata {
         issuer: url,
@@ -70,6 +77,8 @@ pub(super) async fn metadata(
         response_types_supported: [],
         registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
         client_id_metadata_document_supported: issuer.documents,
+        authorization_grant_profiles_supported: issuer.identities.then_some([PROFILE]),
+        scopes_supported: scopes,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }

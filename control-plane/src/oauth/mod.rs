@@ -21,5 +21,6 @@ pub mod registration;
 mod revoke;
 pub mod router;
 pub mod schedule;
+mod scopes;
 pub mod token;
 pub mod trusted;

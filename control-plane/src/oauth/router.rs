@@ -10,11 +10,18 @@ use super::{
     registration::{dynamic, manage},
     revoke, token,
 };
-use crate::{app::Core, http::pages};
+use crate::{
+    app::Core,
+    http::pages,
+    people::{account, invitation},
+};
 
 /// The routes. The issuer is `{origin}/t/{tenant}`; where its metadata is looked for depends on who looks.
 pub fn routes() -> Router<Core> {
     cors::open(for_clients())
+        // People.
+        .route("/account", get(account::show).post(account::act))
+        .route("/invitations/{invitation}", get(invitation::show).post(invitation::accept))
         // Errors point there.
         .route("/errors/{slug}", get(pages::error_page))
 }

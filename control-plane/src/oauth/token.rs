@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use ids::Scopes;
 use serde::Serialize;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     issuer::{self, Issuer},
     log, registration,
     trusted::{
-        self,
+        id_jag,
         workload::{self, JWT_BEARER},
     },
 };
@@ -63,6 +64,8 @@ struct Answer {
     /// RFC 8693 section 2.2.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Scopes::is_empty")]
+    scope: Scopes,
 }
 
 /// Gives a token, if the grant is good.
@@ -83,8 +86,8 @@ pub(super) async fn token(
         Ok(issued) => {
             let expires_in = issued.lifetime().as_secs();
             let issued_token_type = (grant == TOKEN_EXCHANGE).then_some(ACCESS_TOKEN);
-            let answer =
-                Answer { access_token: issued.token, token_type: "Bearer", expires_in, issued_token_type };
+            let (access_token, scope) = (issued.token, issued.claims.scope);
+            let answer = Answer { access_token, token_type: "Bearer", expires_in, issued_token_type, scope };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
@@ -113,7 +116,7 @@ async fn issue(
         // A workload has become a client: what it gets is the client's own.
         GrantType::JwtBearer => match client.by {
             Shown::Workload(_) => client_credentials::issue(core, issuer, (client, origin), form).await,
-            _ => Err(trusted::UNKNOWN),
+            _ => id_jag::issue(core, issuer, (client, origin), form).await,
         },
         GrantType::TokenExchange => exchange::issue(core, issuer, (client, origin), form).await,
     }?;

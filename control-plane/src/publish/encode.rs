@@ -87,7 +87,8 @@ pub(super) fn issuer(row: &IssuerRow, now: Timestamp) -> Resource {
     let live = |key: &&StoredKey| key.revoked_at.is_none() && key.retires_at.is_none_or(|end| end > now);
     let mut keys: Vec<_> = row.keys.iter().filter(live).map(issuer_key).collect();
     keys.sort_by(|a, b| a.id.cmp(&b.id));
-    let body = v1::Issuer { url: row.url.clone(), gateway: row.gateway.clone(), keys };
+    let baseline_scopes = row.baseline.iter().map(ToString::to_string).collect();
+    let body = v1::Issuer { url: row.url.clone(), gateway: row.gateway.clone(), keys, baseline_scopes };
     Resource { id: "issuer".to_owned(), body: Some(Body::Issuer(body)) }
 }
 

@@ -1,5 +1,6 @@
 //! How callers show who they are, as rows.
 
+use ids::Scope;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +13,8 @@ pub struct IssuerRow {
     pub url: String,
     /// The gateway's origin, without a slash at its end.
     pub gateway: String,
+    /// Scopes that callers are told to ask for at first, in order.
+    pub baseline: Vec<Scope>,
     /// What its keys signed is accepted.
     pub keys: Vec<StoredKey>,
 }

@@ -283,7 +283,7 @@ async fn roles(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ids::RoleId>, 
 
 async fn grants(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<GrantSpec>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, role_id, client_id, effect, actions FROM grants WHERE tenant_id = $1",
+        "SELECT id, role_id, client_id, effect, scope, actions FROM grants WHERE tenant_id = $1",
         tenant.uuid()
     )
     .fetch_all(tx.conn())
@@ -301,7 +301,8 @@ async fn grants(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<GrantSpec>, S
                 _ => return Err(Unreadable("grant effect").into()),
             };
             let actions = serde_json::from_value(row.actions).map_err(|_| Unreadable("grant actions"))?;
-            Ok(GrantSpec { id: Id::from_uuid(row.id), subject, effect, actions })
+            let scope = row.scope.map(|scope| scope.parse().map_err(|_| Unreadable("scope"))).transpose()?;
+            Ok(GrantSpec { id: Id::from_uuid(row.id), subject, effect, scope, actions })
         })
         .collect()
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 use ids::ClientId;
+use policy::Held;
 use seams::Timestamp;
 
 use super::{Counted, EndpointEvidence, Exchange};
@@ -50,6 +51,14 @@ impl Principal {
         match &self.credential {
             Credential::Key(key) => Shown::Key(key.id()),
             Credential::Token(token) => Shown::Token(token.id()),
+        }
+    }
+
+    /// The scopes that the credential has.
+    pub(crate) fn held(&self) -> Held<'_> {
+        match &self.credential {
+            Credential::Key(_) => Held::All,
+            Credential::Token(token) => Held::These(token.scopes()),
         }
     }
 
@@ -115,6 +124,16 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
 /// RFC 9110 section 11.2.
 const fn is_token68(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+#[cfg(test)]
+impl Principal {
+    /// The same client with a token that has these scopes.
+    pub(crate) fn with_scopes(&self, scopes: &str) -> Self {
+        let token = token::Verified::testing(self.client.id, Timestamp::from_secs(u64::from(u32::MAX)));
+        let token = Arc::new(token.with_scopes(scopes.parse().expect("scopes")));
+        Self { credential: Credential::Token(token), ..self.clone() }
+    }
 }
 
 #[cfg(test)]

@@ -2,17 +2,18 @@
 //!
 //! Tools, prompts, resources, completions, subscriptions and tasks need a grant; every other method is decided by the
 //! endpoint's method set. Default deny, forbid wins, and a policy that cannot be evaluated refuses. What the catalogue
-//! does not know is not granted to anyone.
+//! does not know is not granted to anyone. A token's scopes limit what grants give: whoever lacks nothing else is told which to ask
+//! for.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use ::mcp::{
     Decide, Method, Target,
     envelope::same_but_case,
     raw::{Kind, Raw},
 };
-use errors::ErrorCode;
-use policy::{Action, Decision};
+use ids::Scopes;
+use policy::{Action, Decision, Held, Ruling};
 
 use super::{Call, EndpointEvidence, Principal, Reservation};
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Permit {
     grounds: Grounds,
-    decision: Option<Rc<Decision>>,
+    decision: Option<Arc<Decision>>,
 }
 
 /// What was permitted, by the upstream's own names. A later snapshot is asked the same.
@@ -134,23 +135,53 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn tool(&self, decisions: &Decisions, tool: Option<&Arc<ToolIndex>>) -> Result<Permit, Refusal> {
         let tool = tool.ok_or(Refusal::not_granted(Action::CallTool))?;
-        let decision = decisions.tool(self.place.tenant(), self.principal.client(), tool);
-        permit(Grounds::Tool(Arc::clone(tool)), decision, Action::CallTool)
+        let ruling = decisions.tool(self.place.tenant(), self.principal.client(), tool);
+        self.permit(Grounds::Tool(Arc::clone(tool)), &ruling, Action::CallTool)
     }
 
     fn grant(&self, wanted: &Wanted<'_>, grounds: Grounds) -> Result<Permit, Refusal> {
         let client = self.principal.client();
-        let decision = decisions::decide(self.place.tenant(), client, self.attachment.upstream.id, wanted);
-        permit(grounds, Rc::new(decision), wanted.action())
+        let ruling = decisions::decide(self.place.tenant(), client, self.attachment.upstream.id, wanted);
+        self.permit(grounds, &ruling, wanted.action())
     }
 
-    /// Changes of lists are part of the method set, like the lists; changes of resources need a grant for each URI.
+    fn permit(&self, grounds: Grounds, ruling: &Ruling, action: Action) -> Result<Permit, Refusal> {
+        let held = self.principal.held();
+        let decision = ruling.with(held);
+        let policies = || decision.policies().to_vec();
+        match &*decision {
+            Decision::Permit { .. } => Ok(Permit { grounds, decision: Some(decision) }),
+            Decision::Deny { .. } => Err(Refusal::NotGranted { action, policies: policies() }),
+            Decision::Error { .. } => Err(Refusal::PolicyError { policies: policies() }),
+            Decision::Lacking { scopes, .. } => {
+                let own = match held {
+                    Held::These(own) => own.clone(),
+                    Held::All => Scopes::none(),
+                };
+                Err(Refusal::ScopesLacking { scopes: own.with(scopes), policies: policies() })
+            }
+        }
+    }
+
+    /// Changes of lists are part of the method set, like the lists; changes of resources need a grant for each URI. Whoever lacks scopes
+    /// is told of those for all of them at once.
     fn listen(&self, method: Method, filter: Raw<'_>) -> Result<Permit, Refusal> {
         let uris = subscribed(filter).ok_or(Refusal::not_granted(Action::Subscribe))?;
         let mut permit = self.method_set(method)?;
+        let mut lacking: Option<(Scopes, Vec<Box<str>>)> = None;
         for uri in &uris {
-            let granted = self.grant(&Wanted::Subscription(uri), Grounds::Lifecycle)?;
-            permit.decision = granted.decision;
+            match self.grant(&Wanted::Subscription(uri), Grounds::Lifecycle) {
+                Ok(granted) => permit.decision = granted.decision,
+                Err(Refusal::ScopesLacking { scopes, policies }) => {
+                    let (all, of) = lacking.get_or_insert_default();
+                    *all = all.with(&scopes);
+                    of.extend(policies);
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        if let Some((scopes, policies)) = lacking {
+            return Err(Refusal::ScopesLacking { scopes, policies });
         }
         if !uris.is_empty() {
             permit.grounds = Grounds::Subscriptions(uris.into());
@@ -184,14 +215,6 @@ fn subscribed(filter: Raw<'_>) -> Option<Vec<Box<str>>> {
 /// Whether the endpoint's method set has a method.
 pub(crate) fn is_open(endpoint: &EndpointIndex, method: Method) -> bool {
     !endpoint.closed_methods.iter().any(|closed| **closed == *method.as_str())
-}
-
-fn permit(grounds: Grounds, decision: Rc<Decision>, action: Action) -> Result<Permit, Refusal> {
-    match decision.code(action) {
-        None => Ok(Permit { grounds, decision: Some(decision) }),
-        Some(ErrorCode::PolicyError) => Err(Refusal::PolicyError { policies: decision.policies().to_vec() }),
-        Some(_) => Err(Refusal::NotGranted { action, policies: decision.policies().to_vec() }),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use limits::budget::Window;
 use serde_json::json;
 
 use super::{Addressee, REFUSAL_HEADER, Refusal, status};
-use crate::upstream::{Body, UpstreamError};
+use crate::{
+    resource::Pointer,
+    upstream::{Body, UpstreamError},
+};
 
 /// A refusal in the form its addressee understands.
 #[derive(Debug)]
@@ -21,22 +24,22 @@ pub(crate) struct Rendered {
     retry_after_secs: Option<u64>,
 }
 
-/// Renders a refusal. `metadata`: where the endpoint's is, for whoever is not let in.
+/// Renders a refusal. `pointer`: where whoever is not let in finds out how.
 pub(crate) fn render(
     refusal: &Refusal,
     to: Addressee<'_>,
     request_id: &str,
-    metadata: Option<&str>,
+    pointer: Option<&Pointer>,
 ) -> Rendered {
     let mut rendered = match to {
-        Addressee::Http => http_form(refusal, request_id, metadata),
-        Addressee::Request(id) => jsonrpc_form(refusal, id),
+        Addressee::Http => http_form(refusal, request_id, pointer),
+        Addressee::Request(id) => jsonrpc_form(refusal, id, pointer),
     };
     rendered.slug = refusal.code().slug();
     rendered
 }
 
-fn http_form(refusal: &Refusal, request_id: &str, metadata: Option<&str>) -> Rendered {
+fn http_form(refusal: &Refusal, request_id: &str, pointer: Option<&Pointer>) -> Rendered {
     let mut problem = Problem::new(refusal.code()).with_request_id(request_id);
     problem.detail = refusal.detail();
     problem.retry_after = refusal.retry_after();
@@ -49,13 +52,13 @@ fn http_form(refusal: &Refusal, request_id: &str, metadata: Option<&str>) -> Ren
         body: Bytes::from(problem.to_json()),
         content_type: errors::problem::CONTENT_TYPE,
         slug: "",
-        challenge: refusal.challenge(metadata),
+        challenge: refusal.challenge(pointer),
         allow,
         retry_after_secs: problem.retry_after_seconds(),
     }
 }
 
-fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
+fn jsonrpc_form(refusal: &Refusal, id: &[u8], pointer: Option<&Pointer>) -> Rendered {
     let code = refusal.code();
     let (status, number) = refusal.jsonrpc_numbers();
     let retry_after_ms = refusal.retry_after().map(jsonrpc::retry_after_ms);
@@ -79,6 +82,7 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
             ("allowed", json!(allowed)),
             ("remaining", json!(0)),
         ],
+        Refusal::ScopesLacking { scopes, .. } => &[("scopes", json!(scopes.to_string()))],
         Refusal::CircuitOpen { of, .. } => &[("of", json!(of.as_str()))],
         Refusal::UpstreamCrowded { reason, .. } => &[("reason", json!(reason.as_str()))],
         Refusal::Upstream(UpstreamError::Timeout(waiting)) => &[("waited_for", json!(waiting.as_str()))],
@@ -98,7 +102,8 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8]) -> Rendered {
         body: Bytes::from(body),
         content_type: "application/json",
         slug: "",
-        challenge: None,
+        // Of a parsed request only what can be had by asking for more is answered with a challenge.
+        challenge: refusal.challenge(pointer).filter(|_| status == StatusCode::FORBIDDEN),
         allow: None,
         retry_after_secs: None,
     }

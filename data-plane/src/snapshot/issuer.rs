@@ -1,7 +1,7 @@
 //! A tenant's issuer of access tokens, as requests use it.
 
 use crypto::jwt::{Algorithm, PublicKey};
-use ids::SigningKeyId;
+use ids::{Scopes, SigningKeyId};
 use seams::Timestamp;
 use wire::v1::{self, SignatureAlgorithm};
 
@@ -14,6 +14,8 @@ pub struct IssuerIndex {
     pub url: Box<str>,
     /// The gateway's origin, without a slash at its end.
     pub gateway: Box<str>,
+    /// Scopes that callers are told to ask for at first.
+    pub baseline: Scopes,
     keys: Box<[IssuerKey]>,
 }
 
@@ -42,7 +44,10 @@ impl IssuerIndex {
                 not_after: (key.not_after_micros > 0).then(|| Timestamp::from_micros(key.not_after_micros)),
             })
         });
+        let baseline = issuer.baseline_scopes.iter().map(|scope| scope.parse());
+        let baseline = baseline.collect::<Result<Vec<_>, _>>().map_err(|_| at.fault("baseline_scopes"))?;
         Ok(Self {
+            baseline: Scopes::new(baseline).map_err(|_| at.fault("baseline_scopes"))?,
             url: issuer.url.as_str().into(),
             gateway: issuer.gateway.as_str().into(),
             keys: keys.collect::<Result<_, _>>()?,

@@ -48,6 +48,7 @@ impl Sample {
             id: grant,
             subject: policy::Subject::Client(client),
             effect: policy::Effect::Permit,
+            scope: None,
             actions: vec![policy::GrantedAction::CallTool {
                 upstream,
                 tools: policy::ToolSelector::Names(vec!["add".to_owned()]),

@@ -1,4 +1,4 @@
-use policy::{Effect, GrantedAction, NameSelector};
+use policy::{Effect, GrantedAction, Held, NameSelector};
 use seams::Clock as _;
 use tokio::task::{JoinHandle, LocalSet};
 use wire::v1::resource::Body;
@@ -275,7 +275,7 @@ async fn the_same_revision_with_other_content_cuts_and_is_decided_anew() {
             Arc::clone(tenant.upstreams.values().next().unwrap().tools.values().next().unwrap())
         };
         let decided = |tenant: &TenantIndex| {
-            watch.worker.decisions.tool(tenant, client.client(), &tool(tenant)).is_permit()
+            watch.worker.decisions.tool(tenant, client.client(), &tool(tenant)).with(Held::All).is_permit()
         };
         assert!(decided(&before));
         watch.world.sample.edit(|body| {

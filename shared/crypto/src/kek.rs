@@ -92,6 +92,8 @@ pub enum MasterPurpose {
     UnsavedKill,
     /// Private halves of the keys with which tenants' issuers sign.
     SigningKey,
+    /// Refresh tokens that follow from those in whose place they are.
+    RefreshToken,
 }
 
 impl MasterPurpose {
@@ -103,6 +105,7 @@ impl MasterPurpose {
             Self::Answer => b"stored answer",
             Self::UnsavedKill => b"unsaved kill",
             Self::SigningKey => b"signing key",
+            Self::RefreshToken => b"refresh token",
         }
     }
 }

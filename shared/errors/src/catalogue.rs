@@ -129,6 +129,8 @@ catalogue! {
         "Authorization header malformed" "Send exactly one `Authorization: Bearer <key or access token>`.";
     ClientNotAllowed "client_not_allowed" 1104 403 TenantConfig false Debug
         "This client may not use this endpoint" "Ask an administrator to add the client to the endpoint.";
+    ScopeInsufficient "scope_insufficient" 1105 403 Caller false Debug
+        "Token lacks a scope for this" "Get a token with the scopes that `WWW-Authenticate` names.";
 
     // Speaking MCP.
     ParseError "parse_error" 1201 400 Caller false Debug
@@ -253,6 +255,8 @@ catalogue! {
         "Too many requests to the admin API" "Wait for `Retry-After`; see `RateLimit`.";
     WatchesLimited "watches_limited" 2034 429 Caller true Info
         "Too many watches" "End a watch of this tenant, or wait for one to end.";
+    LastOwner "last_owner" 2040 409 Caller false Info
+        "The tenant would have no owner" "Make another member an owner first.";
 
     // Tenants' authorization servers.
     OauthRequestInvalid "oauth_request_invalid" 2101 400 Caller false Debug
@@ -270,6 +274,27 @@ catalogue! {
     TokenRequestsLimited "token_requests_limited" 2107 429 Caller true Info
         "Too many requests to the token endpoint" "Wait for `Retry-After`; keep a token until it expires.";
 
+    // People at the authorization servers' origin.
+    SignInRefused "sign_in_refused" 2120 401 Caller false Info
+        "E-mail address or password is not right" "Check both, and try again.";
+    SignInLimited "sign_in_limited" 2121 429 Caller true Info
+        "Too many attempts" "Wait a moment, then try again.";
+    FormRefused "form_refused" 2122 403 Caller false Info
+        "This was not sent by a page shown here lately" "Go back, load the page again, and repeat what you did.";
+    InvitationInvalid "invitation_invalid" 2123 404 Caller false Info
+        "The invitation is not good any more" "Ask whoever invited you for another.";
+    AuthorizationRefused "authorization_refused" 2124 400 Caller false Info
+        "The application cannot be let in" "Start again in the application; if it stays so, tell who makes it.";
+    AccessDenied "access_denied" 2125 403 Caller false Info
+        "Access was not given" "Ask an administrator of the tenant to make you a member, or agree when you are asked.";
+    OauthGrantInvalid "oauth_grant_invalid" 2126 400 Caller false Info
+        "Code or refresh token is not good" "Send the person to the authorization endpoint again.";
+    AuthorizationNeedsPerson "authorization_needs_person" 2127 400 Caller false Debug
+        "A person has to sign in or agree" "Ask again without `prompt=none`.";
+    OauthResponseTypeUnsupported "oauth_response_type_unsupported" 2128 400 Caller false Debug
+        "Response type not supported" "Send `response_type=code`.";
+
+    // Clients that come by themselves, and assertions of others.
     OauthRedirectUriInvalid "oauth_redirect_uri_invalid" 2140 400 Caller false Debug
         "Redirect URI not accepted" "Register `https` URIs, `http` ones on the user's own machine, or a scheme with a period.";
     OauthClientMetadataInvalid "oauth_client_metadata_invalid" 2141 400 Caller false Debug
@@ -280,7 +305,6 @@ catalogue! {
         "Clients may not register themselves" "Ask an administrator of the tenant for a client.";
     OauthClientDocumentInvalid "oauth_client_document_invalid" 2144 400 Caller false Info
         "The client's document is not accepted" "Correct the document at the client's id, and try again in a minute.";
-
     OauthAssertionInvalid "oauth_assertion_invalid" 2145 400 Caller false Info
         "Assertion or subject token not accepted" "Get a fresh one for this issuer, from an issuer that the tenant trusts for this.";
     OauthKeysUnavailable "oauth_keys_unavailable" 2146 503 Upstream true Warn

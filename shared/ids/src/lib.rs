@@ -201,6 +201,14 @@ kinds! {
     Command CommandId "cmd" "command";
     /// An order to stop something at once.
     Kill KillId "kill" "kill";
+    /// A person's account, over all tenants.
+    Account AccountId "acc" "account";
+    /// An invitation to become a member of a tenant.
+    Invitation InvitationId "inv" "invitation";
+    /// What a member has let a client do.
+    Consent ConsentId "cns" "consent";
+    /// What a client was given by a member's one authorization: a family of tokens.
+    Authorization AuthorizationId "aut" "authorization";
     /// One HTTP request.
     Request RequestId "req" "request";
 }

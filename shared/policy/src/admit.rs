@@ -54,7 +54,11 @@ impl GrantError {
     }
 
     fn one(message: &'static str) -> Self {
-        Self { faults: vec![GrantFault { pointer: "/actions".to_owned(), message }] }
+        Self::at("/actions", message)
+    }
+
+    fn at(pointer: &str, message: &'static str) -> Self {
+        Self { faults: vec![GrantFault { pointer: pointer.to_owned(), message }] }
     }
 }
 
@@ -65,6 +69,9 @@ impl GrantError {
 /// validation.
 pub fn compile_grant(spec: &GrantSpec) -> Result<CompiledPolicy, GrantError> {
     validate_actions(spec.effect, &spec.actions)?;
+    if spec.effect == Effect::Forbid && spec.scope.is_some() {
+        return Err(GrantError::at("/scope", "a forbid counts whatever scopes a token has"));
+    }
     let text = text::policy(spec).map_err(|_| GrantError::one("a URI pattern is malformed"))?;
     if text.len() > MAX_TEXT_BYTES {
         return Err(GrantError::one("is too large when compiled; split the grant"));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ids::{ClientId, GrantId, RoleId, UpstreamId, Uuid};
+use ids::{ClientId, GrantId, RoleId, Scope, UpstreamId, Uuid};
 use serde::{Deserialize, Serialize};
 
 /// Actions one grant may list.
@@ -23,6 +23,9 @@ pub struct GrantSpec {
     pub subject: Subject,
     /// Whether it allows or, winning over everything that allows, refuses.
     pub effect: Effect,
+    /// Without which in their token it does not count for whoever shows one. Never of a forbid: whoever asks for less would be
+    /// forbidden less.
+    pub scope: Option<Scope>,
     /// What it covers; at least one.
     pub actions: Vec<GrantedAction>,
 }

@@ -2,14 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy::{Policy, PolicyId, PolicySet};
+use cedar_policy::{Policy, PolicyId};
 use ids::Uuid;
 
 use crate::{
-    decision::{Decision, Slice},
+    decision::{Ruling, Slice},
     facts::{Principal, Resource},
     grant::Action,
 };
+
+/// The annotation by which a policy says which scope it asks for.
+const SCOPE: &str = "scope";
 
 /// All policies of a tenant by id. Building it parses nothing.
 #[derive(Debug, Default)]
@@ -78,13 +81,20 @@ impl PolicyIndex {
         let mut refs: Vec<PolicyRef> = refs.into_iter().collect();
         refs.sort_unstable();
         refs.dedup();
-        let mut slice = Slice { set: PolicySet::new(), broken: Vec::new() };
+        let mut slice = Slice::default();
         for PolicyRef(at) in refs {
             let Some(entry) = self.entries.get(at as usize) else {
                 slice.broken.push("unknown".into());
                 continue;
             };
-            let added = entry.policy().is_some_and(|policy| slice.set.add(policy.clone()).is_ok());
+            let added = entry.policy().is_some_and(|policy| match policy.annotation(SCOPE).map(str::parse) {
+                Some(Ok(scope)) => {
+                    slice.scopes.push((entry.id.clone(), scope));
+                    slice.set.add(policy.clone()).is_ok()
+                }
+                Some(Err(_)) => false,
+                None => slice.set.add(policy.clone()).is_ok(),
+            });
             if !added {
                 slice.broken.push(entry.id.clone());
             }
@@ -107,7 +117,7 @@ impl PolicyIndex {
         principal: &Principal,
         action: Action,
         resource: &Resource,
-    ) -> Decision {
+    ) -> Ruling {
         self.slice_for(slices, principal).decide(principal, action, resource)
     }
 }

@@ -19,7 +19,7 @@ mod uri;
 pub use admit::{
     CompiledPolicy, GrantError, GrantFault, MAX_TEXT_BYTES, SCHEMA, compile_grant, validate_actions,
 };
-pub use decision::{Decision, Slice};
+pub use decision::{Decision, Held, Ruling, Slice};
 pub use facts::{Principal, Resource};
 pub use grant::{
     Action, Class, Effect, GrantSpec, GrantedAction, MAX_ACTIONS, MAX_NAME_BYTES, MAX_NAMES, MAX_URI_BYTES,

@@ -27,7 +27,12 @@ pub(crate) fn policy(spec: &GrantSpec) -> Result<String, PatternError> {
         format!("action in [{}]", literals.join(", "))
     };
 
-    let mut text = format!("{effect} ({principal}, {action}, resource)\nwhen {{\n");
+    // Twice: as what Cedar decides by, and as what says which scope a caller lacks.
+    let (note, scope) = spec.scope.as_ref().map_or_else(Default::default, |scope| {
+        let scope = string(scope.as_str());
+        (format!("@scope({scope})\n"), format!("when {{ context.scopes.contains({scope}) }}\n"))
+    });
+    let mut text = format!("{note}{effect} ({principal}, {action}, resource)\n{scope}when {{\n");
     for (place, granted) in spec.actions.iter().enumerate() {
         text.push_str(if place == 0 { "  (" } else { " ||\n  (" });
         if !one_kind {

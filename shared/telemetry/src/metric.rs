@@ -188,6 +188,8 @@ metrics! {
         "Documents of clients and key sets of issuers that were asked for: `fetched`, or `failed`.";
     CLIENT_AUTHENTICATIONS_FAILED "portcullis_client_authentications_failed_total" Counter Count []
         "Times somebody could not prove to be a client of a tenant's issuer. These are counted here alone: anybody can cause them.";
+    SIGN_INS_FAILED "portcullis_sign_ins_failed_total" Counter Count []
+        "Times an e-mail address and a password were not those of an account.";
     AUDIT_INGESTED "portcullis_audit_ingested_total" Counter Count []
         "Audit records stored.";
     AUDIT_GAPS "portcullis_audit_gaps_total" Counter Count []

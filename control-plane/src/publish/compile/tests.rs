@@ -242,10 +242,12 @@ fn proxies_know_the_keys_whose_tokens_live_and_what_endpoints_accept() {
     let keys =
         vec![key(2, None, false), key(1, Some(1_001), false), key(3, Some(1_000), false), key(4, None, true)];
     let (url, gateway) = ("https://auth.example/t/acme".to_owned(), "https://gw.example".to_owned());
-    rows.issuer = Some(IssuerRow { url: url.clone(), gateway: gateway.clone(), keys });
+    let baseline = vec!["search".parse().unwrap()];
+    rows.issuer = Some(IssuerRow { url: url.clone(), gateway: gateway.clone(), baseline, keys });
     let compiled = compile(&rows, 1).unwrap();
     let Body::Issuer(issuer) = body(&compiled, "issuer") else { panic!() };
     assert_eq!((issuer.url, issuer.gateway), (url, gateway));
+    assert_eq!(issuer.baseline_scopes, ["search"]);
     let published: Vec<_> = issuer.keys.iter().map(|key| (key.id.clone(), key.not_after_micros)).collect();
     assert_eq!(
         published,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     queries,
-    routes::check_upstreams,
+    routes::check_references,
     types::{Grant, GrantSettings, GrantSubject},
 };
 use crate::{http::prelude::*, publish::commit::commit};
@@ -71,7 +71,7 @@ pub async fn replace(
         }
         let id = GrantId::from_parts(now.millis(), core.entropy.bytes());
         let checked = match settings.check(id, subject) {
-            Ok(()) => check_upstreams(&mut tx, &settings).await,
+            Ok(()) => check_references(&mut tx, &settings).await,
             wrong => wrong,
         };
         match checked {

@@ -12,6 +12,7 @@ struct Row {
     role_id: Option<Uuid>,
     client_id: Option<Uuid>,
     effect: String,
+    scope: Option<String>,
     actions: serde_json::Value,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
@@ -31,11 +32,12 @@ impl TryFrom<Row> for Grant {
             "forbid" => Effect::Forbid,
             _ => return Err(Unreadable("grant effect").into()),
         };
+        let scope = row.scope.map(|scope| scope.parse().map_err(|_| Unreadable("scope"))).transpose()?;
         let actions = serde_json::from_value(row.actions).map_err(|_| Unreadable("grant actions"))?;
         Ok(Self {
             id: Id::from_uuid(row.id),
             subject,
-            settings: GrantSettings { effect, actions },
+            settings: GrantSettings { effect, scope, actions },
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
@@ -46,7 +48,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, role_id, client_id, effect, actions, created_at, updated_at FROM grants
+        "SELECT id, role_id, client_id, effect, scope, actions, created_at, updated_at FROM grants
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -66,7 +68,7 @@ pub(super) async fn of_role(tx: &mut TenantTx, role: RoleId) -> Result<Vec<Grant
         .await?;
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, role_id, client_id, effect, actions, created_at, updated_at FROM grants
+        "SELECT id, role_id, client_id, effect, scope, actions, created_at, updated_at FROM grants
          WHERE tenant_id = $1 AND role_id = $2 ORDER BY id",
         tenant,
         role.uuid()
@@ -89,7 +91,7 @@ pub(super) async fn get(tx: &mut TenantTx, id: GrantId) -> Result<Grant, StoreEr
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
         Row,
-        "SELECT id, role_id, client_id, effect, actions, created_at, updated_at FROM grants
+        "SELECT id, role_id, client_id, effect, scope, actions, created_at, updated_at FROM grants
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -112,13 +114,14 @@ pub(super) async fn insert(
         GrantSubject::Client(id) => (None, Some(id.uuid())),
     };
     sqlx::query!(
-        "INSERT INTO grants (tenant_id, id, role_id, client_id, effect, actions, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+        "INSERT INTO grants (tenant_id, id, role_id, client_id, effect, scope, actions, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
         tenant,
         id.uuid(),
         role,
         client,
         effect(settings.effect),
+        settings.scope.as_ref().map(|scope| scope.as_str()),
         actions(&settings.actions)?,
         now
     )
@@ -135,10 +138,11 @@ pub(super) async fn update(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE grants SET effect = $3, actions = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2",
+        "UPDATE grants SET effect = $3, scope = $4, actions = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
         effect(settings.effect),
+        settings.scope.as_ref().map(|scope| scope.as_str()),
         actions(&settings.actions)?,
         now
     )

@@ -11,6 +11,7 @@ use crate::{
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
     publish::commit::commit,
+    resources::scopes::queries as scopes,
 };
 
 /// All grants, in order of creation.
@@ -39,8 +40,8 @@ pub async fn create(
     Query(wait): Query<Wait>,
     Json(new): Json<GrantNew>,
 ) -> Result<Response, ApiError> {
-    let GrantNew { subject, effect, actions } = new;
-    let settings = GrantSettings { effect, actions };
+    let GrantNew { subject, effect, scope, actions } = new;
+    let settings = GrantSettings { effect, scope, actions };
     let now = core.clock.now();
     let id = GrantId::from_parts(now.millis(), core.entropy.bytes());
     settings.check(id, subject)?;
@@ -49,7 +50,7 @@ pub async fn create(
         let (pointer, message) = subject.unknown();
         return Err(ApiError::invalid(pointer, message));
     }
-    check_upstreams(&mut tx, &settings).await?;
+    check_references(&mut tx, &settings).await?;
     queries::insert(&mut tx, id, subject, &settings, now.to_offset()).await?;
     let grant = queries::get(&mut tx, id).await?;
     let published = commit(tx, &core, &caller.act("create_grant", id)).await?;
@@ -91,7 +92,7 @@ pub async fn update(
     if_match.check(&present)?;
     let settings = patch.apply(&present.settings)?;
     settings.check(id, present.subject)?;
-    check_upstreams(&mut tx, &settings).await?;
+    check_references(&mut tx, &settings).await?;
     queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
     let grant = queries::get(&mut tx, id).await?;
     let published = commit(tx, &core, &caller.act("update_grant", id)).await?;
@@ -116,16 +117,21 @@ pub async fn delete(
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }
 
-/// A name may vanish from an upstream later; the upstream itself has to be there when the grant is written.
-pub(super) async fn check_upstreams(tx: &mut TenantTx, settings: &GrantSettings) -> Result<(), ApiError> {
+/// A name may vanish from an upstream later; the upstream itself has to be there when the grant is written, and so does the scope.
+pub(super) async fn check_references(tx: &mut TenantTx, settings: &GrantSettings) -> Result<(), ApiError> {
     let wanted: Vec<Uuid> = settings.actions.iter().map(|action| action.upstream().uuid()).collect();
     let known = queries::known_upstreams(tx, &wanted).await?;
     let missing = wanted.iter().enumerate().filter(|(_, id)| !known.contains(id));
-    let errors: Vec<_> = missing
+    let mut errors: Vec<_> = missing
         .map(|(place, _)| FieldError {
             pointer: format!("/actions/{place}/upstream"),
             message: "no such upstream".to_owned(),
         })
         .collect();
+    if let Some(scope) = &settings.scope
+        && !scopes::exists(tx, scope).await?
+    {
+        errors.push(FieldError { pointer: "/scope".to_owned(), message: "no such scope".to_owned() });
+    }
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }

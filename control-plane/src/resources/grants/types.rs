@@ -1,6 +1,6 @@
 //! What a grant looks like.
 
-use ids::{ClientId, GrantId, RoleId};
+use ids::{ClientId, GrantId, RoleId, Scope};
 use policy::{Effect, GrantSpec, GrantedAction, Subject};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -61,6 +61,11 @@ pub struct GrantSettings {
     #[serde(default = "permit")]
     #[schema(value_type = EffectDocument)]
     pub effect: Effect,
+    /// A scope by name, without which in their token it does not count for whoever shows one; API keys have all. Null: it counts for
+    /// everybody it is for. Never of a `forbid`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 64)]
+    pub scope: Option<Scope>,
     /// What it covers.
     #[schema(value_type = Vec<ActionDocument>, min_items = 1, max_items = 16)]
     pub actions: Vec<GrantedAction>,
@@ -76,6 +81,11 @@ pub struct GrantNew {
     #[serde(default = "permit")]
     #[schema(value_type = EffectDocument)]
     pub effect: Effect,
+    /// A scope by name, without which in their token it does not count for whoever shows one; API keys have all. Null: it counts for
+    /// everybody it is for. Never of a `forbid`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 64)]
+    pub scope: Option<Scope>,
     /// What it covers.
     #[schema(value_type = Vec<ActionDocument>, min_items = 1, max_items = 16)]
     pub actions: Vec<GrantedAction>,
@@ -95,7 +105,8 @@ impl GrantSettings {
             GrantSubject::Role(id) => Subject::Role(id),
             GrantSubject::Client(id) => Subject::Client(id),
         };
-        let spec = GrantSpec { id, subject, effect: self.effect, actions: self.actions.clone() };
+        let (scope, actions) = (self.scope.clone(), self.actions.clone());
+        let spec = GrantSpec { id, subject, effect: self.effect, scope, actions };
         policy::compile_grant(&spec).map(|_| ()).map_err(|error| {
             let places = error.faults.into_iter();
             ApiError::Invalid(

@@ -16,7 +16,7 @@ use crypto::{
     digest::sha256,
     jwt::{Token, Typ},
 };
-use ids::{ClientId, SigningKeyId, TenantId, TokenId};
+use ids::{ClientId, Scopes, SigningKeyId, TenantId, TokenId};
 use seams::Timestamp;
 
 use super::{Credential, Principal};
@@ -39,12 +39,17 @@ pub(super) struct Verified {
     issuer: Box<str>,
     signed_by: SigningKeyId,
     audience: Box<str>,
+    scopes: Scopes,
     not_after: Timestamp,
 }
 
 impl Verified {
     pub(super) const fn id(&self) -> TokenId {
         self.id
+    }
+
+    pub(super) const fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     /// Whose it is by this configuration, if it is good for this endpoint now, and when it ends.
@@ -110,7 +115,19 @@ impl Tokens {
 impl Verified {
     pub(super) fn testing(client: ClientId, not_after: Timestamp) -> Self {
         let (id, signed_by) = (TokenId::from_parts(1, [0; 10]), SigningKeyId::from_parts(1, [0; 10]));
-        Self { id, client, issuer: "".into(), signed_by, audience: "".into(), not_after }
+        Self {
+            id,
+            client,
+            issuer: "".into(),
+            signed_by,
+            audience: "".into(),
+            scopes: Scopes::none(),
+            not_after,
+        }
+    }
+
+    pub(super) fn with_scopes(self, scopes: Scopes) -> Self {
+        Self { scopes, ..self }
     }
 }
 
@@ -157,6 +174,7 @@ fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verif
         issuer: claims.iss.into(),
         signed_by,
         audience: claims.aud.into(),
+        scopes: claims.scope,
         not_after,
     })
 }

@@ -9,19 +9,31 @@ use crate::{
     testing::{self, PATH, World},
 };
 
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+
 fn ask(world: &World, request: Builder, method: &str, params: &str) -> Result<Permit, Refusal> {
+    ask_as(world, &world.principal(), request, method, params)
+}
+
+fn ask_as(
+    world: &World,
+    principal: &Principal,
+    request: Builder,
+    method: &str,
+    params: &str,
+) -> Result<Permit, Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
     let body = runtime.block_on(testing::body(&text));
     let exchange = testing::exchange(request);
     let call = protocol::check(&exchange, Verb::Post, protocol::parse(Verb::Post, &body).unwrap()).unwrap();
-    let (place, principal) = (world.place(), world.principal());
+    let place = world.place();
     let attachment = session::attachment(&place).unwrap();
     let (limiter, session, now) = (Limiter::alone(), BoundSession::none(), Now { nanos: 1, unix_seconds: 1 });
-    let reserving = limit::check(&limiter, &place, &principal, &session, Cost::Message, now);
+    let reserving = limit::check(&limiter, &place, principal, &session, Cost::Message, now);
     let reservation = runtime.block_on(reserving).unwrap();
     let tool = named_tool(attachment, call.target());
-    check(&Decisions::default(), &place, attachment, &principal, &call, tool, &reservation)
+    check(&Decisions::default(), &place, attachment, principal, &call, tool, &reservation)
 }
 
 fn legacy(world: &World, method: &str, params: &str) -> Result<Permit, Refusal> {
@@ -155,9 +167,8 @@ fn listening_to_resources_needs_a_grant_for_each() {
         let request = Request::post(PATH)
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", "subscriptions/listen");
-        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
         let params = format!(
-            r#"{{"notifications":{{"toolsListChanged":true,"resourceSubscriptions":{uris}}},{meta}}}"#
+            r#"{{"notifications":{{"toolsListChanged":true,"resourceSubscriptions":{uris}}},{META}}}"#
         );
         ask(world, request, "subscriptions/listen", &params)
     };
@@ -174,4 +185,32 @@ fn listening_to_resources_needs_a_grant_for_each() {
     {
         assert_eq!(refused_with(listen(&world, other)), "resource_not_granted", "{other}");
     }
+}
+
+#[test]
+fn a_token_is_told_of_every_scope_that_its_request_takes_together_with_its_own() {
+    let mut world = World::new();
+    let upstream = world.upstream();
+    for (scope, uri) in [(Some("one"), "a:1"), (Some("two"), "a:2"), (Some("three"), "a:2"), (None, "a:3")] {
+        let uris = vec![uri.to_owned()];
+        world.grant_with(scope, Effect::Permit, GrantedAction::Subscribe { upstream, uris });
+    }
+    let listen = |scopes: &str, uris: &str| {
+        let principal = world.principal().with_scopes(scopes);
+        let params = format!(r#"{{"notifications":{{"resourceSubscriptions":[{uris}]}},{META}}}"#);
+        let request = Request::post(PATH)
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "subscriptions/listen");
+        ask_as(&world, &principal, request, "subscriptions/listen", &params)
+    };
+    let lacking = |result: Result<Permit, Refusal>| match result {
+        Err(Refusal::ScopesLacking { scopes, .. }) => scopes.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(lacking(listen("own", r#""a:1","a:2","a:3""#)), "one own three two");
+    assert_eq!(lacking(listen("two", r#""a:1","a:2""#)), "one two");
+    assert!(listen("one three", r#""a:1","a:2","a:3""#).is_ok());
+    // What no scope opens is refused for that, whatever else lacks.
+    assert_eq!(refused_with(listen("", r#""a:1","a:4""#)), "resource_not_granted");
+    assert!(listen("", r#""a:3""#).is_ok());
 }

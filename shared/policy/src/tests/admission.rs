@@ -5,7 +5,7 @@ use crate::{
 };
 
 fn grant(effect: Effect, actions: Vec<GrantedAction>) -> GrantSpec {
-    GrantSpec { id: grant_id(0), subject: Subject::Role(role(0)), effect, actions }
+    GrantSpec { id: grant_id(0), subject: Subject::Role(role(0)), effect, scope: None, actions }
 }
 
 fn tools(names: &[&str]) -> GrantedAction {
@@ -56,6 +56,23 @@ fn text_is_as_written_here() {
              (resource.uri == \"y\" || !resource.plain || resource.uri like \"x://\\u{{e4}}\\*/*\"))\n}};\n"
         )
     );
+}
+
+#[test]
+fn a_scope_is_written_twice_and_never_of_a_forbid() {
+    let mut grant = grant(Effect::Permit, vec![tools(&["a"])]);
+    grant.scope = Some("files:read".parse().unwrap());
+    let (ups, rol) = (upstream(0), role(0));
+    assert_eq!(
+        compile_grant(&grant).unwrap().text,
+        format!(
+            "@scope(\"files:read\")\npermit (principal in Role::\"{rol}\", action == Action::\"call_tool\", resource)\n\
+             when {{ context.scopes.contains(\"files:read\") }}\nwhen {{\n  \
+             (resource in Upstream::\"{ups}\" && resource.name == \"a\")\n}};\n"
+        )
+    );
+    grant.effect = Effect::Forbid;
+    assert_eq!(pointers(compile_grant(&grant)), ["/scope"]);
 }
 
 #[test]

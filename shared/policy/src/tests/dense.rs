@@ -7,7 +7,7 @@ use super::{
     oracle,
     world::{Target, client, grant_id, index, principal, role, upstream},
 };
-use crate::{Action, Class, Effect, GrantSpec, GrantedAction, Subject, ToolSelector};
+use crate::{Action, Class, Effect, GrantSpec, GrantedAction, Held, Subject, ToolSelector};
 
 fn effect() -> impl Strategy<Value = Effect> {
     prop_oneof![3 => Just(Effect::Permit), 1 => Just(Effect::Forbid)]
@@ -24,6 +24,7 @@ fn grants(action: impl Strategy<Value = GrantedAction>) -> impl Strategy<Value =
             id: grant_id(n),
             subject,
             effect,
+            scope: None,
             actions: vec![action],
         })
         .collect()
@@ -55,7 +56,7 @@ fn agree(grants: &[GrantSpec], target: &Target) -> Result<(), TestCaseError> {
     let (index, who) = (index(grants), principal(&asker));
     let slices = target.slices(grants, &index);
     for slice in [index.slice(index.all()), index.slice_for(&slices, &who)] {
-        let decision = slice.decide(&who, target.action(), &target.resource());
+        let decision = slice.decide(&who, target.action(), &target.resource()).with(Held::All);
         prop_assert_eq!(decision.is_permit(), permitted);
         prop_assert_eq!(
             decision.policies().iter().map(ToString::to_string).collect::<Vec<_>>(),

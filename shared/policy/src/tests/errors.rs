@@ -4,7 +4,9 @@ use cedar_policy::{Entities, EntityUid, Request, Schema};
 use errors::ErrorCode;
 
 use super::world::{self, Target, client, principal, role, upstream};
-use crate::{Action, Class, Decision, PolicyIndex, SCHEMA, Slices, facts::action_uid};
+use crate::{
+    Action, Class, Decision, Held, PolicyIndex, SCHEMA, Slices, decision::circumstances, facts::action_uid,
+};
 
 const ALL: &str = "permit (principal, action, resource);";
 const FAILS: &str = "(principal, action, resource) when { resource.absent == 1 };";
@@ -12,11 +14,9 @@ const FAILS: &str = "(principal, action, resource) when { resource.absent == 1 }
 fn decide(policies: &[(&str, String)]) -> Decision {
     let index = PolicyIndex::new(policies.iter().map(|(id, text)| (*id, text.as_str())));
     let target = Target::Tool { upstream: upstream(0), name: "a".to_owned(), class: Class::Read };
-    index.slice(index.all()).decide(
-        &principal(&(client(0), vec![role(0)])),
-        Action::CallTool,
-        &target.resource(),
-    )
+    let slice = index.slice(index.all());
+    let who = principal(&(client(0), vec![role(0)]));
+    Decision::clone(&slice.decide(&who, Action::CallTool, &target.resource()).with(Held::All))
 }
 
 fn ids(ids: &[&str]) -> Vec<Box<str>> {
@@ -39,6 +39,8 @@ fn text_that_does_not_parse_refuses() {
         "",
         "permit (principal, action, resource); forbid (principal, action, resource);",
         "permit (principal == ?principal, action, resource);",
+        "@scope(\"not a scope\") permit (principal, action, resource);",
+        "@scope permit (principal, action, resource);",
     ] {
         let decision = decide(&[("gr_a", ALL.to_owned()), ("gr_b", text.to_owned())]);
         assert_eq!(decision, Decision::Error { policies: ids(&["gr_b"]) }, "{text}");
@@ -58,10 +60,8 @@ fn a_reference_of_another_index_refuses() {
     let slices = Slices::new([(role(0).uuid(), vec![big.find("gr_b").unwrap()])]);
     let target = Target::Whole { upstream: upstream(0), action: Action::Complete };
     let who = principal(&(client(0), vec![role(0)]));
-    assert!(matches!(
-        small.decide(&slices, &who, Action::Complete, &target.resource()),
-        Decision::Error { .. }
-    ));
+    let ruling = small.decide(&slices, &who, Action::Complete, &target.resource());
+    assert!(matches!(*ruling.with(Held::All), Decision::Error { .. }));
 }
 
 #[test]
@@ -73,6 +73,22 @@ fn forbid_wins_and_nothing_is_denied_without_a_reason_list() {
     );
     assert_eq!(decide(&[("gr_a", ALL.to_owned())]), Decision::Permit { policies: ids(&["gr_a"]) });
     assert_eq!(decide(&[]), Decision::Deny { policies: Vec::new() });
+}
+
+/// What says which scope it takes, and what decides by it, cannot be played against each other.
+#[test]
+fn a_condition_without_its_annotation_permits_nobody_and_an_annotation_alone_is_obeyed() {
+    let index = PolicyIndex::new([
+        ("gr_a", "permit (principal, action, resource) when { context.scopes.contains(\"a\") };"),
+        ("gr_b", "@scope(\"b\") permit (principal, action, resource);"),
+    ]);
+    let target = Target::Whole { upstream: upstream(0), action: Action::Complete };
+    let who = principal(&(client(0), vec![]));
+    let ruling = index.slice(index.all()).decide(&who, Action::Complete, &target.resource());
+    let with = |scopes: &str| Decision::clone(&ruling.with(Held::These(&scopes.parse().unwrap())));
+    assert_eq!(with("a"), Decision::Lacking { policies: ids(&["gr_b"]), scopes: "b".parse().unwrap() });
+    assert_eq!(with("a").code(Action::Complete), Some(ErrorCode::ScopeInsufficient));
+    assert_eq!(with("a b"), Decision::Permit { policies: ids(&["gr_b"]) });
 }
 
 #[test]
@@ -116,7 +132,7 @@ fn facts_conform_to_the_schema() {
             who.uid.clone(),
             action_uid(target.action()),
             uid,
-            cedar_policy::Context::empty(),
+            circumstances(["a"]).unwrap(),
             Some(&schema),
         )
         .unwrap();

@@ -1,10 +1,30 @@
 //! What grants mean, said a second time in plain Rust: a loop over grants, without Cedar and without the crate's own
 //! pattern reader.
 
-use ids::{ClientId, RoleId};
+use ids::{ClientId, RoleId, Scopes};
 
 use super::world::Target;
 use crate::{Class, Effect, GrantSpec, GrantedAction, NameSelector, Subject, ToolSelector, is_plain};
+
+/// As [`decide`] for a token that has these scopes; and which scopes would let it, if only they are missing.
+pub(super) fn decide_with(
+    grants: &[GrantSpec],
+    asker: &(ClientId, Vec<RoleId>),
+    target: &Target,
+    held: &Scopes,
+) -> (bool, Vec<String>, Scopes) {
+    let counts =
+        |grant: &&GrantSpec| grant.scope.as_ref().is_none_or(|scope| held.iter().any(|own| own == scope));
+    let counting: Vec<GrantSpec> = grants.iter().filter(counts).cloned().collect();
+    let (permitted, ids) = decide(&counting, asker, target);
+    let (could_be, all) = decide(grants, asker, target);
+    if permitted || !could_be {
+        return (permitted, ids, Scopes::none());
+    }
+    let asking = grants.iter().filter(|grant| all.contains(&grant.id.to_string()));
+    let lacking = Scopes::first(asking.filter_map(|grant| grant.scope.clone()));
+    (false, all, lacking)
+}
 
 /// Ids of the grants that decide, and whether they permit.
 pub(super) fn decide(

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
+use ids::Scopes;
 use proptest::prelude::*;
 
 use super::{
     oracle,
-    world::{self, Target, asker, class, grants, index, name, principal, target},
+    world::{self, Target, asker, class, grants, held, index, name, principal, target},
 };
 use crate::{
-    Action, Class, Decision, Effect, GrantSpec, GrantedAction, Resource, Subject, ToolSelector, compile_grant,
+    Action, Class, Decision, Effect, GrantSpec, GrantedAction, Held, Resource, Subject, ToolSelector,
+    compile_grant, decision::circumstances,
 };
 
 fn as_oracle(decision: &Decision) -> (bool, Vec<String>) {
@@ -34,9 +36,40 @@ proptest! {
         let who = principal(&asker);
         let expected = oracle::decide(&grants, &asker, &target);
         let whole = index.slice(index.all()).decide(&who, target.action(), &target.resource());
-        prop_assert_eq!(as_oracle(&whole), expected.clone());
+        prop_assert_eq!(as_oracle(&whole.with(Held::All)), expected.clone());
         let sliced = index.decide(&target.slices(&grants, &index), &who, target.action(), &target.resource());
-        prop_assert_eq!(as_oracle(&sliced), expected);
+        prop_assert_eq!(as_oracle(&sliced.with(Held::All)), expected);
+    }
+
+    /// What follows for fewer scopes is what the oracle says, and what Cedar says when it is asked with these scopes alone; whoever
+    /// lacks one is told of each that would do, and any of them does.
+    #[test]
+    fn decides_for_scopes_as_cedar_and_the_oracle(
+        grants in grants(), asker in asker(), target in target(), held in held()
+    ) {
+        let (index, who) = (index(&grants), principal(&asker));
+        let slice = index.slice_for(&target.slices(&grants, &index), &who);
+        let (action, resource) = (target.action(), target.resource());
+        let ruling = slice.decide(&who, action, &resource);
+        let decision = ruling.with(Held::These(&held));
+        let (permitted, ids, lacking) = oracle::decide_with(&grants, &asker, &target, &held);
+        prop_assert_eq!(as_oracle(&decision), (permitted, ids));
+        let cedar = slice.ask(&who, action, &resource, circumstances(held.iter().map(|scope| scope.as_str())));
+        prop_assert_eq!(cedar.is_permit(), decision.is_permit());
+        match &*decision {
+            Decision::Lacking { scopes, .. } => {
+                prop_assert_eq!(scopes, &lacking);
+                prop_assert!(!scopes.is_empty() && scopes.iter().all(|scope| !held.has(scope.as_str())));
+                for scope in scopes.iter() {
+                    let more = held.with(&Scopes::first([scope.clone()]));
+                    prop_assert!(ruling.with(Held::These(&more)).is_permit());
+                }
+            }
+            other => {
+                prop_assert!(lacking.is_empty());
+                prop_assert_eq!(other.policies(), cedar.policies());
+            }
+        }
     }
 
     /// A grant that names a tool permits that tool and no other, whatever characters the names have.
@@ -47,6 +80,7 @@ proptest! {
             id: world::grant_id(0),
             subject: Subject::Role(world::role(0)),
             effect: Effect::Permit,
+            scope: None,
             actions: vec![GrantedAction::CallTool { upstream, tools: ToolSelector::Names(vec![granted.clone()]) }],
         };
         let index = index(std::slice::from_ref(&grant));
@@ -54,7 +88,7 @@ proptest! {
         let who = principal(&(world::client(0), vec![world::role(0)]));
         let decide = |upstream, name: &str| {
             let tool = Target::Tool { upstream, name: name.to_owned(), class };
-            slice.decide(&who, Action::CallTool, &tool.resource()).is_permit()
+            slice.decide(&who, Action::CallTool, &tool.resource()).with(Held::All).is_permit()
         };
         prop_assert!(decide(upstream, &granted));
         prop_assert!(!decide(upstream, &other));
@@ -70,14 +104,16 @@ proptest! {
         }
     }
 
-    /// Listed if and only if the head permits, and callable only if listed: the list and the call ask the same question,
-    /// the list with what was prepared for the whole snapshot, the call with what it finds under the caller's text.
+    /// Listed if and only if the head permits it to whoever has the scopes that it takes, and callable only if listed: the list and the
+    /// call ask the same question, the list with what was prepared for the whole snapshot, the call with what it finds under the
+    /// caller's text. What is listed and not callable is refused for the lack of scopes alone, so that the caller can ask for them.
     #[test]
     fn listed_is_callable(
         grants in grants(),
         asker in asker(),
         catalogue in prop::collection::btree_map(name(), (class(), any::<bool>()), 0..8),
         asked in name(),
+        held in held(),
     ) {
         let upstream = world::upstream(0);
         let index = index(&grants);
@@ -95,21 +131,25 @@ proptest! {
         let listed: Vec<&str> = prepared
             .iter()
             .filter(|(_, (resource, slice, approved))| {
-                *approved && slice.decide(&who, Action::CallTool, resource).is_permit()
+                *approved && slice.decide(&who, Action::CallTool, resource).with(Held::All).is_permit()
             })
             .map(|(name, _)| *name)
             .collect();
-        let callable = |text: &str| {
-            catalogue.get(text).is_some_and(|(class, approved)| {
-                let target = Target::Tool { upstream, name: text.to_owned(), class: *class };
-                let slices = target.slices(&grants, &index);
-                *approved && index.decide(&slices, &who, Action::CallTool, &target.resource()).is_permit()
-            })
+        let called = |text: &str| {
+            let (class, _) = catalogue.get(text).filter(|(_, approved)| *approved)?;
+            let target = Target::Tool { upstream, name: text.to_owned(), class: *class };
+            let slices = target.slices(&grants, &index);
+            let ruling = index.decide(&slices, &who, Action::CallTool, &target.resource());
+            Some(ruling.with(Held::These(&held)))
         };
         for name in catalogue.keys() {
-            prop_assert_eq!(listed.contains(&name.as_str()), callable(name));
+            let open = called(name).is_some_and(|decision| {
+                decision.is_permit() || matches!(*decision, Decision::Lacking { .. })
+            });
+            prop_assert_eq!(listed.contains(&name.as_str()), open);
         }
-        prop_assert!(!callable(&asked) || listed.contains(&asked.as_str()));
+        let callable = called(&asked).is_some_and(|decision| decision.is_permit());
+        prop_assert!(!callable || listed.contains(&asked.as_str()));
     }
 
     /// No class grant reaches a tool that nobody has classified.
@@ -118,6 +158,7 @@ proptest! {
         let target = Target::Tool { upstream: world::upstream(0), name: name.clone(), class: Class::Unclassified };
         let index = index(&grants);
         let decision = index.slice(index.all()).decide(&principal(&asker), Action::CallTool, &target.resource());
+        let decision = decision.with(Held::All);
         let named = grants.iter().flat_map(|grant| &grant.actions).any(|granted| {
             matches!(granted, GrantedAction::CallTool { tools: ToolSelector::Names(names), .. } if names.contains(&name))
         });

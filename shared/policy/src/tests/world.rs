@@ -1,6 +1,6 @@
 //! A small world in which grants and requests often meet, with names that try to break out of a literal.
 
-use ids::{ClientId, GrantId, RoleId, ToolId, UpstreamId, Uuid};
+use ids::{ClientId, GrantId, RoleId, Scope, Scopes, ToolId, UpstreamId, Uuid};
 use proptest::prelude::*;
 
 use crate::{
@@ -145,27 +145,36 @@ pub(super) fn grants() -> impl Strategy<Value = Vec<GrantSpec>> {
         1 => (0u8..2).prop_map(|n| Subject::Client(client(n))),
     ];
     let effect = prop_oneof![4 => Just(Effect::Permit), 1 => Just(Effect::Forbid)];
-    prop::collection::vec((subject, effect, prop::collection::vec(granted(), 1..4)), 0..6).prop_map(
-        |drafts| {
-            drafts
-                .into_iter()
-                .zip(0u8..)
-                .map(|((subject, effect, mut actions), n)| {
-                    if effect == Effect::Permit {
-                        for action in &mut actions {
-                            if let GrantedAction::CallTool { tools: ToolSelector::Classes(classes), .. } =
-                                action
-                            {
-                                classes.retain(|class| *class != Class::Unclassified);
-                                classes.push(Class::Read);
-                            }
+    let actions = prop::collection::vec(granted(), 1..4);
+    prop::collection::vec((subject, effect, prop::option::of(scope()), actions), 0..6).prop_map(|drafts| {
+        drafts
+            .into_iter()
+            .zip(0u8..)
+            .map(|((subject, effect, scope, mut actions), n)| {
+                let scope = scope.filter(|_| effect == Effect::Permit);
+                if effect == Effect::Permit {
+                    for action in &mut actions {
+                        if let GrantedAction::CallTool { tools: ToolSelector::Classes(classes), .. } = action
+                        {
+                            classes.retain(|class| *class != Class::Unclassified);
+                            classes.push(Class::Read);
                         }
                     }
-                    GrantSpec { id: grant_id(n), subject, effect, actions }
-                })
-                .collect()
-        },
-    )
+                }
+                GrantSpec { id: grant_id(n), subject, effect, scope, actions }
+            })
+            .collect()
+    })
+}
+
+/// Names that would break out of a literal, if anything could.
+pub(super) fn scope() -> impl Strategy<Value = Scope> + Clone {
+    prop::sample::select(vec!["a", "files:read", "!')||true", "*"]).prop_map(|name| name.parse().unwrap())
+}
+
+/// What somebody's token has.
+pub(super) fn held() -> impl Strategy<Value = Scopes> {
+    prop::collection::vec(scope(), 0..4).prop_map(Scopes::first)
 }
 
 pub(super) fn target() -> impl Strategy<Value = Target> {

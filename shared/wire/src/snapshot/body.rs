@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ids::{GrantId, Id, Kind, Uuid};
+use ids::{GrantId, Id, Kind, Scope, Scopes, Uuid};
 
 use super::{
     bounds::*,
@@ -284,6 +284,9 @@ fn check_issuer(issuer: &v1::Issuer) -> Check {
         .split_once("://")
         .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', '"', '\\']));
     need(origin, "the gateway is more than an origin")?;
+    need(issuer.baseline_scopes.len() <= Scopes::MOST, "has too many scopes")?;
+    need(sorted(issuer.baseline_scopes.iter()), "scopes are out of order or repeat")?;
+    need(issuer.baseline_scopes.iter().all(|scope| scope.parse::<Scope>().is_ok()), "a scope is malformed")?;
     need(issuer.keys.len() <= MAX_ISSUER_KEYS, "has too many keys")?;
     need(sorted(issuer.keys.iter().map(|key| &key.id)), "keys are out of order or repeat")?;
     for key in &issuer.keys {

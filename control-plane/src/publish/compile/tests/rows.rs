@@ -120,7 +120,7 @@ pub(super) fn limit(n: u8, subject: LimitSubject) -> LimitRow {
 }
 
 pub(super) fn grant(n: u8, subject: Subject, actions: Vec<GrantedAction>) -> GrantSpec {
-    GrantSpec { id: id(n), subject, effect: Effect::Permit, actions }
+    GrantSpec { id: id(n), subject, effect: Effect::Permit, scope: None, actions }
 }
 
 pub(super) fn call(upstream: u8, names: &[&str]) -> GrantedAction {

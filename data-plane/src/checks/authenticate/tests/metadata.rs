@@ -17,6 +17,7 @@ use crate::{
     },
     refuse::{Addressee, render},
     resource,
+    resource::Pointer,
 };
 
 const PREFIX: &str = "/.well-known/oauth-protected-resource";
@@ -105,17 +106,26 @@ fn who_is_not_let_in_is_told_where_the_metadata_is() {
     let url = |world: &World, host: &str, path: &str| {
         let exchange = testing::raw_exchange(Request::post(path).header("host", host));
         let place = endpoint::check(&exchange, &world.fleet(), &hosts()).unwrap();
-        resource::metadata_url(&exchange, &place)
+        resource::pointer(&exchange, &place).map(|pointer| pointer.metadata)
     };
     let expected = format!("{GATEWAY}{PREFIX}{PATH}");
     assert_eq!(url(&world, "gw.example.com", PATH).as_ref(), Some(&expected));
     let own = url(&world, "mcp.acme.example", "/tools/mcp").unwrap();
     assert_eq!(own, format!("https://mcp.acme.example{PREFIX}/tools/mcp"));
-    let challenge = |refusal: Refusal| {
-        let response = render(&refusal, Addressee::Http, "req", Some(&expected)).into_response();
+    let challenge_with = |refusal: Refusal, baseline: &str| {
+        let pointer = Pointer { metadata: expected.clone(), baseline: baseline.parse().unwrap() };
+        let response = render(&refusal, Addressee::Http, "req", Some(&pointer)).into_response();
         response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned())
     };
+    let challenge = |refusal: Refusal| challenge_with(refusal, "");
     let metadata = format!(r#"resource_metadata="{expected}""#);
+    // Whoever has to get a token is told what to ask for at first.
+    for (refusal, start) in
+        [(Refusal::CredentialMissing, ""), (Refusal::CredentialInvalid, r#"error="invalid_token", "#)]
+    {
+        let told = format!(r#"Bearer {start}scope="a b", {metadata}"#);
+        assert_eq!(challenge_with(refusal, "b a"), Some(told));
+    }
     assert_eq!(challenge(Refusal::CredentialMissing), Some(format!("Bearer {metadata}")));
     for (refusal, error) in [
         (Refusal::CredentialInvalid, "invalid_token"),
@@ -123,6 +133,9 @@ fn who_is_not_let_in_is_told_where_the_metadata_is() {
         (Refusal::ClientNotAllowed, "insufficient_scope"),
     ] {
         assert_eq!(challenge(refusal), Some(format!(r#"Bearer error="{error}", {metadata}"#)));
+    }
+    for refusal in [Refusal::CredentialMalformed, Refusal::ClientNotAllowed] {
+        assert!(!challenge_with(refusal, "a").unwrap().contains("scope="));
     }
     assert_eq!(challenge(Refusal::EndpointNotFound), None);
     keys_alone(&mut world);

@@ -41,7 +41,8 @@ pub(super) fn signer(number: u8, algorithm: Algorithm) -> Signer {
 
 pub(super) fn publish(world: &mut World, signers: &[&Signer]) {
     let keys = signers.iter().map(|signer| signer.published.clone()).collect();
-    let issuer = Issuer { url: ISSUER.to_owned(), gateway: GATEWAY.to_owned(), keys };
+    let issuer =
+        Issuer { url: ISSUER.to_owned(), gateway: GATEWAY.to_owned(), keys, baseline_scopes: Vec::new() };
     world.add([("issuer".to_owned(), Body::Issuer(issuer))]);
 }
 

@@ -28,6 +28,7 @@ fn issuer() -> Issuer {
             key(2, SignatureAlgorithm::Es256, 65),
             key(3, SignatureAlgorithm::Eddsa, 32),
         ],
+        baseline_scopes: vec!["files:read".to_owned(), "search".to_owned()],
     }
 }
 
@@ -52,6 +53,10 @@ fn what_an_issuer_may_not_be() {
         validate(&with("issuer", issuer)).map_err(|invalid| invalid.detail)
     };
     assert_eq!(refused(|_| {}), Ok(()));
+    assert_eq!(refused(|it| it.baseline_scopes.reverse()), Err("scopes are out of order or repeat"));
+    assert_eq!(refused(|it| it.baseline_scopes[0] = "a b".to_owned()), Err("a scope is malformed"));
+    let many = |it: &mut Issuer| it.baseline_scopes = (100..165).map(|n| n.to_string()).collect();
+    assert_eq!(refused(many), Err("has too many scopes"));
     assert_eq!(refused(|it| it.url = "auth.example.com".to_owned()), Err("a URL is malformed"));
     for gateway in
         ["https://gw.example.com/", "https://gw.example.com/x", "https://", "https://u@gw", "https://g\"w"]

@@ -1,0 +1,161 @@
+//! The two cookies of the authorization servers' origin: who has signed in, and who looks at a page of ours without having done so.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use crypto::{Zeroizing, digest, secret::ct_eq};
+use http::{HeaderMap, HeaderValue, header};
+
+use super::session::LONGEST;
+use crate::{app::Core, people::page::PageError};
+
+/// Bytes of a cookie's value: nobody guesses them.
+const BYTES: usize = 32;
+/// Bytes of all cookies that are looked at.
+const MOST: usize = 8 * 1024;
+
+/// What a cookie is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cookie {
+    /// A session of somebody who has signed in.
+    Session,
+    /// A browser in which nobody has: what it posts has to come from a page that was shown in it.
+    Visit,
+}
+
+/// What a cookie holds. Shows nothing in `Debug`.
+#[derive(Clone)]
+pub(crate) struct Value(Zeroizing<[u8; BYTES]>);
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Value(…)")
+    }
+}
+
+impl Value {
+    /// A new one.
+    pub(crate) fn new(core: &Core) -> Self {
+        Self(Zeroizing::new(core.entropy.bytes()))
+    }
+
+    /// What is stored of it. It is too random to be guessed, so a fast hash is enough.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        digest::sha256(self.0.as_slice())
+    }
+
+    /// What a form of the page at `place` carries to show that it is that page's, in the browser that has the cookie.
+    pub(crate) fn form_token(&self, place: &str) -> String {
+        URL_SAFE_NO_PAD.encode(digest::hmac_sha256(&self.0, &[b"form\0", place.as_bytes()]))
+    }
+
+    /// Whether `given` is that.
+    ///
+    /// # Errors
+    /// [`PageError::Form`] if it is not.
+    pub(crate) fn check_form(&self, place: &str, given: Option<&str>) -> Result<(), PageError> {
+        let own = self.form_token(place);
+        let fits = given.is_some_and(|given| ct_eq(given.as_bytes(), own.as_bytes()));
+        if fits { Ok(()) } else { Err(PageError::Form) }
+    }
+}
+
+impl Cookie {
+    const ALL: [Self; 2] = [Self::Session, Self::Visit];
+
+    /// Behind HTTPS a name that a browser takes from this host alone, over HTTPS, for every path. Plain HTTP is for loopback, where
+    /// browsers take no such name.
+    const fn name(self, secure: bool) -> &'static str {
+        match (self, secure) {
+            (Self::Session, true) => "__Host-portcullis",
+            (Self::Visit, true) => "__Host-portcullis-visit",
+            (Self::Session, false) => "portcullis",
+            (Self::Visit, false) => "portcullis-visit",
+        }
+    }
+
+    /// What the browser has; nothing where it sends two of that name, one of which is somebody else's.
+    pub(crate) fn read(self, core: &Core, headers: &HeaderMap) -> Option<Value> {
+        let name = self.name(is_secure(core));
+        let sent: usize = headers.get_all(header::COOKIE).iter().map(HeaderValue::len).sum();
+        if sent > MOST {
+            return None;
+        }
+        let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut own = pairs.filter(|(other, _)| *other == name).map(|(_, value)| value);
+        let (Some(value), None) = (own.next(), own.next()) else { return None };
+        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(value).ok()?);
+        Some(Value(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+    }
+
+    /// `Set-Cookie` with a value.
+    pub(crate) fn set(self, core: &Core, value: &Value) -> Result<HeaderValue, PageError> {
+        let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(value.0.as_slice()));
+        self.write(core, &value, LONGEST.as_secs())
+    }
+
+    /// `Set-Cookie` that takes it away.
+    pub(crate) fn clear(self, core: &Core) -> Result<HeaderValue, PageError> {
+        self.write(core, "", 0)
+    }
+
+    fn write(self, core: &Core, value: &str, seconds: u64) -> Result<HeaderValue, PageError> {
+        let secure = is_secure(core);
+        let name = self.name(secure);
+        let only = if secure { "; Secure" } else { "" };
+        let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{only}");
+        let mut header = HeaderValue::try_from(text).map_err(PageError::internal)?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}
+
+fn is_secure(core: &Core) -> bool {
+    core.config.urls.auth.scheme() == "https"
+}
+
+/// Whether the browser says that a page of this origin has sent the form. That a form carries its page's token is asked besides.
+///
+/// # Errors
+/// [`PageError::Form`] if it says otherwise, or nothing.
+pub(crate) fn check_origin(core: &Core, headers: &HeaderMap) -> Result<(), PageError> {
+    let own = core.config.urls.auth.origin().ascii_serialization();
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        (values.next().map(HeaderValue::as_bytes), values.next().is_some())
+    };
+    // Pages are shown without a referrer, for which some browsers name no origin in what these post.
+    let origin = match one("origin") {
+        (None | Some(b"null"), false) => None,
+        (Some(origin), false) if origin == own.as_bytes() => Some(()),
+        _ => return Err(PageError::Form),
+    };
+    let site = match one("sec-fetch-site") {
+        (None, false) => None,
+        (Some(b"same-origin"), false) => Some(()),
+        _ => return Err(PageError::Form),
+    };
+    origin.or(site).ok_or(PageError::Form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_a_browser_has_to_hold_them_to() {
+        for cookie in Cookie::ALL {
+            assert!(cookie.name(true).starts_with("__Host-") && !cookie.name(false).starts_with("__Host-"));
+        }
+    }
+
+    #[test]
+    fn a_forms_token_is_of_one_browser_and_one_page() {
+        let value = |n: u8| Value(Zeroizing::new([n; BYTES]));
+        let token = value(1).form_token("/account");
+        assert!(value(1).check_form("/account", Some(&token)).is_ok());
+        assert!(value(2).check_form("/account", Some(&token)).is_err());
+        assert!(value(1).check_form("/other", Some(&token)).is_err());
+        assert!(value(1).check_form("/account", None).is_err());
+        assert!(!format!("{:?}", value(1)).contains('1'));
+    }
+}

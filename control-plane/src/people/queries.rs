@@ -1,0 +1,179 @@
+//! `accounts` and `sessions`, and what of `members` and `invitations` is looked up before a tenant is known.
+
+use ids::{AccountId, Id, InvitationId, MemberId, TenantId};
+use time::OffsetDateTime;
+
+use super::email::Email;
+use crate::db::{AuthTx, StoreError};
+
+/// Who has an account under the address, and the hash of their password, if they have one.
+pub(super) async fn account(
+    tx: &mut AuthTx,
+    email: &Email,
+) -> Result<Option<(AccountId, Option<String>)>, StoreError> {
+    let row = sqlx::query!("SELECT id, password_hash FROM accounts WHERE email = $1", email.as_str());
+    let row = row.fetch_optional(tx.conn()).await?;
+    Ok(row.map(|row| (Id::from_uuid(row.id), row.password_hash)))
+}
+
+/// A new account; `false`: there is one under its address.
+pub(super) async fn create_account(
+    tx: &mut AuthTx,
+    id: AccountId,
+    email: &Email,
+    password_hash: &str,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let made = sqlx::query!(
+        "INSERT INTO accounts (id, email, password_hash, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
+         ON CONFLICT (email) DO NOTHING",
+        id.uuid(),
+        email.as_str(),
+        password_hash,
+        now
+    );
+    Ok(made.execute(tx.conn()).await?.rows_affected() == 1)
+}
+
+type Found = (AccountId, Email, OffsetDateTime, OffsetDateTime);
+
+/// Whose session it is, since when, and when it was last seen, where that is after these. A person of no tenant has none.
+pub(super) async fn session(
+    tx: &mut AuthTx,
+    digest: &[u8; 32],
+    (seen_after, begun_after): (OffsetDateTime, OffsetDateTime),
+) -> Result<Option<Found>, StoreError> {
+    let row = sqlx::query!(
+        "SELECT s.account_id, a.email, s.signed_in_at, s.seen_at FROM sessions s JOIN accounts a ON a.id = s.account_id
+         WHERE s.digest = $1 AND s.seen_at > $2 AND s.signed_in_at > $3
+           AND EXISTS (SELECT FROM members m WHERE m.account_id = s.account_id)",
+        digest,
+        seen_after,
+        begun_after
+    );
+    let row = row.fetch_optional(tx.conn()).await?;
+    let found = row
+        .map(|row| (Id::from_uuid(row.account_id), Email::stored(row.email), row.signed_in_at, row.seen_at));
+    Ok(found)
+}
+
+pub(super) async fn seen(tx: &mut AuthTx, digest: &[u8; 32], now: OffsetDateTime) -> Result<(), StoreError> {
+    let updated =
+        sqlx::query!("UPDATE sessions SET seen_at = greatest(seen_at, $2) WHERE digest = $1", digest, now);
+    updated.execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// A new session of the account, of which there are `most` afterwards.
+pub(super) async fn begin_session(
+    tx: &mut AuthTx,
+    digest: &[u8; 32],
+    account: AccountId,
+    now: OffsetDateTime,
+    most: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO sessions (digest, account_id, signed_in_at, seen_at) VALUES ($1, $2, $3, $3)",
+        digest,
+        account.uuid(),
+        now
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "DELETE FROM sessions WHERE digest IN (
+           SELECT digest FROM sessions WHERE account_id = $1 ORDER BY signed_in_at DESC, digest OFFSET $2)",
+        account.uuid(),
+        most
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn end_session(tx: &mut AuthTx, digest: &[u8; 32]) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM sessions WHERE digest = $1", digest).execute(tx.conn()).await?;
+    Ok(())
+}
+
+pub(super) async fn end_sessions(tx: &mut AuthTx, account: AccountId) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM sessions WHERE account_id = $1", account.uuid()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Deletes those that were last seen, or begun, before.
+pub(super) async fn forget_sessions(
+    tx: &mut AuthTx,
+    (seen_after, begun_after): (OffsetDateTime, OffsetDateTime),
+) -> Result<u64, StoreError> {
+    let deleted = sqlx::query!(
+        "DELETE FROM sessions WHERE seen_at <= $1 OR signed_in_at <= $2",
+        seen_after,
+        begun_after
+    );
+    Ok(deleted.execute(tx.conn()).await?.rows_affected())
+}
+
+/// A tenant that somebody is a member of.
+pub(super) struct Membership {
+    pub(super) tenant: TenantId,
+    pub(super) slug: String,
+    pub(super) name: String,
+    pub(super) member: MemberId,
+    pub(super) enabled: bool,
+}
+
+/// Of which tenants the account is a member, at most so many.
+pub(super) async fn memberships(
+    tx: &mut AuthTx,
+    account: AccountId,
+    most: i64,
+) -> Result<Vec<Membership>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT m.tenant_id, t.slug, t.name, m.id, m.enabled FROM members m JOIN tenants t ON t.id = m.tenant_id
+         WHERE m.account_id = $1 ORDER BY t.slug LIMIT $2",
+        account.uuid(),
+        most
+    );
+    let rows = rows.fetch_all(tx.conn()).await?.into_iter().map(|row| Membership {
+        tenant: Id::from_uuid(row.tenant_id),
+        slug: row.slug,
+        name: row.name,
+        member: Id::from_uuid(row.id),
+        enabled: row.enabled,
+    });
+    Ok(rows.collect())
+}
+
+/// An invitation that is good.
+pub(super) struct Invited {
+    pub(super) tenant: TenantId,
+    pub(super) id: InvitationId,
+    pub(super) email: Email,
+    pub(super) tenant_name: String,
+    /// Whether there is an account under its address.
+    pub(super) known: bool,
+}
+
+pub(super) async fn invitation(
+    tx: &mut AuthTx,
+    digest: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<Option<Invited>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT i.tenant_id, i.id, i.email, t.name,
+             EXISTS (SELECT FROM accounts a WHERE a.email = i.email) AS "known!"
+           FROM invitations i JOIN tenants t ON t.id = i.tenant_id
+           WHERE i.digest = $1 AND i.expires_at > $2 AND NOT t.suspended"#,
+        digest,
+        now
+    );
+    let row = row.fetch_optional(tx.conn()).await?;
+    Ok(row.map(|row| Invited {
+        tenant: Id::from_uuid(row.tenant_id),
+        id: Id::from_uuid(row.id),
+        email: Email::stored(row.email),
+        tenant_name: row.name,
+        known: row.known,
+    }))
+}

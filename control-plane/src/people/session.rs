@@ -1,0 +1,100 @@
+//! Sessions of people who have signed in, at the authorization servers' origin: one for all their tenants. The browser has a random
+//! value, Postgres its hash; they end when nothing was asked for a while, and after a time whatever was asked.
+
+use std::time::Duration;
+
+use ids::AccountId;
+use seams::Timestamp;
+
+use super::{
+    cookie::{Cookie, Value},
+    email::Email,
+    page::PageError,
+    queries,
+};
+use crate::{app::Core, db::StoreError, oauth::client::Origin};
+
+/// How long a session lasts in which nothing is asked,
+const IDLE: Duration = Duration::from_secs(60 * 60);
+/// and how long any does.
+pub(super) const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
+/// How often it is noted that something was asked.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// Sessions that a person has at a time; the oldest ends for the next.
+const MOST: i64 = 32;
+
+/// Somebody who has signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) account: AccountId,
+    pub(crate) email: Email,
+    /// When the password was typed.
+    pub(crate) signed_in_at: Timestamp,
+    pub(crate) value: Value,
+}
+
+/// The session whose cookie the browser has, if it is good.
+pub(crate) async fn current(
+    core: &Core,
+    headers: &http::HeaderMap,
+    origin: &Origin,
+) -> Result<Option<Session>, PageError> {
+    let Some(value) = Cookie::Session.read(core, headers) else { return Ok(None) };
+    core.may_authenticate(origin.address).map_err(|retry_after| PageError::Limited { retry_after })?;
+    let now = core.clock.now().to_offset();
+    let mut tx = core.store.auth().await?;
+    let found = queries::session(&mut tx, &value.digest(), (now - IDLE, now - LONGEST)).await?;
+    let Some((account, email, signed_in_at, seen_at)) = found else {
+        core.authentication_failed(origin.address);
+        return Ok(None);
+    };
+    if seen_at <= now - NOTED_EVERY {
+        queries::seen(&mut tx, &value.digest(), now).await?;
+        tx.commit().await?;
+    }
+    Ok(Some(Session { account, email, signed_in_at: Timestamp::from_offset(signed_in_at), value }))
+}
+
+/// A new session of the account, in the place of the one that the browser has: no value outlives a change of who has signed in.
+pub(super) async fn begin(
+    core: &Core,
+    account: AccountId,
+    before: Option<&Value>,
+) -> Result<Value, StoreError> {
+    let value = Value::new(core);
+    let now = core.clock.now().to_offset();
+    let mut tx = core.store.auth().await?;
+    if let Some(before) = before {
+        queries::end_session(&mut tx, &before.digest()).await?;
+    }
+    queries::begin_session(&mut tx, &value.digest(), account, now, MOST).await?;
+    tx.commit().await?;
+    Ok(value)
+}
+
+/// Ends a session.
+pub(super) async fn end(core: &Core, session: &Session) -> Result<(), StoreError> {
+    let mut tx = core.store.auth().await?;
+    queries::end_session(&mut tx, &session.value.digest()).await?;
+    tx.commit().await
+}
+
+/// Ends all sessions of the account.
+pub(super) async fn end_all(core: &Core, account: AccountId) -> Result<(), StoreError> {
+    let mut tx = core.store.auth().await?;
+    queries::end_sessions(&mut tx, account).await?;
+    tx.commit().await
+}
+
+/// Forgets sessions that have ended.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn forget(core: &Core) -> Result<(), StoreError> {
+    let now = core.clock.now().to_offset();
+    let mut tx = core.store.auth().await?;
+    let forgotten = queries::forget_sessions(&mut tx, (now - IDLE, now - LONGEST)).await?;
+    tx.commit().await?;
+    tracing::debug!(forgotten, "sessions of the past deleted");
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Invitations: how people become members.
+
+mod queries;
+pub mod routes;
+pub mod types;

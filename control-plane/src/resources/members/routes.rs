@@ -1,0 +1,107 @@
+//! `/v1/tenants/{tenant}/members`. People become members by invitation.
+
+use ids::MemberId;
+
+use super::{
+    queries,
+    types::{Member, MemberSettings},
+};
+use crate::{
+    http::{page::PageQuery, prelude::*},
+    publish::commit::commit,
+};
+
+/// All members, in order of joining.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/members", operation_id = "list_members", tag = "members",
+    params(TenantPath, PageQuery), responses((status = 200, description = "A page", body = Page<Member>), Problems),
+    security(("token" = ["members:read"])))]
+pub async fn list(
+    caller: InTenant<MembersRead>,
+    State(core): State<Core>,
+    Query(_page): Query<PageQuery>,
+    paging: Paging,
+) -> Result<Response, ApiError> {
+    let mut tx = core.store.tenant(caller.tenant).await?;
+    let members = queries::list(&mut tx, paging.after_id()?, paging.fetch()).await?;
+    paging.page(&core, members, |member| member.id)
+}
+
+/// A member.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/members/{member}", operation_id = "get_member", tag = "members",
+    params(TenantPath, ("member" = String, Path, description = "Id (`mem_…`)")),
+    responses((status = 200, description = "The member", body = Member), Problems),
+    security(("token" = ["members:read"])))]
+pub async fn get(
+    caller: InTenant<MembersRead>,
+    State(core): State<Core>,
+    OfPath(id): OfPath<MemberId>,
+) -> Result<Reply, ApiError> {
+    let mut tx = core.store.tenant(caller.tenant).await?;
+    Reply::resource(&queries::get(&mut tx, id).await?)
+}
+
+/// Changes what a member may administer, or switches them off. Who may do everything alone makes owners and admins, or ends them; a
+/// tenant's last owner stays one.
+#[utoipa::path(patch, path = "/v1/tenants/{tenant}/members/{member}", operation_id = "update_member", tag = "members",
+    params(TenantPath, IfMatch, ("member" = String, Path, description = "Id (`mem_…`)"), Wait),
+    request_body(content = MemberSettings, content_type = "application/merge-patch+json"),
+    responses((status = 200, description = "Changed", body = Member), Problems),
+    security(("token" = ["members:write"])))]
+pub async fn update(
+    caller: InTenant<MembersWrite>,
+    State(core): State<Core>,
+    OfPath(id): OfPath<MemberId>,
+    if_match: IfMatch,
+    Query(wait): Query<Wait>,
+    patch: MergePatch,
+) -> Result<Response, ApiError> {
+    let mut tx = core.store.tenant_for_write(caller.tenant).await?;
+    let present = queries::lock(&mut tx, id).await?;
+    if_match.check(&present)?;
+    let settings = patch.apply(&present.settings)?;
+    let high = settings.admin_role.is_high() || present.settings.admin_role.is_high();
+    may_touch(&caller, high)?;
+    if !settings.is_live_owner() {
+        stays_owned(&mut tx, &present).await?;
+    }
+    queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
+    let member = queries::get(&mut tx, id).await?;
+    let published = commit(tx, &core, &caller.act("update_member", id)).await?;
+    Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&member)?).await
+}
+
+/// Removes a member. They sign in to nothing of the tenant any more, and what was given to clients for them has ended; their account
+/// is theirs, with what other tenants they belong to.
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}/members/{member}", operation_id = "delete_member", tag = "members",
+    params(TenantPath, IfMatch, ("member" = String, Path, description = "Id (`mem_…`)"), Wait),
+    responses((status = 204, description = "Removed"), Problems), security(("token" = ["members:write"])))]
+pub async fn delete(
+    caller: InTenant<MembersWrite>,
+    State(core): State<Core>,
+    OfPath(id): OfPath<MemberId>,
+    if_match: IfMatch,
+    Query(wait): Query<Wait>,
+) -> Result<Response, ApiError> {
+    let mut tx = core.store.tenant_for_write(caller.tenant).await?;
+    let present = queries::lock(&mut tx, id).await?;
+    if_match.check(&present)?;
+    may_touch(&caller, present.settings.admin_role.is_high())?;
+    stays_owned(&mut tx, &present).await?;
+    queries::delete(&mut tx, id).await?;
+    let published = commit(tx, &core, &caller.act("delete_member", id)).await?;
+    Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
+}
+
+/// Nobody gives more than they have, nor takes it from who has more.
+///
+/// # Errors
+/// [`ApiError::Forbidden`].
+pub(in crate::resources) fn may_touch<S>(caller: &InTenant<S>, high: bool) -> Result<(), ApiError> {
+    if high && !caller.may_give("*") { Err(ApiError::Forbidden { scope: "*" }) } else { Ok(()) }
+}
+
+/// Refuses what would leave the tenant without an owner.
+async fn stays_owned(tx: &mut crate::db::TenantTx, member: &Member) -> Result<(), ApiError> {
+    let last = member.settings.is_live_owner() && !queries::has_another_owner(tx, member.id).await?;
+    if last { Err(ApiError::LastOwner) } else { Ok(()) }
+}
