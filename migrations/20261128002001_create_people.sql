@@ -70,16 +70,17 @@ BEGIN
   END LOOP;
 END
 $$;
--- Whoever signs in does so before a tenant is known, and sees of which they are members.
-CREATE POLICY lookup ON members FOR SELECT TO portcullis_auth USING (true);
-CREATE POLICY lookup ON invitations FOR SELECT TO portcullis_auth USING (true);
-CREATE POLICY lookup ON tenants FOR SELECT TO portcullis_auth USING (true);
+-- Whoever signs in does so before a tenant is known, and sees of which they are members. The role for that (`portcullis_people`) sees
+-- nothing of the tenants themselves but their names.
+CREATE POLICY lookup ON members FOR SELECT TO portcullis_people USING (true);
+CREATE POLICY lookup ON invitations FOR SELECT TO portcullis_people USING (true);
+CREATE POLICY lookup ON tenants FOR SELECT TO portcullis_people USING (true);
 
 GRANT SELECT, INSERT, DELETE, UPDATE (admin_role, enabled, updated_at) ON members TO portcullis_app;
 GRANT SELECT, INSERT, DELETE ON member_roles TO portcullis_app;
 GRANT SELECT (tenant_id, id, email, admin_role, created_at, expires_at), INSERT, DELETE ON invitations TO portcullis_app;
-GRANT SELECT (id, email, password_hash), INSERT, UPDATE (password_hash, updated_at) ON accounts TO portcullis_auth;
-GRANT SELECT, INSERT, DELETE, UPDATE (seen_at) ON sessions TO portcullis_auth;
-GRANT SELECT (tenant_id, id, account_id, enabled) ON members TO portcullis_auth;
-GRANT SELECT (tenant_id, id, email, digest, expires_at) ON invitations TO portcullis_auth;
-GRANT SELECT (id, slug, name, suspended) ON tenants TO portcullis_auth;
+GRANT SELECT (id, email, password_hash), INSERT, UPDATE (password_hash, updated_at) ON accounts TO portcullis_people;
+GRANT SELECT, INSERT, DELETE, UPDATE (seen_at) ON sessions TO portcullis_people;
+GRANT SELECT (tenant_id, id, account_id, enabled) ON members TO portcullis_people;
+GRANT SELECT (tenant_id, id, email, digest, expires_at) ON invitations TO portcullis_people;
+GRANT SELECT (id, slug, name, suspended) ON tenants TO portcullis_people;

@@ -6,8 +6,8 @@ DECLARE
   name text;
 BEGIN
   FOREACH name IN ARRAY ARRAY[
-    'portcullis_owner', 'portcullis_app', 'portcullis_ops', 'portcullis_auth', 'portcullis_audit_write',
-    'portcullis_audit_read'
+    'portcullis_owner', 'portcullis_app', 'portcullis_ops', 'portcullis_auth', 'portcullis_people',
+    'portcullis_audit_write', 'portcullis_audit_read'
   ] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
       BEGIN
@@ -22,7 +22,8 @@ BEGIN
     END IF;
   END LOOP;
   FOREACH name IN ARRAY ARRAY[
-    'portcullis_app', 'portcullis_ops', 'portcullis_auth', 'portcullis_audit_write', 'portcullis_audit_read'
+    'portcullis_app', 'portcullis_ops', 'portcullis_auth', 'portcullis_people', 'portcullis_audit_write',
+    'portcullis_audit_read'
   ] LOOP
     IF NOT has_schema_privilege(name, 'public', 'USAGE') THEN
       EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', name);

@@ -3,7 +3,7 @@
 //! Every transaction takes its group role and its tenant as its first statement, both for the transaction only
 //! (`set_config(…, true)`), so nothing is left on the connection for the next user, a pooler in transaction mode
 //! included. The type says which role: [`TenantTx`] sees one tenant's rows, [`OperatorTx`] what crosses tenants,
-//! [`AuthTx`] hashes and ids of credentials, [`AuditTx`] may only insert audit records, [`AuditReadTx`] only read those
+//! [`AuthTx`] hashes and ids of credentials, [`PeopleTx`] who people are, [`AuditTx`] may only insert audit records, [`AuditReadTx`] only read those
 //! of one tenant. Dropping a transaction rolls it back.
 
 mod error;
@@ -23,7 +23,7 @@ use sqlx::{
 use tokio::sync::Semaphore;
 
 use transactions::Role;
-pub use transactions::{AuditReadTx, AuditTx, AuthTx, INSTALLATION, OperatorTx, TenantTx, Wakes};
+pub use transactions::{AuditReadTx, AuditTx, AuthTx, INSTALLATION, OperatorTx, PeopleTx, TenantTx, Wakes};
 use turns::{Admissions, Turns};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
@@ -170,7 +170,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn auth(&self) -> Result<AuthTx, StoreError> {
-        Ok(AuthTx { tx: begin(&self.auth, Role::Auth, None).await?, turn: None })
+        Ok(AuthTx { tx: begin(&self.auth, Role::Auth, None).await? })
+    }
+
+    /// A transaction for finding out who a person is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn people(&self) -> Result<PeopleTx, StoreError> {
+        Ok(PeopleTx { tx: begin(&self.auth, Role::People, None).await?, turn: None })
     }
 
     /// A transaction that may insert audit records, first those of `tenant`.

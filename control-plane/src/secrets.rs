@@ -1,6 +1,7 @@
 //! What the master key file gives: wrapping of data keys, stored hashes of tokens, authentication of cursors.
 
 use crypto::{FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, Sealer, Zeroizing, digest};
+use ids::TenantId;
 
 /// Keys of the installation. Shows nothing of them in `Debug`.
 #[derive(Debug)]
@@ -95,6 +96,21 @@ impl Secrets {
     pub fn answer_sealers(&self, lookup: &[u8; 32], key: &str) -> Vec<Sealer> {
         let derive = |master: &Zeroizing<[u8; 32]>| digest::hmac_sha256(master, &[lookup, key.as_bytes()]);
         self.answers.0.iter().map(|master| Sealer::new(derive(master))).collect()
+    }
+
+    /// What the refresh token after `token` is made of: the same each time, and known to nobody who has the token alone, or the
+    /// database. The first is the one to be made; while a rotation lasts, what was made before is one of the others.
+    #[must_use]
+    pub fn refresh_successors(&self, token: &str) -> Vec<Zeroizing<[u8; 32]>> {
+        let keys = self.kek.derive_all(MasterPurpose::RefreshToken);
+        keys.iter().map(|key| Zeroizing::new(digest::hmac_sha256(key, &[token.as_bytes()]))).collect()
+    }
+
+    /// What is stored of a code that a person types for a device: too short for a hash that anybody could compute.
+    #[must_use]
+    pub fn user_code_mac(&self, tenant: TenantId, code: &str) -> [u8; CURSOR_MAC] {
+        let context = digest::sha256(&[b"device user code\0", &tenant.uuid().as_bytes()[..]].concat());
+        self.cursor_mac(&context, code.as_bytes())
     }
 
     /// Authentication code of a cursor. `context` says which list it belongs to.

@@ -150,7 +150,7 @@ async fn a_request_that_says_something_twice_or_in_the_wrong_place_is_refused() 
 async fn passwords_the_implicit_grant_and_unknown_scopes_do_not_exist() {
     let gateway = Gateway::with_proxies(0).await;
     let (_, machine) = acme(&gateway).await;
-    for grant in ["password", "implicit", "authorization_code", "refresh_token", "CLIENT_CREDENTIALS", "x"] {
+    for grant in ["password", "implicit", "AUTHORIZATION_CODE", "CLIENT_CREDENTIALS", "x"] {
         let refused = machine.basic("token", &[("grant_type", grant)]).await;
         assert_eq!((refused.status, refused.error().as_str()), (400, "unsupported_grant_type"), "{grant}");
         assert_eq!(refused.code(), "oauth_grant_unsupported");

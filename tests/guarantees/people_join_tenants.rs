@@ -114,8 +114,8 @@ async fn a_person_of_two_tenants_has_one_account_of_which_neither_sees_the_other
         "SET ROLE portcullis_app; SELECT 1 FROM accounts",
         "SET ROLE portcullis_app; SELECT 1 FROM sessions",
         "SET ROLE portcullis_app; SELECT digest FROM invitations",
-        "SET ROLE portcullis_auth; SELECT admin_role FROM members",
-        "SET ROLE portcullis_auth; DELETE FROM accounts",
+        "SET ROLE portcullis_people; SELECT admin_role FROM members",
+        "SET ROLE portcullis_people; DELETE FROM accounts",
         "SET ROLE portcullis_ops; SELECT 1 FROM accounts",
         "SET ROLE portcullis_ops; SELECT 1 FROM members",
     ] {

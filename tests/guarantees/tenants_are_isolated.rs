@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Gateway, Person, Tenant, Upstream, text, tool};
+use harness::{App, Gateway, Person, Tenant, Upstream, text, tool};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -66,6 +66,9 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     Person::join_as(gateway, &tenant, "bob@example.com", "owner").await;
     let path = format!("{}/members/{}/roles/{role}", tenant.base, ann.member);
     tenant.admin.put(&path, json!({})).await.unwrap();
+    let app = App::public(gateway, &tenant, "app", &[&endpoint.id]).await;
+    ann.authorize(&app, &format!("http://127.0.0.1:3{}", endpoint.path), &[]).await;
+    let consent = text(&items("/consents").await[0], "id");
     let invitation = json!({"email": "cy@example.com", "admin_role": "user"});
     let invitation = text(&tenant.post("/invitations", invitation).await, "id");
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
@@ -85,6 +88,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("role", role),
         ("member", ann.member.clone()),
         ("invitation", invitation),
+        ("consent", consent),
         ("grant", grant),
         ("scope", scope),
         ("tool", text(&items("/tools").await[0], "id")),
@@ -323,6 +327,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/roles",
         "/members",
         "/invitations",
+        "/consents",
         "/grants",
         "/scopes",
         "/tools",

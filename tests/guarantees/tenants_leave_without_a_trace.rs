@@ -2,7 +2,7 @@
 //! operators.
 
 use crypto::jwt::{Algorithm, Jwk, generate};
-use harness::{Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
+use harness::{App, Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
 use reqwest::header;
 use seams::SystemEntropy;
 use secrecy::ExposeSecret as _;
@@ -67,6 +67,8 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let role = text(&tenant.post("/roles", json!({"name": "people"})).await, "id");
     let path = format!("{}/members/{}/roles/{role}", tenant.base, person.member);
     tenant.admin.put(&path, json!({})).await.unwrap();
+    let app = App::public(gateway, &tenant, "app", &[&endpoint.id]).await;
+    person.authorize(&app, &format!("http://127.0.0.1:3{}", endpoint.path), &[]).await;
     tenant.post("/invitations", json!({"email": "bob@example.com", "admin_role": "user"})).await;
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
@@ -105,6 +107,9 @@ async fn trust(tenant: &Tenant, machine: &Machine) {
     let assertion = key.sign("one", "JWT", &claims).unwrap();
     let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
     assert_eq!(machine.bare("token", &[grant, ("assertion", &assertion)]).await.status, 200);
+    let client = format!("{}/clients/{}", tenant.base, machine.client);
+    tenant.admin.patch(&client, json!({"redirect_uris": ["https://app.example/cb"]})).await.unwrap();
+    assert_eq!(machine.basic("device_authorization", &[]).await.status, 200);
     let exchange = format!("{}/clients/{}/token-exchange", tenant.base, machine.client);
     tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! What every test starts from: real servers, both planes in process, a scriptable MCP server, a caller.
 
+pub mod app;
 pub mod caller;
 pub mod clock;
 pub mod control;
@@ -19,6 +20,7 @@ pub mod upstream;
 mod values;
 pub mod web;
 
+pub use app::{App, Tokens};
 pub use caller::{Answer, Caller};
 pub use gateway::Gateway;
 pub use machine::{Answered, Machine};

@@ -13,10 +13,11 @@ use ids::Uuid;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// The group roles a transaction may take.
-const ROLES: [&str; 5] = [
+const ROLES: [&str; 6] = [
     "portcullis_app",
     "portcullis_ops",
     "portcullis_auth",
+    "portcullis_people",
     "portcullis_audit_write",
     "portcullis_audit_read",
 ];

@@ -79,7 +79,7 @@ async fn roles_do_nothing_beyond_their_work() {
                decode(repeat('00', 32), 'hex'), now())"
         )
     };
-    let refusals: [(&str, &[&str]); 5] = [
+    let refusals: [(&str, &[&str]); 6] = [
         (
             "portcullis_audit_write",
             &[
@@ -112,8 +112,28 @@ async fn roles_do_nothing_beyond_their_work() {
             ],
         ),
         (
+            "portcullis_people",
+            &[
+                "SELECT admin_role FROM members",
+                "SELECT email FROM members",
+                "SELECT admin_role FROM invitations",
+                "SELECT rev FROM tenants",
+                "SELECT id FROM clients",
+                "SELECT hash FROM admin_tokens",
+                "INSERT INTO members (tenant_id) VALUES (gen_random_uuid())",
+                "UPDATE accounts SET email = 'x'",
+                "DELETE FROM accounts",
+                "DELETE FROM invitations",
+            ],
+        ),
+        (
             "portcullis_app",
             &[
+                "SELECT id FROM accounts",
+                "SELECT digest FROM sessions",
+                "SELECT digest FROM invitations",
+                "UPDATE members SET email = 'x'",
+                "UPDATE authorizations SET scopes = '{all}'",
                 "SELECT hash FROM admin_tokens",
                 "SELECT body FROM audit_records",
                 "SELECT id FROM proxies",

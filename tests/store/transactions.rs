@@ -60,8 +60,8 @@ async fn a_login_role_that_is_no_superuser_and_owns_only_the_database_is_enough(
     for statement in [
         format!("CREATE ROLE {login} LOGIN NOSUPERUSER NOCREATEROLE PASSWORD 'x'"),
         format!(
-            "GRANT portcullis_owner, portcullis_app, portcullis_ops, portcullis_auth, portcullis_audit_write,
-               portcullis_audit_read TO {login}"
+            "GRANT portcullis_owner, portcullis_app, portcullis_ops, portcullis_auth, portcullis_people,
+               portcullis_audit_write, portcullis_audit_read TO {login}"
         ),
         format!("CREATE DATABASE {database} OWNER {login}"),
     ] {

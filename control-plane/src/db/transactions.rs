@@ -19,6 +19,7 @@ pub(super) enum Role {
     App,
     Ops,
     Auth,
+    People,
     AuditWrite,
     AuditRead,
 }
@@ -29,6 +30,7 @@ impl Role {
             Self::App => "portcullis_app",
             Self::Ops => "portcullis_ops",
             Self::Auth => "portcullis_auth",
+            Self::People => "portcullis_people",
             Self::AuditWrite => "portcullis_audit_write",
             Self::AuditRead => "portcullis_audit_read",
         }
@@ -75,6 +77,12 @@ pub struct OperatorTx {
 /// Before a tenant is known: hashes and ids of credentials.
 #[derive(Debug)]
 pub struct AuthTx {
+    pub(super) tx: Transaction<'static, Postgres>,
+}
+
+/// People, before a tenant is known: accounts, sessions, and of which tenants somebody is a member.
+#[derive(Debug)]
+pub struct PeopleTx {
     pub(super) tx: Transaction<'static, Postgres>,
     /// Of a tenant's write that it is part of; given up after the transaction has ended.
     pub(super) turn: Option<Turn>,
@@ -129,10 +137,10 @@ impl TenantTx {
         Ok(AuditTx { tx: self.tx, tenant: self.tenant, _turn: self.turn })
     }
 
-    /// The same transaction, from here on outside the tenant, where accounts of people are: to be followed by [`AuthTx::enter`].
-    pub(crate) async fn leave(mut self) -> Result<AuthTx, StoreError> {
-        become_role(&mut self.tx, Role::Auth, None).await?;
-        Ok(AuthTx { tx: self.tx, turn: self.turn })
+    /// The same transaction, from here on outside the tenant, where accounts of people are: to be followed by [`PeopleTx::enter`].
+    pub(crate) async fn leave(mut self) -> Result<PeopleTx, StoreError> {
+        become_role(&mut self.tx, Role::People, None).await?;
+        Ok(PeopleTx { tx: self.tx, turn: self.turn })
     }
 
     /// Commits what is not configuration, such as a status. Configuration is committed by `publish::commit` alone,
@@ -172,6 +180,13 @@ impl OperatorTx {
 pub const INSTALLATION: TenantId = TenantId::from_uuid(Uuid::nil());
 
 impl AuthTx {
+    /// For queries.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+impl PeopleTx {
     /// For queries.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         &mut self.tx

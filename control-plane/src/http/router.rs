@@ -6,8 +6,8 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, authorities, client_secrets, clients, domains, endpoints, global,
-        grants, initial_access_tokens, invitations, join_tokens, keys, kills, limits, members, pools,
+        admin_tokens, audit_records, authorities, client_secrets, clients, consents, domains, endpoints,
+        global, grants, initial_access_tokens, invitations, join_tokens, keys, kills, limits, members, pools,
         proxies, public_keys, registration, revisions, roles, scopes, signing_keys, tenants, token_exchange,
         tools, trusted_issuers, upstreams,
     },
@@ -89,6 +89,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(members::routes::get, members::routes::update, members::routes::delete))
         .routes(routes!(members::roles::list))
         .routes(routes!(members::roles::assign, members::roles::unassign))
+        .routes(routes!(consents::routes::list))
+        .routes(routes!(consents::routes::delete))
         .routes(routes!(invitations::routes::list, invitations::routes::create))
         .routes(routes!(invitations::routes::get, invitations::routes::delete))
         .routes(routes!(grants::of_role::get, grants::of_role::replace))

@@ -18,6 +18,8 @@ const OF_ADDRESS: Rate = Rate { per_minute: 60, burst: 30 };
 const OF_CLIENT: Rate = Rate { per_minute: 60, burst: 60 };
 /// Requests of one client that authenticates: each is a record in its tenant's log.
 const REQUESTS: Rate = Rate { per_minute: 120, burst: 240 };
+/// Requests of one address in the name of clients that prove nothing.
+const OF_STRANGER: Rate = Rate { per_minute: 120, burst: 240 };
 /// Addresses, and clients, that are remembered.
 const REMEMBERED: usize = 16 * 1024;
 /// Credentials remembered that were good here.
@@ -45,6 +47,7 @@ pub struct Attempts {
     addresses: AddressTable,
     clients: AddressTable,
     requests: AddressTable,
+    strangers: AddressTable,
     /// By a keyed hash, with a key that nobody else has and that ends with the process.
     good: Mutex<HashSet<[u8; 32]>>,
     key: HmacKey,
@@ -63,6 +66,7 @@ impl Attempts {
             addresses: table(),
             clients: table(),
             requests: table(),
+            strangers: table(),
             good: Mutex::default(),
             key: HmacKey::new(key.as_slice()),
         }
@@ -95,6 +99,15 @@ impl Attempts {
     /// How long to wait.
     pub fn request(&self, named: Named, now: Monotonic) -> Result<(), Duration> {
         wait(self.requests.try_take(named.key(), now.nanos(), REQUESTS, 1))
+    }
+
+    /// Takes one request of somebody who says to be a client that can prove nothing.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn stranger(&self, address: Option<IpAddr>, now: Monotonic) -> Result<(), Duration> {
+        let Some(address) = address else { return Ok(()) };
+        wait(self.strangers.try_take(address, now.nanos(), OF_STRANGER, 1))
     }
 
     /// What a client's secret is remembered by.

@@ -65,6 +65,8 @@ pub enum Shown {
     Key(PublicKeyId),
     /// What an issuer has signed that the tenant trusts.
     Workload(TrustedIssuerId),
+    /// Nothing: it is public, and whoever names it is as good as it.
+    Nothing,
 }
 
 impl fmt::Display for Shown {
@@ -73,6 +75,7 @@ impl fmt::Display for Shown {
             Self::Secret(id) => id.fmt(f),
             Self::Key(id) => id.fmt(f),
             Self::Workload(id) => id.fmt(f),
+            Self::Nothing => f.write_str("nothing"),
         }
     }
 }
@@ -122,7 +125,7 @@ pub async fn authenticate(
     let named = Named { tenant: issuer.tenant, client };
     let known = match &proof {
         Proof::Secret(secret) => core.attempts.was_good(&core.attempts.digest(named, secret)),
-        Proof::Assertion(_) => false,
+        Proof::Assertion(_) | Proof::Nothing => false,
     };
     if !known {
         core.attempts.may(origin.address, named, now).map_err(limited)?;
@@ -130,6 +133,7 @@ pub async fn authenticate(
     let found = match &proof {
         Proof::Secret(secret) => secret::verify(core, named, secret).await?,
         Proof::Assertion(assertion) => assertion::verify(core, issuer, (client, &text), assertion).await?,
+        Proof::Nothing => public(core, named).await?,
     };
     let (Some(found), Some(id)) = (found, client) else {
         core.attempts.failed(origin.address, named, now);
@@ -140,7 +144,11 @@ pub async fn authenticate(
         metrics::counter!(telemetry::metric::CLIENT_AUTHENTICATIONS_FAILED).increment(1);
         return Err(OAuthError::Client { challenge });
     };
-    core.attempts.request(named, now).map_err(limited)?;
+    match found.by {
+        // Anybody can say that they are it, and must not use up what it may ask.
+        Shown::Nothing => core.attempts.stranger(origin.address, now).map_err(limited)?,
+        _ => core.attempts.request(named, now).map_err(limited)?,
+    }
     // Postgres keeps it between 900 and 3600.
     let lifetime = Duration::from_secs(found.lifetime.unsigned_abs().into());
     let client = Client { id, lifetime, by: found.by };
@@ -150,4 +158,16 @@ pub async fn authenticate(
         return Err(OAuthError::Client { challenge });
     }
     Ok(client)
+}
+
+/// A client that has nothing to prove who it is by.
+async fn public(core: &Core, named: Named) -> Result<Option<Found>, OAuthError> {
+    let Some(client) = named.client else { return Ok(None) };
+    let mut tx = core.store.tenant(named.tenant).await?;
+    Ok(queries::public(&mut tx, client).await?.map(|public| Found {
+        enabled: public.enabled,
+        suspended: public.suspended,
+        lifetime: public.lifetime,
+        by: Shown::Nothing,
+    }))
 }

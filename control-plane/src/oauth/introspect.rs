@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::{
     access_token,
-    client::{self, Origin},
+    client::{self, Origin, Shown},
     error::OAuthError,
     form::Form,
-    issuer, queries,
+    issuer, queries, refresh_token,
 };
 use crate::app::Core;
 
@@ -38,6 +38,12 @@ pub(super) async fn introspect(
     let issuer = issuer::find(&core, &slug, origin.address).await?;
     let token = form.need("token")?;
     let client = client::authenticate(&core, &issuer, &form, &origin).await?;
+    if client.by == Shown::Nothing {
+        return Err(OAuthError::Client { challenge: true });
+    }
+    if refresh_token::is_one(token) {
+        return refresh_token::introspect(&core, &issuer, &client, token).await;
+    }
     let mut tx = core.store.tenant(issuer.tenant).await?;
     let read = access_token::read(&mut tx, &core, &issuer, token).await?;
     let mut claims = read.filter(|claims| claims.client_id == client.id);

@@ -10,7 +10,7 @@ use errors::ErrorCode;
 use wire::kill::Credential;
 
 use super::{
-    client::{Client, Origin},
+    client::{Client, Origin, Shown},
     issuer::Issuer,
 };
 use crate::{
@@ -80,7 +80,23 @@ pub(super) async fn revoked(
     Ok(())
 }
 
-/// Records that a client was refused what it asked for.
+/// As [`revoked`], for all that came of a member's authorization.
+pub(super) async fn ended(
+    mut tx: TenantTx,
+    core: &Core,
+    (client, origin): (&Client, &Origin),
+    credentials: Vec<Credential>,
+    target: String,
+) -> Result<(), StoreError> {
+    for credential in credentials {
+        kills::revoke(&mut tx, &core.kills, credential, core.clock.now()).await?;
+    }
+    done(tx, core, (client, origin), "end_authorization", target).await?;
+    core.kills.changed(core).await;
+    Ok(())
+}
+
+/// Records that a client was refused what it asked for; of one that has proven nothing, nothing.
 pub(super) async fn refused(
     core: &Core,
     issuer: &Issuer,
@@ -88,6 +104,10 @@ pub(super) async fn refused(
     operation: &'static str,
     code: ErrorCode,
 ) -> Result<(), StoreError> {
+    // It may be anybody.
+    if client.by == Shown::Nothing {
+        return Ok(());
+    }
     let mut audit = core.store.audit_writer(issuer.tenant).await?;
     let act = act(client, origin, operation, client.by.to_string());
     act::record_refusal(&mut audit, &act, code, &*core.clock, &*core.entropy).await?;

@@ -21,24 +21,27 @@ use crate::{
 };
 
 /// How clients authenticate, at each endpoint where they do.
-const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+/// Where who has proven nothing is told nothing.
+const PROVING: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
-/// RFC 8414 section 2. What there is none of yet is absent, as the standard asks, but for the one array that is required.
+/// RFC 8414 section 2. What there is none of yet is absent, as the standard asks.
 #[derive(Serialize)]
 struct Metadata<'a> {
     issuer: &'a str,
     jwks_uri: String,
     token_endpoint: String,
-    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_methods_supported: [&'static str; 4],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: [&'static str; 4],
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
+    /// RFC 8628 section 4.
+    device_authorization_endpoint: String,
     grant_types_supported: Vec<&'static str>,
-    response_types_supported: [&'static str; 0],
     /// RFC 7591, where the tenant lets clients register themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
@@ -50,6 +53,11 @@ struct Metadata<'a> {
     authorization_grant_profiles_supported: Option<[&'static str; 1]>,
     #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
     scopes_supported: &'a [Scope],
+    authorization_endpoint: String,
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
+    code_challenge_methods_supported: [&'static str; 1],
+    authorization_response_iss_parameter_supported: bool,
 }
 
 /// The issuer's metadata.
@@ -71,14 +79,19 @@ pub(super) async fn metadata(
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         introspection_endpoint: format!("{url}/introspect"),
-        introspection_endpoint_auth_methods_supported: METHODS,
+        introspection_endpoint_auth_methods_supported: PROVING,
         introspection_endpoint_auth_signing_alg_values_supported: algorithms,
+        device_authorization_endpoint: format!("{url}/device_authorization"),
         grant_types_supported: GrantType::ALL.map(GrantType::name).to_vec(),
-        response_types_supported: [],
         registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
         client_id_metadata_document_supported: issuer.documents,
         authorization_grant_profiles_supported: issuer.identities.then_some([PROFILE]),
         scopes_supported: scopes,
+        authorization_endpoint: format!("{url}/authorize"),
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
+        code_challenge_methods_supported: ["S256"],
+        authorization_response_iss_parameter_supported: true,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }

@@ -12,13 +12,13 @@ use super::{
     client::{self, Origin},
     error::OAuthError,
     form::Form,
-    issuer, log, queries,
+    issuer, log, queries, refresh_token,
 };
 use crate::app::Core;
 
 /// Tokens of one tenant that are revoked and have not ended: every proxy is told of each. Whoever needs to revoke more disables
 /// the client, or revokes the key that has signed them.
-const MOST: i64 = 4_096;
+pub(super) const MOST: i64 = 4_096;
 
 /// Ends the token. What is no token of this issuer, or has ended, is answered the same.
 pub(super) async fn revoke(
@@ -30,6 +30,10 @@ pub(super) async fn revoke(
     let issuer = issuer::find(&core, &slug, origin.address).await?;
     let token = form.need("token")?;
     let client = client::authenticate(&core, &issuer, &form, &origin).await?;
+    if refresh_token::is_one(token) {
+        refresh_token::revoke(&core, &issuer, (&client, &origin), token).await?;
+        return Ok(done());
+    }
     let mut tx = core.store.tenant(issuer.tenant).await?;
     if let Some(claims) = access_token::read(&mut tx, &core, &issuer, token).await? {
         if claims.client_id != client.id {
@@ -47,7 +51,11 @@ pub(super) async fn revoke(
             log::revoked(tx, &core, (&client, &origin), dead, claims.jti.to_string()).await?;
         }
     }
+    Ok(done())
+}
+
+fn done() -> Response {
     let mut response = StatusCode::OK.into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }

@@ -11,13 +11,17 @@ use serde::Serialize;
 
 use super::{
     access_token::Issued,
+    authorization_code,
     client::{self, Client, Origin, Shown},
     client_credentials,
+    device::{self, DEVICE_CODE},
     error::OAuthError,
     exchange::{self, ACCESS_TOKEN, TOKEN_EXCHANGE},
     form::Form,
     issuer::{self, Issuer},
-    log, registration,
+    log,
+    refresh_token::{self, Refresh},
+    registration,
     trusted::{
         id_jag,
         workload::{self, JWT_BEARER},
@@ -34,11 +38,24 @@ pub enum GrantType {
     JwtBearer,
     /// RFC 8693.
     TokenExchange,
+    /// RFC 8628.
+    DeviceCode,
+    /// RFC 6749 section 4.1: what a member has agreed to.
+    AuthorizationCode,
+    /// RFC 6749 section 6: the same again.
+    RefreshToken,
 }
 
 impl GrantType {
     /// All that there are.
-    pub const ALL: [Self; 3] = [Self::ClientCredentials, Self::JwtBearer, Self::TokenExchange];
+    pub const ALL: [Self; 6] = [
+        Self::ClientCredentials,
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::JwtBearer,
+        Self::TokenExchange,
+        Self::DeviceCode,
+    ];
 
     /// As in requests and in the metadata.
     #[must_use]
@@ -47,7 +64,15 @@ impl GrantType {
             Self::ClientCredentials => "client_credentials",
             Self::JwtBearer => JWT_BEARER,
             Self::TokenExchange => TOKEN_EXCHANGE,
+            Self::DeviceCode => DEVICE_CODE,
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
         }
+    }
+
+    /// Whether a member has said yes to it.
+    const fn is_for_users(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::RefreshToken | Self::DeviceCode)
     }
 
     fn from_name(name: &str) -> Option<Self> {
@@ -66,6 +91,8 @@ struct Answer {
     issued_token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Scopes::is_empty")]
     scope: Scopes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<Refresh>,
 }
 
 /// Gives a token, if the grant is good.
@@ -83,17 +110,27 @@ pub(super) async fn token(
         None => client::authenticate(&core, &issuer, &form, &origin).await?,
     };
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
-        Ok(issued) => {
+        Ok((issued, refresh_token)) => {
             let expires_in = issued.lifetime().as_secs();
             let issued_token_type = (grant == TOKEN_EXCHANGE).then_some(ACCESS_TOKEN);
             let (access_token, scope) = (issued.token, issued.claims.scope);
-            let answer = Answer { access_token, token_type: "Bearer", expires_in, issued_token_type, scope };
+            let answer = Answer {
+                access_token,
+                token_type: "Bearer",
+                expires_in,
+                issued_token_type,
+                scope,
+                refresh_token,
+            };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
         }
         Err(error) => {
-            log::refused(&core, &issuer, (&client, &origin), "issue_token", error.code()).await?;
+            // A device that waits asks again and again.
+            if !error.is_waiting() {
+                log::refused(&core, &issuer, (&client, &origin), "issue_token", error.code()).await?;
+            }
             Err(error)
         }
     }
@@ -105,21 +142,29 @@ async fn issue(
     (client, origin): (&Client, &Origin),
     grant: &str,
     form: &Form,
-) -> Result<Issued, OAuthError> {
+) -> Result<(Issued, Option<Refresh>), OAuthError> {
     if core.kills.stop_client(issuer.tenant, client.id) {
         return Err(OAuthError::Killed);
     }
     let grant = GrantType::from_name(grant).ok_or(OAuthError::Grant)?;
     let registered = registration::may(core, issuer, client.id, grant.name()).await?;
+    // What it has itself, nobody is given who only says that they are it.
+    if client.by == Shown::Nothing && !grant.is_for_users() {
+        return Err(OAuthError::NotForThisClient);
+    }
+    let by = (client, origin);
     let issued = match grant {
-        GrantType::ClientCredentials => client_credentials::issue(core, issuer, (client, origin), form).await,
+        GrantType::ClientCredentials => (client_credentials::issue(core, issuer, by, form).await?, None),
+        GrantType::AuthorizationCode => authorization_code::issue(core, issuer, by, form).await?,
+        GrantType::RefreshToken => refresh_token::issue(core, issuer, by, form).await?,
         // A workload has become a client: what it gets is the client's own.
-        GrantType::JwtBearer => match client.by {
-            Shown::Workload(_) => client_credentials::issue(core, issuer, (client, origin), form).await,
-            _ => id_jag::issue(core, issuer, (client, origin), form).await,
-        },
-        GrantType::TokenExchange => exchange::issue(core, issuer, (client, origin), form).await,
-    }?;
+        GrantType::JwtBearer if matches!(client.by, Shown::Workload(_)) => {
+            (client_credentials::issue(core, issuer, by, form).await?, None)
+        }
+        GrantType::JwtBearer => (id_jag::issue(core, issuer, by, form).await?, None),
+        GrantType::TokenExchange => (exchange::issue(core, issuer, by, form).await?, None),
+        GrantType::DeviceCode => (device::issue(core, issuer, by, form).await?, None),
+    };
     registration::used(core, issuer, client.id, registered).await?;
     Ok(issued)
 }

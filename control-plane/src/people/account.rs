@@ -5,6 +5,7 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
+use ids::{ConsentId, TenantId};
 
 use super::{
     cookie::Cookie,
@@ -17,10 +18,17 @@ use super::{
     sign_in::{self, SignedIn},
     visitor::Visitor,
 };
-use crate::{app::Core, oauth::client::Origin};
+use crate::{
+    app::Core,
+    kills,
+    oauth::{client::Origin, families, form::Form},
+    resources::consents::queries as consents,
+};
 
 /// Where it is.
 const PLACE: &str = "/account";
+/// Consents of one tenant that are shown.
+const CONSENTS: i64 = 200;
 
 /// Shows the page, or where one signs in to it.
 pub(crate) async fn show(
@@ -37,7 +45,7 @@ pub(crate) async fn show(
 
 async fn page(core: &Core, visitor: &mut Visitor, session: &Session) -> Result<Page, PageError> {
     let memberships =
-        queries::memberships(&mut core.store.auth().await?, session.account, log::TENANTS).await?;
+        queries::memberships(&mut core.store.people().await?, session.account, log::TENANTS).await?;
     let mut body = Html::default();
     body.markup("<p>Signed in as <strong>")
         .text(session.email.as_str())
@@ -49,6 +57,19 @@ async fn page(core: &Core, visitor: &mut Visitor, session: &Session) -> Result<P
             .text(&membership.slug)
             .markup("</code>)");
         body.markup(if membership.enabled { "</li>" } else { ": switched off</li>" });
+    }
+    body.markup("</ul><h2>Applications that act for you</h2><ul>");
+    for membership in &memberships {
+        let mut tx = core.store.tenant(membership.tenant).await?;
+        let consents = consents::of_member(&mut tx, membership.member, CONSENTS).await?;
+        drop(tx);
+        for consent in consents {
+            body.markup("<li><strong>").text(&consent.client_name).markup("</strong> at <code>");
+            body.text(&consent.resource).markup("</code> ").text(&consent.scopes.join(" "));
+            visitor.form(&mut body, PLACE);
+            body.hidden("act", "withdraw").hidden("tenant", &membership.tenant.to_string());
+            body.hidden("consent", &consent.id.to_string()).markup("<button>Withdraw</button></form></li>");
+        }
     }
     body.markup("</ul>");
     for (act, label) in [("sign_out", "Sign out"), ("sign_out_everywhere", "Sign out everywhere")] {
@@ -82,6 +103,32 @@ pub(crate) async fn act(
             log::record(&core, session.account, &origin, "sign_out_everywhere", None).await?;
             see_other(PLACE, vec![Cookie::Session.clear(&core)?])
         }
+        (Some("withdraw"), Some(session)) => {
+            withdraw(&core, &form, &origin, &session).await?;
+            see_other(PLACE, Vec::new())
+        }
         _ => Err(PageError::Form),
     }
+}
+
+/// Withdraws a consent of the person's; one that is gone, or another's, changes nothing.
+async fn withdraw(core: &Core, form: &Form, origin: &Origin, session: &Session) -> Result<(), PageError> {
+    let memberships =
+        queries::memberships(&mut core.store.people().await?, session.account, log::TENANTS).await?;
+    let tenant: Option<TenantId> = form.get("tenant").and_then(|id| id.parse().ok());
+    let own = memberships.into_iter().find(|membership| Some(membership.tenant) == tenant);
+    let consent: Option<ConsentId> = form.get("consent").and_then(|id| id.parse().ok());
+    let (Some(own), Some(consent)) = (own, consent) else { return Err(PageError::Form) };
+    let now = core.clock.now();
+    let mut tx = core.store.tenant(own.tenant).await?;
+    let Some(dead) = families::withdraw(&mut tx, consent, Some(own.member), now).await? else {
+        return Ok(());
+    };
+    for credential in dead {
+        kills::revoke(&mut tx, &core.kills, credential, now).await?;
+    }
+    let act = log::act(own.member, origin, "withdraw_consent", consent.to_string());
+    log::done(tx, core, &act).await?;
+    core.kills.changed(core).await;
+    Ok(())
 }

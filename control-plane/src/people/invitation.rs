@@ -64,7 +64,7 @@ async fn find(core: &Core, given: &str, origin: &Origin) -> Result<Invited, Page
     let found = match given.starts_with(PREFIX) && given.len() <= 128 {
         true => {
             let digest = digest::sha256(given.as_bytes());
-            queries::invitation(&mut core.store.auth().await?, &digest, now).await?
+            queries::invitation(&mut core.store.people().await?, &digest, now).await?
         }
         false => None,
     };

@@ -68,7 +68,7 @@ pub(super) async fn record(
     operation: &'static str,
     code: Option<ErrorCode>,
 ) -> Result<(), StoreError> {
-    let memberships = queries::memberships(&mut core.store.auth().await?, account, TENANTS).await?;
+    let memberships = queries::memberships(&mut core.store.people().await?, account, TENANTS).await?;
     for membership in memberships {
         let act = act(membership.member, origin, operation, membership.member.to_string());
         match code {

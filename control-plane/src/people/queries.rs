@@ -4,11 +4,11 @@ use ids::{AccountId, Id, InvitationId, MemberId, TenantId};
 use time::OffsetDateTime;
 
 use super::email::Email;
-use crate::db::{AuthTx, StoreError};
+use crate::db::{PeopleTx, StoreError};
 
 /// Who has an account under the address, and the hash of their password, if they have one.
 pub(super) async fn account(
-    tx: &mut AuthTx,
+    tx: &mut PeopleTx,
     email: &Email,
 ) -> Result<Option<(AccountId, Option<String>)>, StoreError> {
     let row = sqlx::query!("SELECT id, password_hash FROM accounts WHERE email = $1", email.as_str());
@@ -18,7 +18,7 @@ pub(super) async fn account(
 
 /// A new account; `false`: there is one under its address.
 pub(super) async fn create_account(
-    tx: &mut AuthTx,
+    tx: &mut PeopleTx,
     id: AccountId,
     email: &Email,
     password_hash: &str,
@@ -39,7 +39,7 @@ type Found = (AccountId, Email, OffsetDateTime, OffsetDateTime);
 
 /// Whose session it is, since when, and when it was last seen, where that is after these. A person of no tenant has none.
 pub(super) async fn session(
-    tx: &mut AuthTx,
+    tx: &mut PeopleTx,
     digest: &[u8; 32],
     (seen_after, begun_after): (OffsetDateTime, OffsetDateTime),
 ) -> Result<Option<Found>, StoreError> {
@@ -57,7 +57,17 @@ pub(super) async fn session(
     Ok(found)
 }
 
-pub(super) async fn seen(tx: &mut AuthTx, digest: &[u8; 32], now: OffsetDateTime) -> Result<(), StoreError> {
+pub(super) async fn session_exists(tx: &mut PeopleTx, digest: &[u8]) -> Result<bool, StoreError> {
+    let found =
+        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM sessions WHERE digest = $1) AS "is!""#, digest);
+    Ok(found.fetch_one(tx.conn()).await?)
+}
+
+pub(super) async fn seen(
+    tx: &mut PeopleTx,
+    digest: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let updated =
         sqlx::query!("UPDATE sessions SET seen_at = greatest(seen_at, $2) WHERE digest = $1", digest, now);
     updated.execute(tx.conn()).await?;
@@ -66,7 +76,7 @@ pub(super) async fn seen(tx: &mut AuthTx, digest: &[u8; 32], now: OffsetDateTime
 
 /// A new session of the account, of which there are `most` afterwards.
 pub(super) async fn begin_session(
-    tx: &mut AuthTx,
+    tx: &mut PeopleTx,
     digest: &[u8; 32],
     account: AccountId,
     now: OffsetDateTime,
@@ -91,19 +101,19 @@ pub(super) async fn begin_session(
     Ok(())
 }
 
-pub(super) async fn end_session(tx: &mut AuthTx, digest: &[u8; 32]) -> Result<(), StoreError> {
+pub(super) async fn end_session(tx: &mut PeopleTx, digest: &[u8; 32]) -> Result<(), StoreError> {
     sqlx::query!("DELETE FROM sessions WHERE digest = $1", digest).execute(tx.conn()).await?;
     Ok(())
 }
 
-pub(super) async fn end_sessions(tx: &mut AuthTx, account: AccountId) -> Result<(), StoreError> {
+pub(super) async fn end_sessions(tx: &mut PeopleTx, account: AccountId) -> Result<(), StoreError> {
     sqlx::query!("DELETE FROM sessions WHERE account_id = $1", account.uuid()).execute(tx.conn()).await?;
     Ok(())
 }
 
 /// Deletes those that were last seen, or begun, before.
 pub(super) async fn forget_sessions(
-    tx: &mut AuthTx,
+    tx: &mut PeopleTx,
     (seen_after, begun_after): (OffsetDateTime, OffsetDateTime),
 ) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
@@ -125,7 +135,7 @@ pub(super) struct Membership {
 
 /// Of which tenants the account is a member, at most so many.
 pub(super) async fn memberships(
-    tx: &mut AuthTx,
+    tx: &mut PeopleTx,
     account: AccountId,
     most: i64,
 ) -> Result<Vec<Membership>, StoreError> {
@@ -156,7 +166,7 @@ pub(super) struct Invited {
 }
 
 pub(super) async fn invitation(
-    tx: &mut AuthTx,
+    tx: &mut PeopleTx,
     digest: &[u8; 32],
     now: OffsetDateTime,
 ) -> Result<Option<Invited>, StoreError> {

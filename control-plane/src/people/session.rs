@@ -12,7 +12,11 @@ use super::{
     page::PageError,
     queries,
 };
-use crate::{app::Core, db::StoreError, oauth::client::Origin};
+use crate::{
+    app::Core,
+    db::{PeopleTx, StoreError},
+    oauth::client::Origin,
+};
 
 /// How long a session lasts in which nothing is asked,
 const IDLE: Duration = Duration::from_secs(60 * 60);
@@ -42,7 +46,7 @@ pub(crate) async fn current(
     let Some(value) = Cookie::Session.read(core, headers) else { return Ok(None) };
     core.may_authenticate(origin.address).map_err(|retry_after| PageError::Limited { retry_after })?;
     let now = core.clock.now().to_offset();
-    let mut tx = core.store.auth().await?;
+    let mut tx = core.store.people().await?;
     let found = queries::session(&mut tx, &value.digest(), (now - IDLE, now - LONGEST)).await?;
     let Some((account, email, signed_in_at, seen_at)) = found else {
         core.authentication_failed(origin.address);
@@ -63,7 +67,7 @@ pub(super) async fn begin(
 ) -> Result<Value, StoreError> {
     let value = Value::new(core);
     let now = core.clock.now().to_offset();
-    let mut tx = core.store.auth().await?;
+    let mut tx = core.store.people().await?;
     if let Some(before) = before {
         queries::end_session(&mut tx, &before.digest()).await?;
     }
@@ -74,16 +78,21 @@ pub(super) async fn begin(
 
 /// Ends a session.
 pub(super) async fn end(core: &Core, session: &Session) -> Result<(), StoreError> {
-    let mut tx = core.store.auth().await?;
+    let mut tx = core.store.people().await?;
     queries::end_session(&mut tx, &session.value.digest()).await?;
     tx.commit().await
 }
 
 /// Ends all sessions of the account.
 pub(super) async fn end_all(core: &Core, account: AccountId) -> Result<(), StoreError> {
-    let mut tx = core.store.auth().await?;
+    let mut tx = core.store.people().await?;
     queries::end_sessions(&mut tx, account).await?;
     tx.commit().await
+}
+
+/// Whether the session with this digest was not ended.
+pub(crate) async fn goes_on(tx: &mut PeopleTx, digest: &[u8]) -> Result<bool, StoreError> {
+    queries::session_exists(tx, digest).await
 }
 
 /// Forgets sessions that have ended.
@@ -92,7 +101,7 @@ pub(super) async fn end_all(core: &Core, account: AccountId) -> Result<(), Store
 /// [`StoreError`].
 pub async fn forget(core: &Core) -> Result<(), StoreError> {
     let now = core.clock.now().to_offset();
-    let mut tx = core.store.auth().await?;
+    let mut tx = core.store.people().await?;
     let forgotten = queries::forget_sessions(&mut tx, (now - IDLE, now - LONGEST)).await?;
     tx.commit().await?;
     tracing::debug!(forgotten, "sessions of the past deleted");

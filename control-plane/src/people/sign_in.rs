@@ -66,7 +66,7 @@ pub(super) async fn check(
     let limited = |retry_after| PageError::Limited { retry_after };
     core.sign_ins.take(origin.address, counted, core.clock.monotonic()).map_err(limited)?;
     let found = match &email {
-        Some(email) => queries::account(&mut core.store.auth().await?, email).await?,
+        Some(email) => queries::account(&mut core.store.people().await?, email).await?,
         None => None,
     };
     let (account, hash) = match found {

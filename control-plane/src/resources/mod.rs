@@ -5,6 +5,7 @@ pub mod audit_records;
 pub mod authorities;
 pub mod client_secrets;
 pub mod clients;
+pub mod consents;
 pub mod domains;
 pub mod endpoints;
 pub mod fields;

@@ -31,6 +31,8 @@ pub(super) struct Presented {
 pub(super) enum Proof {
     Secret(Zeroizing<String>),
     Assertion(Zeroizing<String>),
+    /// It has nothing to prove it by: a public client (RFC 6749 section 2.1), or one that would pass for it.
+    Nothing,
 }
 
 impl Proof {
@@ -38,7 +40,7 @@ impl Proof {
     pub(super) fn assertion(&self) -> Option<&str> {
         match self {
             Self::Assertion(assertion) => Some(assertion),
-            Self::Secret(_) => None,
+            Self::Secret(_) | Self::Nothing => None,
         }
     }
 }
@@ -79,7 +81,11 @@ impl Presented {
                 let proof = Proof::Assertion(owned(assertion));
                 Ok(Self { client: text.parse().ok(), text, proof, challenge: false })
             }
-            (None, None, None, None) => Err(OAuthError::Client { challenge: true }),
+            (None, None, None, None) => {
+                let named = named.ok_or(OAuthError::Client { challenge: true })?;
+                let (client, text) = (named.parse().ok(), named.to_owned());
+                Ok(Self { client, text, proof: Proof::Nothing, challenge: true })
+            }
             (None, None, _, _) => {
                 Err(OAuthError::Request("the client assertion is not of a type known here"))
             }

@@ -58,6 +58,7 @@ pub(super) async fn is_still_good(
         Shown::Secret(id) => (Some(id.uuid()), None, None),
         Shown::Key(id) => (None, Some(id.uuid()), None),
         Shown::Workload(id) => (None, None, Some(id.uuid())),
+        Shown::Nothing => (None, None, None),
     };
     let found = sqlx::query_scalar!(
         r#"SELECT clock_timestamp() AS "now!" FROM clients c JOIN tenants t ON t.id = c.tenant_id
@@ -68,16 +69,40 @@ pub(super) async fn is_still_good(
                AND (k.not_after IS NULL OR k.not_after > $5))
              OR EXISTS (SELECT FROM trusted_issuers i JOIN trusted_issuer_rules r
                  ON r.tenant_id = i.tenant_id AND r.trusted_issuer_id = i.id
-               WHERE i.tenant_id = $1 AND i.id = $6 AND i.enabled AND r.client_id = $2))
+               WHERE i.tenant_id = $1 AND i.id = $6 AND i.enabled AND r.client_id = $2)
+             OR ($7 AND c.public))
            FOR SHARE OF c"#,
         tx.tenant().uuid(),
         client.uuid(),
         secret,
         key,
         now,
-        issuer
+        issuer,
+        by == Shown::Nothing
     );
     Ok(found.fetch_optional(tx.conn()).await?)
+}
+
+pub(super) struct Public {
+    pub(super) enabled: bool,
+    pub(super) suspended: bool,
+    pub(super) lifetime: i32,
+}
+
+/// The client, if it is public.
+pub(super) async fn public(tx: &mut TenantTx, client: ClientId) -> Result<Option<Public>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let row = sqlx::query!(
+        "SELECT c.enabled, c.token_lifetime_seconds, t.suspended FROM clients c JOIN tenants t ON t.id = c.tenant_id
+         WHERE c.tenant_id = $1 AND c.id = $2 AND c.public",
+        tenant,
+        client.uuid()
+    );
+    Ok(row.fetch_optional(tx.conn()).await?.map(|row| Public {
+        enabled: row.enabled,
+        suspended: row.suspended,
+        lifetime: row.token_lifetime_seconds,
+    }))
 }
 
 /// The secret was used now; where that was noted after `due`, it stays so.

@@ -1,14 +1,19 @@
 //! `/v1/tenants/{tenant}/members`. People become members by invitation.
 
 use ids::MemberId;
+use wire::kill::Credential;
 
 use super::{
     queries,
     types::{Member, MemberSettings},
 };
 use crate::{
+    audit::Act,
+    db::TenantTx,
     http::{page::PageQuery, prelude::*},
-    publish::commit::commit,
+    kills,
+    oauth::families,
+    publish::commit::{Published, commit_revoking},
 };
 
 /// All members, in order of joining.
@@ -64,9 +69,14 @@ pub async fn update(
     if !settings.is_live_owner() {
         stays_owned(&mut tx, &present).await?;
     }
-    queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
+    let now = core.clock.now();
+    queries::update(&mut tx, id, &settings, now.to_offset()).await?;
+    let dead = match settings.enabled {
+        true => Vec::new(),
+        false => families::end_of_member(&mut tx, id, now).await?,
+    };
     let member = queries::get(&mut tx, id).await?;
-    let published = commit(tx, &core, &caller.act("update_member", id)).await?;
+    let published = commit_ending(tx, &core, &caller.act("update_member", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&member)?).await
 }
 
@@ -87,9 +97,24 @@ pub async fn delete(
     if_match.check(&present)?;
     may_touch(&caller, present.settings.admin_role.is_high())?;
     stays_owned(&mut tx, &present).await?;
+    let dead = families::end_of_member(&mut tx, id, core.clock.now()).await?;
     queries::delete(&mut tx, id).await?;
-    let published = commit(tx, &core, &caller.act("delete_member", id)).await?;
+    let published = commit_ending(tx, &core, &caller.act("delete_member", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
+}
+
+/// Commits a change that ends what was given to clients.
+pub(in crate::resources) async fn commit_ending(
+    mut tx: TenantTx,
+    core: &Core,
+    act: &Act,
+    mut dead: Vec<Credential>,
+) -> Result<Published, ApiError> {
+    let last = dead.pop();
+    for credential in dead {
+        kills::revoke(&mut tx, &core.kills, credential, core.clock.now()).await?;
+    }
+    Ok(commit_revoking(tx, core, act, last).await?)
 }
 
 /// Nobody gives more than they have, nor takes it from who has more.
@@ -101,7 +126,7 @@ pub(in crate::resources) fn may_touch<S>(caller: &InTenant<S>, high: bool) -> Re
 }
 
 /// Refuses what would leave the tenant without an owner.
-async fn stays_owned(tx: &mut crate::db::TenantTx, member: &Member) -> Result<(), ApiError> {
+async fn stays_owned(tx: &mut TenantTx, member: &Member) -> Result<(), ApiError> {
     let last = member.settings.is_live_owner() && !queries::has_another_owner(tx, member.id).await?;
     if last { Err(ApiError::LastOwner) } else { Ok(()) }
 }
