@@ -79,7 +79,7 @@ CREATE POLICY lookup ON tenants FOR SELECT TO portcullis_people USING (true);
 GRANT SELECT, INSERT, DELETE, UPDATE (admin_role, enabled, updated_at) ON members TO portcullis_app;
 GRANT SELECT, INSERT, DELETE ON member_roles TO portcullis_app;
 GRANT SELECT (tenant_id, id, email, admin_role, created_at, expires_at), INSERT, DELETE ON invitations TO portcullis_app;
-GRANT SELECT (id, email, password_hash), INSERT, UPDATE (password_hash, updated_at) ON accounts TO portcullis_people;
+GRANT SELECT (id, email, password_hash, updated_at), INSERT, DELETE, UPDATE (password_hash, updated_at) ON accounts TO portcullis_people;
 GRANT SELECT, INSERT, DELETE, UPDATE (seen_at) ON sessions TO portcullis_people;
 GRANT SELECT (tenant_id, id, account_id, enabled) ON members TO portcullis_people;
 GRANT SELECT (tenant_id, id, email, digest, expires_at) ON invitations TO portcullis_people;

@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     db::{Store, StoreError},
     dns::Dns,
-    fetch::Fetcher,
+    fetch::{Fetcher, Sources},
     fleet::{self, FleetError},
     global,
     hashing::Hashing,
@@ -63,7 +63,7 @@ pub struct Core {
     /// DNS.
     pub dns: Arc<Dns>,
     /// The way to servers of others.
-    pub fetcher: Arc<Fetcher>,
+    pub fetcher: Fetcher,
     /// Configuration.
     pub config: Arc<Config>,
     /// What callers have used of the admin API.
@@ -212,9 +212,11 @@ impl ControlPlane {
         let issuers = Arc::new(Issuers::new(&*entropy));
         let registrations = Arc::new(registration::limits::Limits::new(&*entropy));
         let dns = Arc::new(Dns::new(config.dns_server));
-        let fetcher = (Arc::clone(&dns), Arc::clone(&clock), Arc::clone(&entropy));
-        let fetcher = Fetcher::new(fetcher.0, &config.fetch_roots, fetcher.1, fetcher.2);
         let tasks = Tasks::new();
+        let sources =
+            Sources { roots: &config.fetch_roots, networks: &config.fetch_networks, own: &config.urls };
+        let (to_names, seams) = (Arc::clone(&dns), (Arc::clone(&clock), Arc::clone(&entropy)));
+        let fetcher = Fetcher::new(to_names, sources, tasks.clone(), seams.0, seams.1);
         let redis = config.redis.clone().map(|address| start_redis(address, &tasks, &entropy));
         let core = Core {
             store,
@@ -227,7 +229,7 @@ impl ControlPlane {
             revocations: Arc::default(),
             watches: Arc::default(),
             dns,
-            fetcher: Arc::new(fetcher.map_err(StartError::FetchRoots)?),
+            fetcher: fetcher.map_err(StartError::FetchRoots)?,
             polls: watch::Sender::new(0),
             quotas: Arc::new(Quotas::new(config.api_limits)),
             config: Arc::new(config),

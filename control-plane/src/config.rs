@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crypto::Zeroizing;
+use egress::Networks;
 use limits::Rate;
 use listen::{files::Tls, front::Front};
 use rustls_pki_types::CertificateDer;
@@ -48,6 +49,8 @@ pub struct Config {
     pub dns_server: Option<SocketAddr>,
     /// Roots that are trusted beside the public ones where documents are fetched.
     pub fetch_roots: Vec<CertificateDer<'static>>,
+    /// Networks from which documents may come, on any port, that strangers name; otherwise port 443 of public addresses.
+    pub fetch_networks: Networks,
     /// How much of the admin API may be used.
     pub api_limits: ApiLimits,
     /// Origins as the outside sees them.

@@ -8,9 +8,11 @@ use std::{
     collections::HashSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     time::Duration,
 };
 
+use futures_util::future::select;
 use ids::TenantId;
 use parking_lot::Mutex;
 use seams::Entropy;
@@ -24,6 +26,10 @@ use tokio::{
 
 /// For one server.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// The same, for somebody who has other things to do in the same few seconds.
+const QUICK: Duration = Duration::from_millis(1_500);
+/// For the addresses of the other family, once there are some (RFC 8305 section 3).
+const OTHER_FAMILY: Duration = Duration::from_millis(250);
 /// Of the system's servers, so many are asked, one after the other; as many as the system's own resolver asks (resolv.conf(5)).
 const SERVERS: usize = 3;
 /// Look-ups at once; of one tenant, one. A server that does not answer keeps a place for as long as everybody's patience lasts.
@@ -106,7 +112,7 @@ impl Dns {
         entropy: &dyn Entropy,
     ) -> Result<Vec<String>, LookUpError> {
         let _place = self.place(tenant)?;
-        let records = self.records(name, TYPE::TXT, entropy).await?;
+        let records = self.records(name, TYPE::TXT, entropy, PATIENCE).await?;
         Ok(records.into_iter().filter_map(Record::text).collect())
     }
 
@@ -115,14 +121,23 @@ impl Dns {
     /// # Errors
     /// [`LookUpError`] where no address is known: what the last server led to.
     pub async fn addresses(&self, name: &str, entropy: &dyn Entropy) -> Result<Vec<IpAddr>, LookUpError> {
-        let (v4, v6) =
-            tokio::join!(self.records(name, TYPE::A, entropy), self.records(name, TYPE::AAAA, entropy));
-        let (records, failed) = match (v4, v6) {
-            (Ok(v4), Ok(v6)) => ([v4, v6].concat(), None),
+        let of = |family| self.records(name, family, entropy, QUICK);
+        let (v4, v6) = (pin!(of(TYPE::A)), pin!(of(TYPE::AAAA)));
+        let (first, other) = select(v4, v6).await.factor_first();
+        let second = match &first {
+            Ok(records) if !records.is_empty() => {
+                tokio::time::timeout(OTHER_FAMILY, other).await.unwrap_or(Err(LookUpError::Time))
+            }
+            _ => other.await,
+        };
+        let (records, failed) = match (first, second) {
+            (Ok(first), Ok(second)) => ([first, second].concat(), None),
             (Ok(known), Err(error)) | (Err(error), Ok(known)) => (known, Some(error)),
             (Err(error), Err(_)) => return Err(error),
         };
-        let addresses: Vec<_> = records.into_iter().filter_map(Record::address).collect();
+        let mut addresses: Vec<_> = records.into_iter().filter_map(Record::address).collect();
+        // Whichever answer came first.
+        addresses.sort_by_key(IpAddr::is_ipv6);
         // Where the other family's are not known, having none is not known either.
         failed.filter(|_| addresses.is_empty()).map_or(Ok(addresses), Err)
     }
@@ -132,6 +147,7 @@ impl Dns {
         name: &str,
         kind: TYPE,
         entropy: &dyn Entropy,
+        patience: Duration,
     ) -> Result<Vec<Record>, LookUpError> {
         let servers = match self.server {
             Some(server) => vec![server],
@@ -140,7 +156,7 @@ impl Dns {
         let mut failed = LookUpError::NoServer;
         for server in servers {
             let asking = ask(server, name, kind, u16::from_be_bytes(entropy.bytes()));
-            match tokio::time::timeout(PATIENCE, asking).await {
+            match tokio::time::timeout(patience, asking).await {
                 Ok(Ok(records)) => return Ok(records),
                 Ok(Err(error)) => failed = error,
                 Err(_elapsed) => failed = LookUpError::Time,

@@ -1,6 +1,8 @@
 //! What the master key file gives: wrapping of data keys, stored hashes of tokens, authentication of cursors.
 
-use crypto::{FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, Sealer, Zeroizing, digest};
+use crypto::{
+    FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, Sealer, Zeroizing, digest, jwt::dpop::Nonces,
+};
 use ids::TenantId;
 
 /// Keys of the installation. Shows nothing of them in `Debug`.
@@ -11,6 +13,7 @@ pub struct Secrets {
     newest: KeyHasher,
     cursor: CursorKey,
     answers: AnswerKeys,
+    nonces: Nonces,
 }
 
 struct CursorKey([u8; 32]);
@@ -43,7 +46,8 @@ impl Secrets {
         let newest = KeyHasher::new(kek.derive(MasterPurpose::TokenHash));
         let cursor = CursorKey(kek.derive(MasterPurpose::Cursor));
         let answers = AnswerKeys(kek.derive_all(MasterPurpose::Answer));
-        Ok(Self { kek, hashers, newest, cursor, answers })
+        let nonces = Nonces::new(kek.derive_all(MasterPurpose::ProofNonce).iter().map(|key| &**key));
+        Ok(Self { kek, hashers, newest, cursor, answers, nonces })
     }
 
     /// Wraps and unwraps data keys.
@@ -70,6 +74,12 @@ impl Secrets {
         for hasher in &self.hashers {
             hasher.dummy(presented);
         }
+    }
+
+    /// By which clients' proofs of possession show that they are new.
+    #[must_use]
+    pub const fn nonces(&self) -> &Nonces {
+        &self.nonces
     }
 
     /// Seeds of the keys that sign kill sets: the first signs; proxies accept sets by any of them while a rotation lasts.

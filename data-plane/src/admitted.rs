@@ -99,7 +99,7 @@ impl Admitted {
         let max_response_bytes = self.place.max_response_bytes();
         let (worker, tenant, endpoint) =
             (self.worker, self.place.tenant().clone(), self.place.endpoint().clone());
-        let client = self.principal.client_id();
+        let caller = self.principal.holder();
         let upstream: UpstreamId = self.upstream.id;
         let hold: Box<dyn Any> =
             Box::new(Hold { _leases: self.reservation.keep(), _in_flight: worker.meters.in_flight() });
@@ -113,13 +113,13 @@ impl Admitted {
             keeps_open: self.keeps_open,
         };
         Dispatch {
-            visible: Rc::new(View::new(Rc::clone(&worker), tenant.id, client, upstream)),
+            visible: Rc::new(View::new(Rc::clone(&worker), tenant.id, caller, upstream)),
             max_response_bytes,
             tenant,
             endpoint,
             upstream: self.upstream,
             prefix: self.prefix,
-            client,
+            caller,
             revision: self.revision,
             outgoing: self.outgoing,
             body: self.body,

@@ -24,7 +24,7 @@ use crate::{
         Recorder,
         spool::{self, Spool},
     },
-    checks::{address_limit::Addresses, endpoint::Hosts},
+    checks::{Proofs, address_limit::Addresses, endpoint::Hosts},
     config::{Bounds, Config},
     control::{self, Control, ServerClock},
     discover,
@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     /// `None` where no Redis is configured.
     pub(crate) redis: Option<Link>,
     pub(crate) limiter: Arc<Limiter>,
+    /// That callers have shown.
+    pub(crate) proofs: Proofs,
     pub(crate) tallies: Arc<Tallies>,
 }
 
@@ -227,6 +229,7 @@ impl Proxy {
             resolver,
             redis,
             limiter,
+            proofs: Proofs::default(),
             tallies,
         });
         if let Some(tls) = tls {

@@ -16,7 +16,7 @@ pub(crate) mod session;
 pub(crate) mod tool_pin;
 
 pub(crate) use address_limit::Counted;
-pub(crate) use authenticate::{Principal, Tokens};
+pub(crate) use authenticate::{Principal, Proofs, Scheme, Still, Tokens};
 pub(crate) use authorize::{Grounds, Permit};
 pub(crate) use edge::{Exchange, ReadBody};
 pub(crate) use endpoint::{EndpointEvidence, METADATA};

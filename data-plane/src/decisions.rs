@@ -2,15 +2,15 @@
 //!
 //! Calls, list filters and running streams ask the same question here, so what is listed is what may be called: at once, or with
 //! scopes for which the caller can ask. Decisions about tools need no arguments and are kept per worker for (configuration, client,
-//! tool), for all scopes together.
+//! member, tool), for all scopes together.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use ids::{ClientId, TenantId, ToolId, UpstreamId};
-use policy::{Action, Resource, Ruling};
+use ids::{ClientId, MemberId, TenantId, ToolId, UpstreamId};
+use policy::{Action, Resource, Ruling, Slices};
 use wire::v1::GrantedAction;
 
-use crate::snapshot::index::{ClientIndex, Map, TenantIndex, ToolIndex};
+use crate::snapshot::index::{ClientIndex, Map, MemberIndex, TenantIndex, ToolIndex};
 
 /// Decisions one worker keeps. Beyond it all are forgotten and made again.
 const KEPT: usize = 32 * 1024;
@@ -60,10 +60,34 @@ impl Wanted<'_> {
     }
 }
 
+/// Who wants it: a client, for itself or for a member. Then permits are the member's alone, and forbids of both.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who<'a> {
+    pub(crate) client: &'a ClientIndex,
+    pub(crate) member: Option<&'a MemberIndex>,
+}
+
+impl<'a> From<(&'a Arc<ClientIndex>, Option<&'a Arc<MemberIndex>>)> for Who<'a> {
+    fn from((client, member): (&'a Arc<ClientIndex>, Option<&'a Arc<MemberIndex>>)) -> Self {
+        Self { client, member: member.map(AsRef::as_ref) }
+    }
+}
+
+impl Who<'_> {
+    fn decide(self, tenant: &TenantIndex, slices: &Slices, action: Action, resource: &Resource) -> Ruling {
+        let of = |principal| tenant.policies.decide(slices, principal, action, resource);
+        let client = of(self.client.principal());
+        match self.member {
+            None => client,
+            Some(member) => of(member.principal()).unless_forbidden(&client),
+        }
+    }
+}
+
 /// Decides about something that is no tool.
 pub(crate) fn decide(
     tenant: &TenantIndex,
-    client: &ClientIndex,
+    who: Who<'_>,
     upstream: UpstreamId,
     wanted: &Wanted<'_>,
 ) -> Ruling {
@@ -71,12 +95,12 @@ pub(crate) fn decide(
     let Some(slices) = tenant.method_slices(wanted.granted(), upstream) else {
         return Ruling::nothing();
     };
-    tenant.policies.decide(slices, client.principal(), wanted.action(), &wanted.facts(upstream))
+    who.decide(tenant, slices, wanted.action(), &wanted.facts(upstream))
 }
 
 /// Decides about a tool.
-pub(crate) fn decide_tool(tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Ruling {
-    tenant.policies.decide(&tool.slices, client.principal(), Action::CallTool, tool.resource())
+pub(crate) fn decide_tool(tenant: &TenantIndex, who: Who<'_>, tool: &ToolIndex) -> Ruling {
+    who.decide(tenant, &tool.slices, Action::CallTool, tool.resource())
 }
 
 struct Kept {
@@ -87,13 +111,15 @@ struct Kept {
 
 /// One worker's decisions about tools.
 #[derive(Default)]
-pub(crate) struct Decisions(RefCell<Map<(TenantId, ClientId, ToolId), Kept>>);
+pub(crate) struct Decisions(RefCell<Map<Question, Kept>>);
+
+type Question = (TenantId, ClientId, Option<MemberId>, ToolId);
 
 impl Decisions {
     /// Decides about a tool, or says again what was decided under this configuration.
-    pub(crate) fn tool(&self, tenant: &TenantIndex, client: &ClientIndex, tool: &ToolIndex) -> Rc<Ruling> {
+    pub(crate) fn tool(&self, tenant: &TenantIndex, who: Who<'_>, tool: &ToolIndex) -> Rc<Ruling> {
         let mut kept = self.0.borrow_mut();
-        let key = (tenant.id, client.id, tool.id);
+        let key = (tenant.id, who.client.id, who.member.map(|member| member.id), tool.id);
         if let Some(known) = kept.get(&key)
             && known.digest == tenant.digest
         {
@@ -102,7 +128,7 @@ impl Decisions {
         if kept.len() >= KEPT {
             kept.clear();
         }
-        let ruling = Rc::new(decide_tool(tenant, client, tool));
+        let ruling = Rc::new(decide_tool(tenant, who, tool));
         kept.insert(key, Kept { digest: tenant.digest, ruling: Rc::clone(&ruling) });
         ruling
     }

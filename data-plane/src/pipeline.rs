@@ -104,7 +104,8 @@ where
         counted.charge();
         trail.pointing_to(resource::pointer(&exchange, &place));
     };
-    let principal = authenticate::check(&exchange, &place, &counted, &worker.tokens, trail.began());
+    let principal =
+        authenticate::check(&exchange, &place, &counted, (&worker.tokens, &shared.proofs), trail.began());
     let principal = laps.of(Check::Authenticate, principal).inspect_err(|_| turned_away(trail))?;
     let credential = kill::credential(&shared.kills, &place, &principal);
     laps.of(Check::KillCredential, credential).inspect_err(|_| turned_away(trail))?;

@@ -11,6 +11,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use ::mcp::{ProtocolError, envelope::ParseError};
+use crypto::jwt::Algorithm;
 use errors::{ErrorCode, Level};
 use http::{HeaderName, HeaderValue, StatusCode};
 use ids::Scopes;
@@ -20,6 +21,7 @@ use telemetry::field;
 
 use crate::{
     audit::spool::SpoolError,
+    checks::Scheme,
     limiter::Counted,
     resource::Pointer,
     upstream::{Crowded, Shut, UpstreamError},
@@ -31,6 +33,8 @@ mod render;
 pub(crate) use limit_name::LimitName;
 pub(crate) use render::{Rendered, render};
 
+/// RFC 9449 section 8.2.
+const NONCE_HEADER: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Slug of the refusal, on every refused response.
 pub(crate) const REFUSAL_HEADER: HeaderName = HeaderName::from_static("portcullis-refusal");
 
@@ -68,6 +72,12 @@ pub(crate) enum Refusal {
     CredentialMalformed,
     CredentialInvalid,
     ClientNotAllowed,
+    /// No proof of possession for this request, or one that was taken before.
+    ProofInvalid,
+    /// It says that it was made at another time, or brings a nonce that is not good: with this one it may be.
+    ProofNonce {
+        nonce: Option<String>,
+    },
     // Row 7: protocol.
     MethodNotAllowed {
         allow: &'static str,
@@ -162,6 +172,8 @@ impl Refusal {
             Self::CredentialMalformed => ErrorCode::CredentialMalformed,
             Self::CredentialInvalid => ErrorCode::CredentialInvalid,
             Self::ClientNotAllowed => ErrorCode::ClientNotAllowed,
+            Self::ProofInvalid => ErrorCode::ProofInvalid,
+            Self::ProofNonce { .. } => ErrorCode::ProofNonceRequired,
             Self::MethodNotAllowed { .. } => ErrorCode::MethodNotAllowed,
             Self::ContentType => ErrorCode::ContentTypeRefused,
             Self::NotAcceptable => ErrorCode::NotAcceptable,
@@ -260,6 +272,8 @@ impl Refusal {
             Self::CredentialInvalid => (Some("invalid_token"), baseline),
             Self::CredentialMalformed => (Some("invalid_request"), None),
             Self::ClientNotAllowed => (Some("insufficient_scope"), None),
+            Self::ProofInvalid => (Some("invalid_dpop_proof"), None),
+            Self::ProofNonce { .. } => (Some("use_dpop_nonce"), None),
             Self::ScopesLacking { scopes, .. } => (Some("insufficient_scope"), Some(scopes)),
             _ => return None,
         };
@@ -279,7 +293,18 @@ impl Refusal {
         if matches!(self, Self::ScopesLacking { .. }) {
             say("error_description", self.code().entry().title);
         }
-        HeaderValue::try_from(format!("Bearer {}", parameters.join(", ")).trim_end()).ok()
+        // Whoever shows tokens with proofs is told by which algorithms; nobody else, as clients read one challenge.
+        let scheme = pointer.map_or(Scheme::Bearer, |pointer| pointer.scheme);
+        if scheme == Scheme::Dpop {
+            parameters.push(format!("algs=\"{}\"", Algorithm::ALL.map(Algorithm::name).join(" ")));
+        }
+        HeaderValue::try_from(format!("{} {}", scheme.name(), parameters.join(", ")).trim_end()).ok()
+    }
+
+    /// By which the next proof shows that it is new.
+    fn nonce(&self) -> Option<HeaderValue> {
+        let Self::ProofNonce { nonce: Some(nonce) } = self else { return None };
+        HeaderValue::try_from(nonce).ok()
     }
 
     /// Writes the one log line of this refusal, at the catalogue's level. Refusals of callers who are not known, which

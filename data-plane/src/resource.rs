@@ -1,10 +1,11 @@
 //! What an endpoint is as a protected resource (RFC 9728): how it is called, where that is said, and what is said.
 
 use bytes::Bytes;
+use crypto::jwt::Algorithm;
 use ids::{Scope, Scopes};
 use serde::Serialize;
 
-use crate::checks::{EndpointEvidence, Exchange, METADATA};
+use crate::checks::{EndpointEvidence, Exchange, METADATA, Scheme};
 
 /// How long whoever reads the metadata may keep it, and nobody between: who may knock and from where is asked each time. It changes with the endpoint's domains and kinds of credentials.
 pub(crate) const KEPT: &str = "private, max-age=300";
@@ -18,6 +19,7 @@ struct Metadata<'a> {
     /// for everything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a Scope>,
+    dpop_signing_alg_values_supported: [&'static str; 3],
 }
 
 /// Where whoever is not let in finds out how.
@@ -27,6 +29,8 @@ pub(crate) struct Pointer {
     pub(crate) metadata: String,
     /// Scopes to ask for at first.
     pub(crate) baseline: Scopes,
+    /// By which scheme whoever asks shows a token.
+    pub(crate) scheme: Scheme,
 }
 
 /// The endpoint's metadata, under the name by which it was asked for (RFC 9728 section 3.2); `None` where no access token is accepted.
@@ -37,6 +41,7 @@ pub(crate) fn metadata(exchange: &Exchange, place: &EndpointEvidence) -> Option<
         authorization_servers: [&issuer.url],
         bearer_methods_supported: ["header"],
         scopes_supported: issuer.baseline.iter().collect(),
+        dpop_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::name),
     };
     serde_json::to_vec(&metadata).ok().map(Bytes::from)
 }
@@ -48,7 +53,18 @@ pub(crate) fn pointer(exchange: &Exchange, place: &EndpointEvidence) -> Option<P
     let scheme = identifier.find("://")? + 3;
     let path = scheme + identifier.get(scheme..)?.find('/')?;
     identifier.insert_str(path, METADATA);
-    Some(Pointer { metadata: identifier, baseline })
+    let scheme = Scheme::of(exchange.headers());
+    Some(Pointer { metadata: identifier, baseline, scheme })
+}
+
+/// The URIs by which a proof of possession may name the endpoint: the one at which the caller reaches it, and its identifier, where a
+/// balancer in front has changed the host.
+pub(crate) fn uris(exchange: &Exchange, place: &EndpointEvidence) -> Vec<String> {
+    let scheme = place.tenant().issuer.as_ref().and_then(|issuer| issuer.gateway.split_once("://"));
+    let asked = scheme
+        .zip(exchange.host().ok())
+        .map(|((scheme, _), host)| format!("{scheme}://{host}{}", exchange.head().uri.path()));
+    asked.into_iter().chain(identifier(exchange, place)).collect()
 }
 
 /// The resource identifier by which the caller reaches the endpoint. Where it does so under a name that is none, such as one of this

@@ -14,6 +14,7 @@ pub mod index;
 mod issuer;
 mod left;
 mod limits;
+mod members;
 mod secrets;
 pub mod store;
 mod tools;

@@ -13,8 +13,8 @@ use crate::{
     app::Shared,
     audit::testing::Log,
     checks::{
-        Counted, EndpointEvidence, Exchange, Principal, ReadBody, Tokens, address_limit, authenticate, edge,
-        endpoint, endpoint::Hosts,
+        Counted, EndpointEvidence, Exchange, Principal, Proofs, ReadBody, Tokens, address_limit,
+        authenticate, edge, endpoint, endpoint::Hosts,
     },
     config::Bounds,
     drain::Drain,
@@ -111,8 +111,19 @@ impl World {
         effect: policy::Effect,
         action: policy::GrantedAction,
     ) {
+        self.grant_to(policy::Subject::Client(self.client()), scope, effect, action);
+    }
+
+    /// The same, to anybody.
+    pub(crate) fn grant_to(
+        &mut self,
+        subject: policy::Subject,
+        scope: Option<&str>,
+        effect: policy::Effect,
+        action: policy::GrantedAction,
+    ) {
         let number = u8::try_from(self.sample.snapshot.rev).expect("few revisions");
-        let (client, upstream) = (self.client(), self.upstream());
+        let upstream = self.upstream();
         let wire_action = match action.action() {
             policy::Action::CallTool => panic!("tools have slices of their own"),
             policy::Action::GetPrompt => v1::GrantedAction::GetPrompt,
@@ -123,7 +134,7 @@ impl World {
         };
         let compiled = policy::compile_grant(&policy::GrantSpec {
             id: ids::GrantId::from_parts(1, [number; 10]),
-            subject: policy::Subject::Client(client),
+            subject,
             effect,
             scope: scope.map(|scope| scope.parse().expect("a scope")),
             actions: vec![action],
@@ -131,11 +142,17 @@ impl World {
         .expect("a grant");
         self.sample.edit(|body| {
             if let Body::Methods(methods) = body {
-                let subject_id = client.uuid().as_bytes().to_vec();
+                let subject_id = subject.uuid().as_bytes().to_vec();
                 let same = |slice: &&mut v1::MethodSlice| slice.action() == wire_action;
                 if let Some(slice) = methods.slices.iter_mut().find(same) {
-                    slice.slices[0].policies.push(compiled.id.clone());
-                    slice.slices[0].policies.sort();
+                    let own = |of: &&mut v1::Slice| of.subject_id == subject_id;
+                    if let Some(own) = slice.slices.iter_mut().find(own) {
+                        own.policies.push(compiled.id.clone());
+                        own.policies.sort();
+                    } else {
+                        slice.slices.push(v1::Slice { subject_id, policies: vec![compiled.id.clone()] });
+                        slice.slices.sort_by(|a, b| a.subject_id.cmp(&b.subject_id));
+                    }
                 } else {
                     methods.slices.push(v1::MethodSlice {
                         action: wire_action.into(),
@@ -166,8 +183,8 @@ impl World {
     /// Row 6's evidence.
     pub(crate) fn principal(&self) -> Principal {
         let exchange = exchange(self.authorized(Request::post(PATH)));
-        authenticate::check(&exchange, &self.place(), &counted(&addresses()), &Tokens::default(), NOW)
-            .expect("the client")
+        let known = (&Tokens::default(), &Proofs::default());
+        authenticate::check(&exchange, &self.place(), &counted(&addresses()), known, NOW).expect("the client")
     }
 
     /// With the sample's key.
@@ -252,6 +269,7 @@ pub(crate) fn shared(world: &World, log: &Log) -> Shared {
         resolver: Scripted::new(&[&["127.0.0.1"]]),
         redis: None,
         limiter: Arc::new(Limiter::alone()),
+        proofs: Proofs::default(),
         tallies: Arc::default(),
     }
 }

@@ -200,6 +200,7 @@ impl Trail {
             tenant: Arc::clone(place.tenant()),
             call: self.call,
             client: Some(principal.client_id()),
+            member: principal.holder().member,
             key: principal.shown().key(),
             token: principal.shown().token(),
             address: self.peer.address.ip(),

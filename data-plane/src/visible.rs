@@ -7,14 +7,15 @@
 
 use std::rc::Rc;
 
-use ids::{ClientId, TenantId, UpstreamId};
+use crypto::Holder;
+use ids::{TenantId, UpstreamId};
 use policy::Held;
 use wire::v1::ToolState;
 
 use crate::{
-    decisions::{self, Wanted},
+    decisions::{self, Wanted, Who},
     mcp::Visible,
-    snapshot::index::{ClientIndex, TenantIndex, ToolIndex},
+    snapshot::index::{TenantIndex, ToolIndex},
     worker::Worker,
 };
 
@@ -23,40 +24,40 @@ use crate::{
 pub(crate) struct View {
     worker: Rc<Worker>,
     tenant: TenantId,
-    client: ClientId,
+    caller: Holder,
     upstream: UpstreamId,
 }
 
 impl View {
-    pub(crate) fn new(worker: Rc<Worker>, tenant: TenantId, client: ClientId, upstream: UpstreamId) -> Self {
-        Self { worker, tenant, client, upstream }
+    pub(crate) fn new(worker: Rc<Worker>, tenant: TenantId, caller: Holder, upstream: UpstreamId) -> Self {
+        Self { worker, tenant, caller, upstream }
     }
 
-    /// A tenant or client that is gone sees nothing.
-    fn ask(&self, question: impl FnOnce(&TenantIndex, &ClientIndex) -> bool) -> bool {
+    /// A tenant, client or member that is gone sees nothing.
+    fn ask(&self, question: impl FnOnce(&TenantIndex, Who<'_>) -> bool) -> bool {
         self.worker.with_fleet(|fleet| {
             let Some(tenant) = fleet.tenant(self.tenant) else { return false };
-            tenant.client(self.client).is_some_and(|client| client.enabled && question(tenant, client))
+            tenant.who(self.caller).is_some_and(|who| question(tenant, Who::from(who)))
         })
     }
 
     fn permitted(&self, wanted: &Wanted<'_>) -> bool {
-        self.ask(|tenant, client| {
-            decisions::decide(tenant, client, self.upstream, wanted).with(Held::All).is_permit()
+        self.ask(|tenant, who| {
+            decisions::decide(tenant, who, self.upstream, wanted).with(Held::All).is_permit()
         })
     }
 }
 
 impl Visible for View {
     fn tool(&self, tool: &ToolIndex) -> bool {
-        self.ask(|tenant, client| {
+        self.ask(|tenant, who| {
             let now =
                 tenant.upstreams.get(&self.upstream).and_then(|upstream| upstream.tools.get(&tool.name));
             now.is_some_and(|now| {
                 now.id == tool.id
                     && matches!(now.state, ToolState::Approved | ToolState::Quarantined)
                     && now.digest.is_some()
-                    && self.worker.decisions.tool(tenant, client, now).with(Held::All).is_permit()
+                    && self.worker.decisions.tool(tenant, who, now).with(Held::All).is_permit()
             })
         })
     }

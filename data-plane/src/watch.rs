@@ -24,12 +24,12 @@ use tokio::time::Sleep;
 use wire::v1::ToolState;
 
 use crate::{
-    checks::{Grounds, Principal},
-    decisions::{self, Wanted},
+    checks::{Grounds, Principal, Still},
+    decisions::{self, Wanted, Who},
     drain::Phase,
     kills::Running,
     snapshot::{
-        index::{ClientIndex, EndpointIndex, Map, TenantIndex, ToolIndex},
+        index::{EndpointIndex, Map, TenantIndex, ToolIndex},
         store::Fleet,
     },
     worker::Worker,
@@ -262,15 +262,15 @@ impl Standing {
     /// Whether it was killed, or its credential revoked.
     fn stopped(&self, worker: &Worker) -> Option<ErrorCode> {
         let index = worker.shared.kills.look()?;
-        let (tenant, client, shown) = (self.tenant.id, self.principal.client_id(), self.principal.shown());
-        if index.is_revoked(tenant, client, shown) {
+        let (tenant, caller, shown) = (self.tenant.id, self.principal.holder(), self.principal.shown());
+        if index.is_revoked(tenant, caller, shown) {
             return Some(ErrorCode::CredentialInvalid);
         }
         let tool = match &self.grounds {
             Grounds::Tool(tool) => Some(tool.id),
             _ => None,
         };
-        let call = Running { tenant, upstream: self.upstream, tool, client, shown };
+        let call = Running { tenant, upstream: self.upstream, tool, caller, shown };
         (index.stops_endpoint(tenant, self.endpoint.id) || index.stops_call(call))
             .then_some(ErrorCode::Killed)
     }
@@ -286,12 +286,14 @@ impl Standing {
         let attached = endpoint.attachments.iter().find(|attachment| attachment.upstream.enabled);
         let upstream = attached.map(|attachment| &attachment.upstream).filter(|now| now.id == self.upstream);
         let upstream = upstream.ok_or(ErrorCode::NoUpstream)?;
-        let (client, not_after) =
+        let Still { client, member, not_after } =
             self.principal.still(tenant, endpoint, now).ok_or(ErrorCode::CredentialInvalid)?;
         if !client.may_use(endpoint.id) {
             return Err(ErrorCode::ClientNotAllowed);
         }
-        self.grounds_hold(tenant, endpoint, client, |name| upstream.tools.get(name).map(AsRef::as_ref))?;
+        self.grounds_hold(tenant, endpoint, Who::from((client, member)), |name| {
+            upstream.tools.get(name).map(AsRef::as_ref)
+        })?;
         Ok(not_after)
     }
 
@@ -299,12 +301,12 @@ impl Standing {
         &self,
         tenant: &TenantIndex,
         endpoint: &EndpointIndex,
-        client: &ClientIndex,
+        who: Who<'_>,
         tool: impl FnOnce(&str) -> Option<&'t ToolIndex>,
     ) -> Result<(), ErrorCode> {
         let held = self.principal.held();
         let permitted = |wanted: Wanted<'_>| {
-            let ruling = decisions::decide(tenant, client, self.upstream, &wanted);
+            let ruling = decisions::decide(tenant, who, self.upstream, &wanted);
             ruling.with(held).code(wanted.action()).map_or(Ok(()), Err)
         };
         match &self.grounds {
@@ -316,7 +318,7 @@ impl Standing {
                     ToolState::Quarantined => return Err(ErrorCode::ToolQuarantined),
                     _ => return Err(ErrorCode::ToolNotApproved),
                 }
-                let ruling = decisions::decide_tool(tenant, client, tool);
+                let ruling = decisions::decide_tool(tenant, who, tool);
                 ruling.with(held).code(policy::Action::CallTool).map_or(Ok(()), Err)
             }
             Grounds::Prompt(name) => permitted(Wanted::Prompt(name)),

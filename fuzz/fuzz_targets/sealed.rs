@@ -48,7 +48,7 @@ fuzz_target!(|input: &[u8]| {
     let half = value.len() / 2;
     let sealed = SessionSeal {
         endpoint,
-        principal,
+        principal: principal.into(),
         created_micros: value.len() as u64,
         upstreams: vec![UpstreamSession {
             upstream_id,

@@ -43,6 +43,7 @@ pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Result<Running, S
         api_limits: ApiLimits::default(),
         dns_server: None,
         fetch_roots: Vec::new(),
+        fetch_networks: egress::Networks::default(),
         state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };

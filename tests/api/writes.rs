@@ -1,11 +1,12 @@
 //! Revisions: every write makes one, in order, and a refused one makes none.
 
 use futures_util::future::join_all;
+use harness::Person;
 use reqwest::StatusCode;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::{api, post};
+use crate::{api, delete, patch, post};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revisions_are_gapless_and_every_write_is_in_the_log() {
@@ -70,4 +71,18 @@ async fn a_restart_keeps_everything_and_the_operators_token() {
     let answer = crate::get(&gateway, &tenant, "/clients").await;
     assert_eq!(answer.body["items"][0]["name"], "kept");
     gateway.operator.get("/v1/tenants").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_would_leave_a_tenant_without_an_owner_says_so() {
+    let (gateway, tenant) = api().await;
+    let ann = Person::join_as(&gateway, &tenant, "ann@example.com", "owner").await;
+    let path = format!("/members/{}", ann.member);
+    let refused = [
+        delete(&gateway, &tenant, &path, "*").await,
+        patch(&gateway, &tenant, &path, "*", json!({"enabled": false})).await,
+    ];
+    for refused in refused {
+        assert_eq!((refused.status, refused.code()), (StatusCode::CONFLICT, "last_owner"));
+    }
 }

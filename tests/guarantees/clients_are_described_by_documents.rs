@@ -191,13 +191,13 @@ async fn a_document_inside_the_network_or_of_another_client_describes_nobody() {
     // Five KiB and no more.
     world.describe("/long", json!({"x": "x".repeat(5 * 1024)}));
     let refused = world.resolve(&world.id("/long")).await.unwrap_err();
-    assert_eq!(refused.detail(), Some("it is larger than 5 KiB"));
+    assert_eq!(refused.detail(), Some("it is too large"));
     // The operator has allowed one port of this machine, and no other address.
     for inside in
         ["https://127.0.0.1:1/c", "https://169.254.169.254/c", "https://[::1]/c", "https://10.0.0.1/c"]
     {
         let refused = world.resolve(inside).await.unwrap_err();
-        assert_eq!(refused.detail(), Some("it is at an address that may not be reached"), "{inside}");
+        assert_eq!(refused.detail(), Some("it cannot be fetched"), "{inside}");
     }
     let clients = world.tenant.admin.get(&format!("{}/clients", world.tenant.base)).await.unwrap();
     assert_eq!(clients["items"], json!([]));

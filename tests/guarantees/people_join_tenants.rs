@@ -115,7 +115,7 @@ async fn a_person_of_two_tenants_has_one_account_of_which_neither_sees_the_other
         "SET ROLE portcullis_app; SELECT 1 FROM sessions",
         "SET ROLE portcullis_app; SELECT digest FROM invitations",
         "SET ROLE portcullis_people; SELECT admin_role FROM members",
-        "SET ROLE portcullis_people; DELETE FROM accounts",
+        "SET ROLE portcullis_people; DELETE FROM members",
         "SET ROLE portcullis_ops; SELECT 1 FROM accounts",
         "SET ROLE portcullis_ops; SELECT 1 FROM members",
     ] {
@@ -165,7 +165,7 @@ async fn nobody_makes_or_ends_who_may_do_more_than_they() {
     let token = SecretString::from(text(&tenant.post("/admin-tokens", scopes).await, "token"));
     let lesser = tenant.admin.with_token(token);
     let (invitations, member) = (format!("{}/invitations", tenant.base), format!("{}/members", tenant.base));
-    for role in ["owner", "admin"] {
+    for role in ["owner", "admin", "security", "developer", "auditor", "read_only"] {
         let asked = json!({"email": "new@example.com", "admin_role": role});
         let refused = lesser.post(&invitations, asked).await.unwrap_err().to_string();
         assert!(refused.contains("403"), "{role}: {refused}");
@@ -177,8 +177,20 @@ async fn nobody_makes_or_ends_who_may_do_more_than_they() {
         lesser.patch(&owner, json!({"admin_role": "user"})).await.unwrap_err().to_string().contains("403")
     );
     assert!(lesser.delete(&owner).await.unwrap_err().to_string().contains("403"));
-    lesser.post(&invitations, json!({"email": "new@example.com", "admin_role": "security"})).await.unwrap();
-    lesser.patch(&format!("{member}/{}", cy.member), json!({"admin_role": "auditor"})).await.unwrap();
+    let role = text(&tenant.post("/roles", json!({"name": "theirs"})).await, "id");
+    assert!(
+        lesser
+            .put(&format!("{owner}/roles/{role}"), json!({}))
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("403")
+    );
+    let high = tenant.post("/invitations", json!({"email": "high@example.com", "admin_role": "owner"})).await;
+    let high = format!("{invitations}/{}", text(&high, "id"));
+    assert!(lesser.delete(&high).await.unwrap_err().to_string().contains("403"));
+    lesser.post(&invitations, json!({"email": "new@example.com", "admin_role": "user"})).await.unwrap();
+    lesser.patch(&format!("{member}/{}", cy.member), json!({"enabled": false})).await.unwrap();
 
     // What their agents may call, roles say.
     let role = text(&tenant.post("/roles", json!({"name": "readers"})).await, "id");

@@ -16,6 +16,7 @@ use control_plane::{
     db::PoolSizes,
 };
 use crypto::Zeroizing;
+use egress::Networks;
 use redis_link::Address;
 use seams::{Clock, Monotonic, SystemClock, SystemEntropy, Timestamp};
 use secrecy::SecretString;
@@ -123,6 +124,7 @@ pub(crate) async fn start_control(settings: &Settings, database_url: &str) -> Re
         api_limits: ApiLimits::default(),
         dns_server: Some(settings.dns_server),
         fetch_roots: vec![web::root()],
+        fetch_networks: Networks::new(["127.0.0.0/8".parse().unwrap()]),
         state_dir: Some(settings.state_dir.clone()),
         urls: PublicUrls { control: origin(1), auth: origin(2), gateway: origin(settings.gateway_port) },
     };

@@ -20,7 +20,27 @@ struct Known {
     texts: HashMap<String, Vec<String>>,
     /// Each answer is the next of these; the last stays.
     addresses: HashMap<String, VecDeque<Vec<IpAddr>>>,
+    /// What goes wrong where one family of a name's addresses is asked for.
+    broken: HashMap<(String, Family), Broken>,
     asked: usize,
+}
+
+/// Of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// A.
+    V4,
+    /// AAAA.
+    V6,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Its servers fail.
+    Fails,
+    /// There is no answer.
+    Silent,
 }
 
 /// A DNS server. What it has not been told does not exist; it goes with its runtime.
@@ -67,6 +87,11 @@ impl Dns {
         self.records.lock().addresses.insert(name.to_owned(), answers);
     }
 
+    /// Whoever asks for these addresses of a name gets none, or no answer, from now on.
+    pub fn set_broken(&self, name: &str, family: Family, broken: Broken) {
+        self.records.lock().broken.insert((name.to_owned(), family), broken);
+    }
+
     /// How often IPv4 addresses were asked for.
     #[must_use]
     pub fn asked(&self) -> usize {
@@ -110,7 +135,19 @@ async fn serve(mut stream: TcpStream, records: Records) -> Option<()> {
                     .filter_map(|text| Some(RData::TXT(text.as_str().try_into().ok()?).into_owned()))
                     .collect()
             }),
-            kind => records.lock().addresses(&name.to_string(), kind == QTYPE::TYPE(TYPE::A)),
+            kind => {
+                let v4 = kind == QTYPE::TYPE(TYPE::A);
+                let family = if v4 { Family::V4 } else { Family::V6 };
+                let broken = records.lock().broken.get(&(name.to_string(), family)).copied();
+                match broken {
+                    Some(Broken::Silent) => std::future::pending().await,
+                    Some(Broken::Fails) => {
+                        *answer.rcode_mut() = RCODE::ServerFailure;
+                        Some(Vec::new())
+                    }
+                    None => records.lock().addresses(&name.to_string(), v4),
+                }
+            }
         };
         match found {
             None => *answer.rcode_mut() = RCODE::NameError,

@@ -102,6 +102,19 @@ impl Machine {
         self.bare("token", &[&own, more].concat()).await
     }
 
+    /// Where tokens are asked for, as the metadata has it.
+    #[must_use]
+    pub fn token_endpoint(&self) -> String {
+        format!("{}/token", self.issuer)
+    }
+
+    /// As [`Self::ask`], with a proof of possession.
+    pub async fn prove(&self, proof: &str, more: &[(&str, &str)]) -> Answered {
+        let form = [&[("grant_type", "client_credentials")], more].concat();
+        let request = self.request("token").basic_auth(&self.client, Some(&self.secret));
+        send(request.header("dpop", proof).form(&form)).await
+    }
+
     /// A token, which there must be.
     pub async fn token(&self) -> String {
         let answered = self.ask(&[]).await;

@@ -1,5 +1,5 @@
 //! A web server of somebody else, over TLS: its certificate is by an authority that control planes under test trust where they fetch
-//! documents.
+//! documents. What it answers is written by hand, so that it can be as wrong as somebody else's may be.
 
 use std::{
     collections::HashMap,
@@ -9,13 +9,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::TlsAcceptor;
 
 struct Authority {
@@ -48,6 +48,23 @@ pub struct Page {
     pub body: Bytes,
     /// How long it takes.
     pub after: Duration,
+    /// What is sent before it, such as interim answers.
+    pub before: Bytes,
+    /// How the body's end is told.
+    pub framing: Framing,
+    /// How long it takes from one byte of the body to the next.
+    pub drip: Duration,
+}
+
+/// How a body's end is told (RFC 9112 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// By its length, beforehand.
+    Length,
+    /// In chunks.
+    Chunked,
+    /// By the connection's end.
+    Close,
 }
 
 impl Page {
@@ -55,7 +72,15 @@ impl Page {
     #[must_use]
     pub fn json(body: impl Into<Bytes>) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
-        Self { status: 200, headers, body: body.into(), after: Duration::ZERO }
+        Self {
+            status: 200,
+            headers,
+            body: body.into(),
+            after: Duration::ZERO,
+            before: Bytes::new(),
+            framing: Framing::Length,
+            drip: Duration::ZERO,
+        }
     }
 
     /// With one more header.
@@ -70,7 +95,8 @@ impl Page {
 #[derive(Debug, Default)]
 struct State {
     pages: HashMap<String, Page>,
-    asked: HashMap<String, usize>,
+    /// Heads of requests, by path.
+    asked: HashMap<String, Vec<String>>,
 }
 
 /// The server. It goes with its runtime.
@@ -120,7 +146,13 @@ impl Web {
     /// How often a path was asked for.
     #[must_use]
     pub fn asked(&self, path: &str) -> usize {
-        self.state.lock().asked.get(path).copied().unwrap_or_default()
+        self.heads(path).len()
+    }
+
+    /// The heads of the requests for a path, as they came.
+    #[must_use]
+    pub fn heads(&self, path: &str) -> Vec<String> {
+        self.state.lock().asked.get(path).cloned().unwrap_or_default()
     }
 
     /// The URL of a path under a name.
@@ -130,30 +162,48 @@ impl Web {
     }
 }
 
-async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>>) {
-    let Ok(stream) = acceptor.accept(stream).await else { return };
-    let service = service_fn(move |request: Request<Incoming>| {
-        let state = state.clone();
-        async move {
-            let path = request.uri().path().to_owned();
-            let page = {
-                let mut state = state.lock();
-                *state.asked.entry(path.clone()).or_default() += 1;
-                state.pages.get(&path).cloned()
-            };
-            let mut response = Response::new(Full::default());
-            let Some(page) = page else {
-                *response.status_mut() = hyper::StatusCode::NOT_FOUND;
-                return Ok::<_, hyper::Error>(response);
-            };
-            tokio::time::sleep(page.after).await;
-            *response.status_mut() = page.status.try_into().unwrap();
-            for (name, value) in page.headers {
-                response.headers_mut().append(name, value.parse().unwrap());
-            }
-            *response.body_mut() = Full::new(page.body);
-            Ok(response)
-        }
-    });
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+/// One request to a connection.
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
+    let mut stream = acceptor.accept(stream).await.ok()?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let target = head.split(' ').nth(1)?;
+    let path = target.split('?').next()?.to_owned();
+    let page = {
+        let mut state = state.lock();
+        state.asked.entry(path.clone()).or_default().push(head);
+        state.pages.get(&path).cloned()
+    };
+    let page = page.unwrap_or_else(|| Page { status: 404, ..Page::json("") });
+    tokio::time::sleep(page.after).await;
+    stream.write_all(&page.before).await.ok()?;
+    let mut head = format!("HTTP/1.1 {} Whatever\r\nconnection: close\r\n", page.status);
+    for (name, value) in &page.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    match page.framing {
+        Framing::Length => head.push_str(&format!("content-length: {}\r\n", page.body.len())),
+        Framing::Chunked => head.push_str("transfer-encoding: chunked\r\n"),
+        Framing::Close => {}
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let at_once = if page.drip.is_zero() { 1_000 } else { 1 };
+    for part in page.body.chunks(at_once) {
+        tokio::time::sleep(page.drip).await;
+        let size = format!("{:x}\r\n", part.len());
+        let part = match page.framing {
+            Framing::Chunked => [size.as_bytes(), part, b"\r\n"].concat(),
+            Framing::Length | Framing::Close => part.to_vec(),
+        };
+        stream.write_all(&part).await.ok()?;
+        stream.flush().await.ok()?;
+    }
+    if page.framing == Framing::Chunked {
+        stream.write_all(b"0\r\n\r\n").await.ok()?;
+    }
+    stream.shutdown().await.ok()
 }

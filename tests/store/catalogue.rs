@@ -7,6 +7,8 @@ use crate::{ROLES, new_database};
 /// Tables without `tenant_id`: the installation's. Only operators' and look-up roles have grants on them, but for
 /// `kill_epochs`, a number.
 const WITHOUT_TENANT: &[&str] = &[
+    "accounts",
+    "sessions",
     "_sqlx_migrations",
     "audit_gaps",
     "audit_quarantine",

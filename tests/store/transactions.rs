@@ -105,6 +105,7 @@ async fn narrow() -> (Running, Rest) {
         api_limits: ApiLimits::default(),
         dns_server: None,
         fetch_roots: Vec::new(),
+        fetch_networks: egress::Networks::default(),
         state_dir: None,
         urls: PublicUrls { control: origin(), auth: origin(), gateway: origin() },
     };

@@ -13,6 +13,7 @@ use control_plane::{
     db::PoolSizes,
 };
 use crypto::Zeroizing;
+use egress::{Network, Networks};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
@@ -74,6 +75,10 @@ pub struct Options {
     /// of issuers are fetched
     #[arg(long, env = "PORTCULLIS_FETCH_CA_FILE")]
     fetch_ca_file: Option<PathBuf>,
+    /// Networks (CIDR, comma-separated) from which clients' documents and keys may come, on any port, beside port 443 of public
+    /// addresses: anybody may name such a document, so anybody can have a GET sent there
+    #[arg(long, env = "PORTCULLIS_FETCH_NETWORKS", value_delimiter = ',')]
+    fetch_networks: Vec<Network>,
     /// REST API's and console's origin as the outside sees it
     #[arg(long, env = "PORTCULLIS_CONTROL_URL", value_parser = origin)]
     control_url: Url,
@@ -127,6 +132,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         state_dir: options.state_dir,
         dns_server: options.dns_server,
         fetch_roots: options.fetch_ca_file.as_deref().map(roots).transpose()?.unwrap_or_default(),
+        fetch_networks: Networks::new(options.fetch_networks),
         api_limits: ApiLimits::default(),
         urls: PublicUrls {
             control: options.control_url,

@@ -7,24 +7,28 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::{body::Body as _, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use url::Url;
 
-use super::{Ages, FetchError, Wanted};
+use super::{
+    Detail, FetchError,
+    connect::Stream,
+    counted::is_excess,
+    kind::{Ages, Kind},
+};
 
 /// Bytes of the answer's head.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// The document, and how long it may be kept.
 pub(super) async fn get(
-    stream: TlsStream<TcpStream>,
-    wanted: &Wanted<'_>,
+    stream: Stream,
+    request: Request<Empty<Bytes>>,
+    kind: Kind,
 ) -> Result<(Bytes, Duration), FetchError> {
-    let broken = |error: hyper::Error| FetchError::Exchange(error.to_string().into());
     let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(broken)?;
+    let (mut sender, connection) = handshake.await.map_err(|error| broken(&error))?;
     let exchange = async {
-        let response = sender.send_request(request(wanted)?).await.map_err(broken)?;
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let (head, body) = response.into_parts();
         if head.status != StatusCode::OK {
             return Err(FetchError::Status(head.status.as_u16()));
@@ -32,18 +36,12 @@ pub(super) async fn get(
         if !is_json(&head.headers) {
             return Err(FetchError::Type);
         }
-        let most = wanted.kind.most();
+        let most = kind.most();
         if body.size_hint().lower() > most as u64 {
             return Err(FetchError::Size);
         }
-        let body = Limited::new(body, most).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                FetchError::Size
-            } else {
-                FetchError::Exchange(error.to_string().into())
-            }
-        })?;
-        Ok((body.to_bytes(), age(&head.headers, wanted.kind.ages())))
+        let body = Limited::new(body, most).collect().await.map_err(|error| broken(&*error))?;
+        Ok((body.to_bytes(), age(&head.headers, kind.ages())))
     };
     // The connection is driven here, and goes with the exchange.
     tokio::pin!(exchange);
@@ -54,11 +52,20 @@ pub(super) async fn get(
     }
 }
 
-fn request(wanted: &Wanted<'_>) -> Result<Request<Empty<Bytes>>, FetchError> {
-    let host = wanted.url.host().ok_or(FetchError::Url)?;
-    let authority = wanted.url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
-    let path = wanted.url.path();
-    let target = wanted.url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+fn broken(error: &(dyn std::error::Error + 'static)) -> FetchError {
+    if error.is::<LengthLimitError>() || is_excess(error) {
+        FetchError::Size
+    } else {
+        FetchError::Exchange(Detail::of(error))
+    }
+}
+
+/// What is asked of the URL's server.
+pub(super) fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
+    let host = url.host().ok_or(FetchError::Url)?;
+    let authority = url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+    let path = url.path();
+    let target = url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     Request::get(target)
         .header(header::HOST, authority)
         .header(header::ACCEPT, "application/json")
@@ -89,9 +96,11 @@ fn age(headers: &HeaderMap, ages: Ages) -> Duration {
     let mut said = None;
     for value in headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()) {
         for directive in value.split(',').map(|directive| directive.trim().to_ascii_lowercase()) {
-            let new = match directive.split_once('=') {
-                Some(("max-age", seconds)) => seconds.trim_matches('"').parse().unwrap_or(0),
-                None if matches!(directive.as_str(), "no-store" | "no-cache") => 0,
+            let (name, argument) = directive.split_once('=').unwrap_or((&directive, ""));
+            let new = match name {
+                "max-age" => argument.trim_matches('"').parse().unwrap_or(0),
+                // With names of headers too, which is less, but nobody writes it of a document that may be kept.
+                "no-store" | "no-cache" => 0,
                 _ => continue,
             };
             said = Some(said.map_or(new, |old: u64| old.min(new)));
@@ -105,7 +114,6 @@ fn age(headers: &HeaderMap, ages: Ages) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fetch::Kind;
 
     #[test]
     fn a_document_is_kept_as_long_as_its_server_says_within_bounds() {
@@ -118,13 +126,14 @@ mod tests {
         };
         let control = |value| kept(&[("cache-control", value)], Kind::ClientMetadata);
         assert_eq!(kept(&[], Kind::ClientMetadata), 3_600);
-        assert_eq!(kept(&[], Kind::KeySet), 300);
+        assert_eq!(kept(&[], Kind::ClientKeys), 300);
         assert_eq!(control("public, max-age=7200"), 7_200);
+        assert_eq!(control("max-age=7200, no-cache=\"set-cookie, x\""), 60);
         assert_eq!((control("max-age=1"), control("max-age=x"), control("no-store")), (60, 60, 60));
         assert_eq!(control("max-age=99999999"), 86_400);
-        assert_eq!(kept(&[("cache-control", "max-age=99999999")], Kind::KeySet), 3_600);
-        assert_eq!(kept(&[("cache-control", "max-age=600"), ("age", "500")], Kind::KeySet), 100);
+        assert_eq!(kept(&[("cache-control", "max-age=99999999")], Kind::IssuerKeys), 3_600);
+        assert_eq!(kept(&[("cache-control", "max-age=600"), ("age", "500")], Kind::IssuerKeys), 100);
         let twice = [("cache-control", "max-age=600"), ("cache-control", "Max-Age=\"120\"")];
-        assert_eq!(kept(&twice, Kind::KeySet), 120);
+        assert_eq!(kept(&twice, Kind::IssuerKeys), 120);
     }
 }

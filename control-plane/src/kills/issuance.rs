@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ids::{ClientId, TenantId};
+use ids::{ClientId, MemberId, TenantId};
 use wire::{
     kill::{Kill, Target},
     v1,
@@ -27,5 +27,13 @@ impl Kills {
         let named = Target::Principal(tenant, client.to_string().into());
         let targets = [Target::Fleet, Target::Tenant(tenant), Target::Client(tenant, client), named];
         state.read.is_none() || targets.iter().any(|target| state.stopped.contains(target))
+    }
+
+    /// Whether the member is stopped, as a principal. Before the set was read, everybody is.
+    #[must_use]
+    pub fn stop_member(&self, tenant: TenantId, member: MemberId) -> bool {
+        let state = self.state.lock();
+        let named = Target::Principal(tenant, member.to_string().into());
+        state.read.is_none() || state.stopped.contains(&named)
     }
 }

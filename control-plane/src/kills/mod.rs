@@ -34,6 +34,7 @@ use wire::{
 };
 
 pub use acks::{Acknowledgement, ProxyAcknowledgement, ProxyState, acknowledgement, wait};
+pub(crate) use queries::through;
 pub use unsaved::{Full, ORDERED_BY, Unsaved};
 
 use crate::{

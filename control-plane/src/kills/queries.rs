@@ -1,6 +1,7 @@
 //! SQL of the kill set as proxies are sent it, and of what they acknowledge.
 
-use ids::{Id, KillId, ProxyId, TenantId};
+use crypto::digest;
+use ids::{ClientId, Id, KillId, MemberId, ProxyId, TenantId, Uuid};
 use seams::Timestamp;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -41,7 +42,7 @@ pub(super) async fn epoch(tx: &mut OperatorTx) -> Result<u64, StoreError> {
 
 /// The set. Everything up to the epoch is in it, because that is read first. Of lifts, and of revocations since a moment, there are
 /// at most so many: where there are more, tenants take turns, each with its latest, and operators' are one tenant more. A tenant's
-/// single tokens come after what else it revoked, and are told of only as long as they could live.
+/// single tokens come after what else it revoked; they, and members' tokens, are told of only as long as they could live.
 pub(super) async fn body(
     tx: &mut OperatorTx,
     lifts: i64,
@@ -75,10 +76,11 @@ pub(super) async fn body(
     .fetch_all(tx.conn())
     .await?;
     let revoked = sqlx::query!(
-        "SELECT tenant_id, kind, subject_id, issued_before FROM (
+        "SELECT tenant_id, kind, subject_id, member_id, client_id, issued_before FROM (
            SELECT *, row_number() OVER (
              PARTITION BY tenant_id ORDER BY kind = 'token', issued_before DESC, subject_id) AS turn
-           FROM revocations WHERE issued_before > CASE kind WHEN 'token' THEN $3::timestamptz ELSE $1::timestamptz END
+           FROM revocations WHERE issued_before > CASE WHEN kind IN ('token', 'member_tokens', 'member_client_tokens')
+             THEN $3::timestamptz ELSE $1::timestamptz END
            ORDER BY turn, issued_before DESC LIMIT $2
          ) AS latest ORDER BY tenant_id, kind, subject_id",
         revoked_since,
@@ -93,6 +95,11 @@ pub(super) async fn body(
             "key" => Credential::Key(tenant, Id::from_uuid(row.subject_id)),
             "token" => Credential::Token(tenant, Id::from_uuid(row.subject_id)),
             "client_tokens" => Credential::TokensOf(tenant, Id::from_uuid(row.subject_id)),
+            "member_tokens" => Credential::TokensOfMember(tenant, Id::from_uuid(row.subject_id)),
+            "member_client_tokens" => {
+                let (member, client) = row.member_id.zip(row.client_id)?;
+                Credential::TokensOfMemberBy(tenant, Id::from_uuid(member), Id::from_uuid(client))
+            }
             "client" => Credential::Client(tenant, Id::from_uuid(row.subject_id)),
             // A later version's, and nothing that this one could stand for.
             kind => {
@@ -110,7 +117,7 @@ pub(super) async fn body(
     })
 }
 
-/// Tokens of a client end that were made until now by the clock of Postgres, by which they are made too: replicas' clocks differ.
+/// Tokens of a client or member end that were made until now by the clock of Postgres, by which they are made too: replicas' clocks differ.
 pub(super) async fn revoke(
     tx: &mut TenantTx,
     credential: Credential,
@@ -118,25 +125,41 @@ pub(super) async fn revoke(
     epoch: u64,
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
+    let mut both = None;
     let (kind, subject) = match credential {
         Credential::Key(_, key) => ("key", key.uuid()),
         Credential::Client(_, client) => ("client", client.uuid()),
         Credential::TokensOf(_, client) => ("client_tokens", client.uuid()),
+        Credential::TokensOfMember(_, member) => ("member_tokens", member.uuid()),
+        Credential::TokensOfMemberBy(_, member, client) => {
+            both = Some((member.uuid(), client.uuid()));
+            ("member_client_tokens", through(member, client))
+        }
         Credential::Token(_, token) => ("token", token.uuid()),
     };
     sqlx::query!(
-        "INSERT INTO revocations (tenant_id, kind, subject_id, issued_before, epoch) VALUES ($1, $2, $3, CASE WHEN $2 = 'client_tokens' THEN clock_timestamp() ELSE $4 END, $5)
+        "INSERT INTO revocations (tenant_id, kind, subject_id, issued_before, epoch, member_id, client_id)
+         VALUES ($1, $2, $3, CASE WHEN $2 IN ('client_tokens', 'member_tokens', 'member_client_tokens')
+           THEN clock_timestamp() ELSE $4 END, $5, $6, $7)
          ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET
            issued_before = greatest(revocations.issued_before, excluded.issued_before), epoch = excluded.epoch",
         tenant,
         kind,
         subject,
         before,
-        stored(epoch)
+        stored(epoch),
+        both.map(|(member, _)| member),
+        both.map(|(_, client)| client)
     )
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// What stands for a member and a client together.
+pub(crate) fn through(member: MemberId, client: ClientId) -> Uuid {
+    let digest = digest::sha256_parts(&[member.uuid().as_bytes(), client.uuid().as_bytes()]);
+    Uuid::from_u128(digest.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte)))
 }
 
 pub(super) async fn forget_revocations(
@@ -144,7 +167,8 @@ pub(super) async fn forget_revocations(
     (before, tokens_before): (OffsetDateTime, OffsetDateTime),
 ) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
-        "DELETE FROM revocations WHERE issued_before <= CASE kind WHEN 'token' THEN $2::timestamptz ELSE $1::timestamptz END",
+        "DELETE FROM revocations WHERE issued_before <= CASE WHEN kind IN ('token', 'member_tokens', 'member_client_tokens')
+           THEN $2::timestamptz ELSE $1::timestamptz END",
         before,
         tokens_before
     )

@@ -14,6 +14,7 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts},
     http::request::Parts,
 };
+use crypto::claims::Confirmation;
 use errors::ErrorCode;
 use ids::{ClientId, ClientSecretId, PublicKeyId, TrustedIssuerId};
 use seams::Timestamp;
@@ -54,6 +55,8 @@ pub struct Client {
     pub lifetime: Duration,
     /// By what it has proven it.
     pub by: Shown,
+    /// To what its tokens are bound that it is given now.
+    pub confirmation: Option<Confirmation>,
 }
 
 /// By what a client has proven who it is.
@@ -151,7 +154,7 @@ pub async fn authenticate(
     }
     // Postgres keeps it between 900 and 3600.
     let lifetime = Duration::from_secs(found.lifetime.unsigned_abs().into());
-    let client = Client { id, lifetime, by: found.by };
+    let client = Client { id, lifetime, by: found.by, confirmation: None };
     if !found.enabled || found.suspended {
         log::refused(core, issuer, (&client, origin), "authenticate_client", ErrorCode::OauthClientInvalid)
             .await?;

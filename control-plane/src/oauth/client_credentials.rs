@@ -31,7 +31,7 @@ pub(super) async fn issue(
         lifetime: client.lifetime,
         audience,
         scopes,
-        confirmation: None,
+        confirmation: client.confirmation,
         auth_time: None,
         actor: None,
     };

@@ -187,7 +187,7 @@ pub(super) async fn issue(
         lifetime: client.lifetime,
         audience,
         scopes: found.scopes,
-        confirmation: None,
+        confirmation: client.confirmation,
         auth_time: Some(signed_in_at.secs()),
         actor: None,
     };

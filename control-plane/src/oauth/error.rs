@@ -51,6 +51,15 @@ pub enum OAuthError {
     /// The resource is none that the client may use, or it has to be named, or more than one was.
     #[error("{0}")]
     Target(&'static str),
+    /// No proof of possession for this request, or one that was taken before.
+    #[error("proof of possession is not valid")]
+    Proof,
+    /// It was made at another time: with this nonce the next may be good.
+    #[error("proof of possession needs a nonce")]
+    ProofNonce {
+        /// It.
+        nonce: Option<String>,
+    },
     /// The client may not do this, such as revoking another's token.
     #[error("the client may not do this")]
     NotForThisClient,
@@ -118,6 +127,8 @@ impl OAuthError {
             Self::Document(_) => ErrorCode::OauthClientDocumentInvalid,
             Self::KeysUnavailable => ErrorCode::OauthKeysUnavailable,
             Self::Target(_) => ErrorCode::OauthTargetInvalid,
+            Self::Proof => ErrorCode::OauthProofInvalid,
+            Self::ProofNonce { .. } => ErrorCode::OauthProofNonceRequired,
             Self::NotForThisClient => ErrorCode::OauthClientUnauthorized,
             Self::Killed => ErrorCode::Killed,
             Self::Limited { .. } => ErrorCode::TokenRequestsLimited,
@@ -143,6 +154,9 @@ impl OAuthError {
             Self::Device(DeviceError::Denied) => "access_denied",
             // RFC 8707.
             Self::Target(_) => "invalid_target",
+            // RFC 9449.
+            Self::Proof => "invalid_dpop_proof",
+            Self::ProofNonce { .. } => "use_dpop_nonce",
             Self::NotForThisClient => "unauthorized_client",
             Self::Killed
             | Self::KeysUnavailable
@@ -188,6 +202,11 @@ impl IntoResponse for OAuthError {
             Self::Client { challenge: true } => {
                 let challenge = HeaderValue::from_static("Basic realm=\"token\", charset=\"UTF-8\"");
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Self::ProofNonce { nonce: Some(nonce) } => {
+                if let Ok(nonce) = HeaderValue::try_from(nonce) {
+                    headers.insert("dpop-nonce", nonce);
+                }
             }
             Self::Limited { retry_after } => {
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);

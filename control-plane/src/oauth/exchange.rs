@@ -81,7 +81,7 @@ pub(super) async fn issue(
         lifetime: lifetime(&subject, client, core.clock.now())?,
         audience,
         scopes: narrowed(&subject.scope, form.get("scope"))?,
-        confirmation: None,
+        confirmation: client.confirmation,
         auth_time: subject.auth_time,
         actor: actor(&subject, client)?,
     };

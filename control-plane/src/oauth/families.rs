@@ -89,7 +89,7 @@ pub(super) async fn issue(
         lifetime: client.lifetime.min(LONGEST_LIFE).min(left),
         audience: family.resource.clone(),
         scopes,
-        confirmation: None,
+        confirmation: client.confirmation,
         auth_time: Some(family.signed_in_at.micros() / 1_000_000),
         actor: None,
     };
@@ -116,14 +116,15 @@ pub(crate) async fn end(
     Ok(tokens.into_iter().map(|token| Credential::Token(tenant, token)).collect())
 }
 
-/// Ends what a member lets clients do: everything, or what one consent is about.
+/// Ends all that a member lets clients do. What is to be revoked for it, in the same transaction.
 pub(crate) async fn end_of_member(
     tx: &mut TenantTx,
     member: MemberId,
     now: Timestamp,
-) -> Result<Vec<Credential>, StoreError> {
+) -> Result<Credential, StoreError> {
     queries::delete_codes(tx, member).await?;
-    end(tx, Which::OfMember(member), now).await
+    queries::end(tx, Which::OfMember(member), now.to_offset()).await?;
+    Ok(Credential::TokensOfMember(tx.tenant(), member))
 }
 
 /// Withdraws a consent with all that came of it. `None`: there is no such consent, or not of this member.

@@ -53,7 +53,7 @@ pub(super) async fn introspect(
             claims = None;
         }
     }
-    let token_type = claims.is_some().then_some("Bearer");
+    let token_type = claims.as_ref().map(Claims::token_type);
     let mut response = Json(Answer { active: claims.is_some(), token_type, claims }).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -42,6 +42,7 @@ struct Metadata<'a> {
     /// RFC 8628 section 4.
     device_authorization_endpoint: String,
     grant_types_supported: Vec<&'static str>,
+    dpop_signing_alg_values_supported: [&'static str; 3],
     /// RFC 7591, where the tenant lets clients register themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
@@ -92,6 +93,7 @@ pub(super) async fn metadata(
         response_modes_supported: ["query"],
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
+        dpop_signing_alg_values_supported: algorithms,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }

@@ -19,6 +19,7 @@ pub mod keys;
 mod log;
 pub mod metadata;
 pub mod origins;
+mod proof;
 mod queries;
 pub mod redirect;
 mod refresh_token;

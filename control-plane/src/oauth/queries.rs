@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::keys::{LONGEST_LIFE, StoredKey};
 use crate::db::{OperatorTx, StoreError, TenantTx, Unreadable};
+use crate::kills::through;
 
 pub(super) async fn tenant_by_slug(tx: &mut OperatorTx, slug: &str) -> Result<Option<TenantId>, StoreError> {
     let found = sqlx::query_scalar!("SELECT id FROM tenants WHERE slug = $1", slug);
@@ -254,7 +255,7 @@ pub(super) async fn proven_domains(tx: &mut TenantTx) -> Result<Vec<(String, Opt
     Ok(rows.into_iter().map(|row| (row.name, row.slug)).collect())
 }
 
-/// Whether the token was revoked, alone or with its client's.
+/// Whether the token was revoked, alone or with its client's or member's.
 pub(super) async fn is_revoked(tx: &mut TenantTx, token: &Claims) -> Result<bool, StoreError> {
     let tenant = tx.tenant().uuid();
     // Its id says when it was made, more exactly than `iat`.
@@ -264,11 +265,15 @@ pub(super) async fn is_revoked(tx: &mut TenantTx, token: &Claims) -> Result<bool
         r#"SELECT EXISTS (
              SELECT FROM revocations WHERE tenant_id = $1 AND (
                (kind = 'token' AND subject_id = $2)
-               OR (kind IN ('client', 'client_tokens') AND subject_id = $3 AND issued_before > $4))) AS "revoked!""#,
+               OR (kind IN ('client', 'client_tokens') AND subject_id = $3 AND issued_before > $4)
+               OR (kind = 'member_tokens' AND subject_id = $5 AND issued_before > $4)
+               OR (kind = 'member_client_tokens' AND subject_id = $6 AND issued_before > $4))) AS "revoked!""#,
         tenant,
         token.jti.uuid(),
         token.client_id.uuid(),
-        made.to_offset()
+        made.to_offset(),
+        token.member().map(|member| member.uuid()),
+        token.member().map(|member| through(member, token.client_id))
     )
     .fetch_one(tx.conn())
     .await?)

@@ -19,7 +19,7 @@ use super::{
     exchange::{self, ACCESS_TOKEN, TOKEN_EXCHANGE},
     form::Form,
     issuer::{self, Issuer},
-    log,
+    log, proof,
     refresh_token::{self, Refresh},
     registration,
     trusted::{
@@ -112,16 +112,11 @@ pub(super) async fn token(
     match issue(&core, &issuer, (&client, &origin), grant, &form).await {
         Ok((issued, refresh_token)) => {
             let expires_in = issued.lifetime().as_secs();
-            let issued_token_type = (grant == TOKEN_EXCHANGE).then_some(ACCESS_TOKEN);
+            let token_type = issued.claims.token_type();
             let (access_token, scope) = (issued.token, issued.claims.scope);
-            let answer = Answer {
-                access_token,
-                token_type: "Bearer",
-                expires_in,
-                issued_token_type,
-                scope,
-                refresh_token,
-            };
+            let issued_token_type = (grant == TOKEN_EXCHANGE).then_some(ACCESS_TOKEN);
+            let answer =
+                Answer { access_token, token_type, expires_in, scope, issued_token_type, refresh_token };
             let mut response = Json(answer).into_response();
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
@@ -147,6 +142,8 @@ async fn issue(
         return Err(OAuthError::Killed);
     }
     let grant = GrantType::from_name(grant).ok_or(OAuthError::Grant)?;
+    let client =
+        &Client { confirmation: proof::bound(core, issuer, client.id, form).await?, ..client.clone() };
     let registered = registration::may(core, issuer, client.id, grant.name()).await?;
     // What it has itself, nobody is given who only says that they are it.
     if client.by == Shown::Nothing && !grant.is_for_users() {
@@ -165,6 +162,11 @@ async fn issue(
         GrantType::TokenExchange => (exchange::issue(core, issuer, by, form).await?, None),
         GrantType::DeviceCode => (device::issue(core, issuer, by, form).await?, None),
     };
+    // Whoever has brought a proof is given nothing that is good without: a grant that forgets it gives nothing.
+    let (access, _) = &issued;
+    if access.claims.cnf != client.confirmation {
+        return Err(OAuthError::internal("a token is not bound to what was shown"));
+    }
     registration::used(core, issuer, client.id, registered).await?;
     Ok(issued)
 }

@@ -123,7 +123,7 @@ async fn fetched(
     (rules, url): (&egress::Rules, &Url),
     anew_after: Option<Duration>,
 ) -> Result<Vec<(Kid, PublicKey)>, OAuthError> {
-    let wanted = Wanted { tenant: issuer.tenant, rules, kind: Kind::KeySet, url, anew_after };
+    let wanted = Wanted { tenant: issuer.tenant, rules, kind: Kind::IssuerKeys, url, anew_after };
     match core.fetcher.get(wanted).await {
         Ok(document) => Ok(usable(&document.body)),
         // Closed, and for now: whoever sends it can send it again.

@@ -1,8 +1,14 @@
 //! HTML in which text cannot become markup: markup is written in the source, and everything else is escaped.
 
-/// A piece of a page.
-#[derive(Debug, Default)]
+/// A piece of a page. Shows nothing in `Debug`: there are forms' tokens in it.
+#[derive(Default)]
 pub(crate) struct Html(String);
+
+impl std::fmt::Debug for Html {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Html(…)")
+    }
+}
 
 impl Html {
     /// Markup from the source.
@@ -46,8 +52,14 @@ impl Html {
 }
 
 fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let invisible =
+        matches!(c, '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}')
+            || ('\u{200b}'..='\u{200f}').contains(&c)
+            || ('\u{2028}'..='\u{202e}').contains(&c)
+            || ('\u{2060}'..='\u{206f}').contains(&c)
+            || ('\u{fff9}'..='\u{fffb}').contains(&c)
+            || ('\u{e0000}'..='\u{e007f}').contains(&c);
+    invisible || c.is_control()
 }
 
 #[cfg(test)]

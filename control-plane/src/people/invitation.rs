@@ -24,6 +24,8 @@ use super::{
 };
 use crate::{
     app::Core,
+    db::StoreError,
+    http::problem::ApiError,
     oauth::{client::Origin, form::Form},
     publish::commit::commit,
     resources::members,
@@ -59,7 +61,6 @@ impl Secret {
 
 /// The invitation that the path names.
 async fn find(core: &Core, given: &str, origin: &Origin) -> Result<Invited, PageError> {
-    core.may_authenticate(origin.address).map_err(|retry_after| PageError::Limited { retry_after })?;
     let now = core.clock.now().to_offset();
     let found = match given.starts_with(PREFIX) && given.len() <= 128 {
         true => {
@@ -69,7 +70,8 @@ async fn find(core: &Core, given: &str, origin: &Origin) -> Result<Invited, Page
         false => None,
     };
     if found.is_none() {
-        core.authentication_failed(origin.address);
+        let limited = |retry_after| PageError::Limited { retry_after };
+        core.sign_ins.unknown(origin.address, core.clock.monotonic()).map_err(limited)?;
     }
     found.ok_or(PageError::Invitation)
 }
@@ -89,7 +91,11 @@ pub(crate) async fn show(
 
 fn page(invited: &Invited, visitor: &mut Visitor, place: &str, wrong: Option<&str>) -> Page {
     let mut body = Html::default();
-    body.markup("<p><strong>").text(&invited.tenant_name).markup("</strong> has invited <strong>");
+    body.markup("<p><strong>")
+        .text(&invited.tenant_name)
+        .markup("</strong> (<code>")
+        .text(&invited.tenant_slug);
+    body.markup("</code>) has invited <strong>");
     body.text(invited.email.as_str()).markup("</strong>.</p>");
     body.markup(match invited.known {
         true => "<p>There is an account with this address. Its password joins you.</p>",
@@ -147,6 +153,10 @@ pub(crate) async fn accept(
     see_other("/account", cookies)
 }
 
+fn gone(error: StoreError) -> PageError {
+    if matches!(error, StoreError::NotFound) { PageError::Invitation } else { error.into() }
+}
+
 enum Who {
     Known(AccountId),
     /// With this hash of their password.
@@ -156,7 +166,7 @@ enum Who {
 /// The invitation is over, and whom it was for is a member, in one transaction.
 async fn join(core: &Core, invited: &Invited, who: Who, origin: &Origin) -> Result<AccountId, PageError> {
     let now = core.clock.now();
-    let mut tx = core.store.tenant_for_write(invited.tenant).await.map_err(|_| PageError::Invitation)?;
+    let mut tx = core.store.tenant_for_write(invited.tenant).await.map_err(gone)?;
     let role = members::take_invitation(&mut tx, invited.id, now.to_offset()).await?;
     let role = role.ok_or(PageError::Invitation)?;
     let account = match who {
@@ -177,7 +187,7 @@ async fn join(core: &Core, invited: &Invited, who: Who, origin: &Origin) -> Resu
     let member = MemberId::from_parts(now.millis(), core.entropy.bytes());
     members::join(&mut tx, member, account, (&invited.email, role), now.to_offset()).await?;
     let act = log::act(member, origin, "accept_invitation", invited.id.to_string());
-    commit(tx, core, &act).await.map_err(crate::http::problem::ApiError::from)?;
+    commit(tx, core, &act).await.map_err(ApiError::from)?;
     Ok(account)
 }
 

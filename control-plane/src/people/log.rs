@@ -1,9 +1,9 @@
 //! What people do at the authorization servers' origin, in the audit logs of their tenants.
 //!
-//! Of an account each sign-in and each refusal is a record in every tenant that it is a member of; how many refusals these can be is
-//! bounded by account ([`super::attempts`]). What is typed for accounts that do not exist is counted
-//! (`portcullis_sign_ins_failed_total`) and not recorded. Records are written after the answer, so that the time that it takes does not
-//! say whether there is an account.
+//! Of an account each sign-in is a record in every tenant that it is a member of, and so are its refusals, as many as are taken from one
+//! account ([`super::attempts`]); the others, and what is typed for accounts that do not exist, are counted alone
+//! (`portcullis_sign_ins_failed_total`). Refusals are recorded after the answer, so that the time that it takes does not say whether
+//! there is an account.
 
 use errors::ErrorCode;
 use ids::{AccountId, MemberId, TenantId};
@@ -50,12 +50,13 @@ pub(crate) async fn refused(
     audit.commit().await
 }
 
-/// Records, soon, that somebody has signed in or was refused.
-pub(super) fn sign_in(core: &Core, account: AccountId, origin: &Origin, refused: Option<ErrorCode>) {
+/// Records, soon, that somebody was not signed in.
+pub(super) fn refused_sign_in(core: &Core, account: AccountId, origin: &Origin) {
     let (task, origin) = (core.clone(), origin.clone());
     core.tasks.spawn("record of a sign-in", async move {
-        if let Err(error) = record(&task, account, &origin, "sign_in", refused).await {
-            tracing::error!(error.cause = %error, "a sign-in was not recorded");
+        let code = Some(ErrorCode::SignInRefused);
+        if let Err(error) = record(&task, account, &origin, "sign_in", code).await {
+            tracing::error!(error.cause = %error, "a refused sign-in was not recorded");
         }
     });
 }

@@ -124,6 +124,15 @@ pub(super) async fn forget_sessions(
     Ok(deleted.execute(tx.conn()).await?.rows_affected())
 }
 
+/// Deletes accounts of people who are members of nothing, and have changed nothing since.
+pub(super) async fn forget_accounts(tx: &mut PeopleTx, before: OffsetDateTime) -> Result<u64, StoreError> {
+    let deleted = sqlx::query!(
+        "DELETE FROM accounts a WHERE a.updated_at < $1 AND NOT EXISTS (SELECT FROM members m WHERE m.account_id = a.id)",
+        before
+    );
+    Ok(deleted.execute(tx.conn()).await?.rows_affected())
+}
+
 /// A tenant that somebody is a member of.
 pub(super) struct Membership {
     pub(super) tenant: TenantId,
@@ -161,6 +170,7 @@ pub(super) struct Invited {
     pub(super) id: InvitationId,
     pub(super) email: Email,
     pub(super) tenant_name: String,
+    pub(super) tenant_slug: String,
     /// Whether there is an account under its address.
     pub(super) known: bool,
 }
@@ -171,7 +181,7 @@ pub(super) async fn invitation(
     now: OffsetDateTime,
 ) -> Result<Option<Invited>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT i.tenant_id, i.id, i.email, t.name,
+        r#"SELECT i.tenant_id, i.id, i.email, t.name, t.slug,
              EXISTS (SELECT FROM accounts a WHERE a.email = i.email) AS "known!"
            FROM invitations i JOIN tenants t ON t.id = i.tenant_id
            WHERE i.digest = $1 AND i.expires_at > $2 AND NOT t.suspended"#,
@@ -184,6 +194,7 @@ pub(super) async fn invitation(
         id: Id::from_uuid(row.id),
         email: Email::stored(row.email),
         tenant_name: row.name,
+        tenant_slug: row.slug,
         known: row.known,
     }))
 }

@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(60 * 60);
 pub(super) const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
 /// How often it is noted that something was asked.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// How long an account is kept that has not changed, when its owner is a member of nothing.
+const ACCOUNTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sessions that a person has at a time; the oldest ends for the next.
 const MOST: i64 = 32;
 
@@ -44,12 +46,13 @@ pub(crate) async fn current(
     origin: &Origin,
 ) -> Result<Option<Session>, PageError> {
     let Some(value) = Cookie::Session.read(core, headers) else { return Ok(None) };
-    core.may_authenticate(origin.address).map_err(|retry_after| PageError::Limited { retry_after })?;
     let now = core.clock.now().to_offset();
     let mut tx = core.store.people().await?;
     let found = queries::session(&mut tx, &value.digest(), (now - IDLE, now - LONGEST)).await?;
     let Some((account, email, signed_in_at, seen_at)) = found else {
-        core.authentication_failed(origin.address);
+        // Whoever has a session that is good is not held up by those who look for some.
+        let limited = |retry_after| PageError::Limited { retry_after };
+        core.sign_ins.unknown(origin.address, core.clock.monotonic()).map_err(limited)?;
         return Ok(None);
     };
     if seen_at <= now - NOTED_EVERY {
@@ -95,7 +98,7 @@ pub(crate) async fn goes_on(tx: &mut PeopleTx, digest: &[u8]) -> Result<bool, St
     queries::session_exists(tx, digest).await
 }
 
-/// Forgets sessions that have ended.
+/// Forgets sessions that have ended, and accounts of people who are members of nothing any more.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -103,7 +106,8 @@ pub async fn forget(core: &Core) -> Result<(), StoreError> {
     let now = core.clock.now().to_offset();
     let mut tx = core.store.people().await?;
     let forgotten = queries::forget_sessions(&mut tx, (now - IDLE, now - LONGEST)).await?;
+    let accounts = queries::forget_accounts(&mut tx, now - ACCOUNTS_KEPT).await?;
     tx.commit().await?;
-    tracing::debug!(forgotten, "sessions of the past deleted");
+    tracing::debug!(forgotten, accounts, "sessions and accounts of the past deleted");
     Ok(())
 }

@@ -64,7 +64,7 @@ pub(super) async fn check(
     // What is no address is somebody who does not exist.
     let counted = email.as_ref().map_or("", Email::as_str);
     let limited = |retry_after| PageError::Limited { retry_after };
-    core.sign_ins.take(origin.address, counted, core.clock.monotonic()).map_err(limited)?;
+    let recorded = core.sign_ins.take(origin.address, counted, core.clock.monotonic()).map_err(limited)?;
     let found = match &email {
         Some(email) => queries::account(&mut core.store.people().await?, email).await?,
         None => None,
@@ -76,13 +76,14 @@ pub(super) async fn check(
     let given = Zeroizing::new(given.to_owned());
     let fits = core.sign_ins.hashing.run(move || password::verify(given.as_bytes(), &hash)).await?;
     let fits = fits.map_err(PageError::internal)?;
-    let code = (!fits).then_some(ErrorCode::SignInRefused);
     if !fits {
-        core.sign_ins.failed(origin.address, counted, core.clock.monotonic());
         metrics::counter!(telemetry::metric::SIGN_INS_FAILED).increment(1);
     }
-    if let Some(account) = account {
-        log::sign_in(core, account, origin, code);
+    match account {
+        // Nobody is signed in without its being recorded.
+        Some(account) if fits => log::record(core, account, origin, "sign_in", None).await?,
+        Some(account) if recorded => log::refused_sign_in(core, account, origin),
+        _ => {}
     }
     Ok(account.filter(|_| fits))
 }

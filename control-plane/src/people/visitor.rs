@@ -20,22 +20,27 @@ pub(crate) struct Visitor {
     pub(crate) session: Option<Session>,
     /// By what the browser is known in which nobody has.
     visit: Value,
-    /// To be set, where it was not known yet.
-    cookie: Option<HeaderValue>,
+    /// Whether the browser was known.
+    known: bool,
+    /// To be set.
+    cookies: Vec<HeaderValue>,
 }
 
 impl Visitor {
     /// Of a request for a page.
     pub(crate) async fn of(core: &Core, headers: &HeaderMap, origin: &Origin) -> Result<Self, PageError> {
         let session = session::current(core, headers, origin).await?;
-        Ok(match Cookie::Visit.read(core, headers) {
-            Some(visit) => Self { session, visit, cookie: None },
-            None => {
-                let visit = Value::new(core);
-                let cookie = Some(Cookie::Visit.set(core, &visit)?);
-                Self { session, visit, cookie }
-            }
-        })
+        let mut cookies = Vec::new();
+        if session.is_none() && Cookie::Session.read(core, headers).is_some() {
+            // It has ended, and need not be looked for again.
+            cookies.push(Cookie::Session.clear(core)?);
+        }
+        let known = Cookie::Visit.read(core, headers);
+        let visit = known.clone().unwrap_or_else(|| Value::new(core));
+        if known.is_none() {
+            cookies.push(Cookie::Visit.set(core, &visit)?);
+        }
+        Ok(Self { session, visit, known: known.is_some(), cookies })
     }
 
     /// Of a form that was posted: it is one that a page at `place` has, shown in the same browser to the same person.
@@ -51,7 +56,7 @@ impl Visitor {
         check_origin(core, &form.headers)?;
         let visitor = Self::of(core, &form.headers, origin).await?;
         // A browser that is not known has been shown nothing.
-        if visitor.session.is_none() && visitor.cookie.is_some() {
+        if visitor.session.is_none() && !visitor.known {
             return Err(PageError::Form);
         }
         visitor.value().check_form(place, form.get("form"))?;
@@ -74,6 +79,6 @@ impl Visitor {
 
     /// What the page has to set.
     pub(crate) fn cookies(&mut self) -> Vec<HeaderValue> {
-        self.cookie.take().into_iter().collect()
+        std::mem::take(&mut self.cookies)
     }
 }

@@ -84,6 +84,7 @@ pub fn compile(rows: &TenantRows, rev: u64) -> Result<Compiled, CompileError> {
     work.issuer();
     work.upstreams();
     work.clients_and_keys();
+    work.members();
     work.grants(&tools);
     work.limits(&tools);
     let Work { mut resources, faults, findings, .. } = work;
@@ -259,6 +260,17 @@ impl<'a> Work<'a> {
         }
     }
 
+    fn members(&mut self) {
+        let mut roles: HashMap<_, Vec<Vec<u8>>> = HashMap::new();
+        for (member, role) in &self.rows.member_roles {
+            roles.entry(*member).or_default().push(encode::raw(*role));
+        }
+        for row in &self.rows.members {
+            let roles = roles.remove(&row.id).unwrap_or_default();
+            self.resources.push(encode::member(*row, roles));
+        }
+    }
+
     fn grants(&mut self, tools: &[&ToolRow]) {
         let mut policies: HashMap<GrantId, CompiledPolicy> = HashMap::new();
         for grant in &self.rows.grants {
@@ -303,9 +315,10 @@ impl<'a> Work<'a> {
             let somebody = match grant.subject {
                 Subject::Role(id) => rows.roles.contains(&id),
                 Subject::Client(id) => rows.clients.iter().any(|client| client.id == id),
+                Subject::Member(id) => rows.members.iter().any(|member| member.id == id),
             };
             if !somebody {
-                self.finding(grant.id, "is inert: its role or client does not exist".to_owned());
+                self.finding(grant.id, "is inert: its role, client or member does not exist".to_owned());
             }
             for granted in &grant.actions {
                 let upstream = granted.upstream();

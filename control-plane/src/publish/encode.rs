@@ -11,7 +11,7 @@ use wire::v1::{self, Resource, resource::Body};
 
 use super::rows::{
     ApiKeyRow, AttachmentRow, ClientRow, CredentialKind, DomainRow, EndpointRow, IssuerRow, LimitRow,
-    LimitSubject, SealedHeaderRow, TenantRow, ToolRow, ToolState, UnknownTools, UpstreamRow,
+    LimitSubject, MemberRow, SealedHeaderRow, TenantRow, ToolRow, ToolState, UnknownTools, UpstreamRow,
 };
 use crate::oauth::keys::StoredKey;
 
@@ -156,6 +156,11 @@ pub(super) fn client(row: &ClientRow, endpoint_ids: Vec<Vec<u8>>, role_ids: Vec<
         role_ids: sorted(role_ids),
     };
     Resource { id: row.id.to_string(), body: Some(Body::Client(body)) }
+}
+
+pub(super) fn member(row: MemberRow, role_ids: Vec<Vec<u8>>) -> Resource {
+    let body = v1::Member { id: raw(row.id), enabled: row.enabled, role_ids: sorted(role_ids) };
+    Resource { id: row.id.to_string(), body: Some(Body::Member(body)) }
 }
 
 pub(super) fn api_key(row: &ApiKeyRow) -> Resource {

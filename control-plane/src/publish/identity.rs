@@ -1,6 +1,6 @@
 //! How callers show who they are, as rows.
 
-use ids::Scope;
+use ids::{MemberId, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,6 +17,15 @@ pub struct IssuerRow {
     pub baseline: Vec<Scope>,
     /// What its keys signed is accepted.
     pub keys: Vec<StoredKey>,
+}
+
+/// `members`, as far as calls go.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberRow {
+    /// Id.
+    pub id: MemberId,
+    /// Whether anybody may call for them.
+    pub enabled: bool,
 }
 
 /// By what a caller shows who it is.

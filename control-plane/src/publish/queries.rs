@@ -1,9 +1,11 @@
 //! Reading a tenant whole, and storing what it compiles to.
 
 mod domains;
+mod members;
 
 use domains::domains;
 use ids::{Id, TenantId};
+use members::{member_roles, members};
 use policy::{Class, Effect, GrantSpec, Subject};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use seams::Timestamp;
@@ -90,6 +92,8 @@ pub(super) async fn load(tx: &mut TenantTx, as_of: Timestamp) -> Result<TenantRo
         clients: clients(tx, id).await?,
         client_endpoints: client_endpoints(tx, id).await?,
         client_roles: client_roles(tx, id).await?,
+        members: members(tx, id).await?,
+        member_roles: member_roles(tx, id).await?,
         api_keys: api_keys(tx, id).await?,
         roles: roles(tx, id).await?,
         grants: grants(tx, id).await?,
@@ -283,16 +287,17 @@ async fn roles(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ids::RoleId>, 
 
 async fn grants(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<GrantSpec>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, role_id, client_id, effect, scope, actions FROM grants WHERE tenant_id = $1",
+        "SELECT id, role_id, client_id, member_id, effect, scope, actions FROM grants WHERE tenant_id = $1",
         tenant.uuid()
     )
     .fetch_all(tx.conn())
     .await?;
     rows.into_iter()
         .map(|row| {
-            let subject = match (row.role_id, row.client_id) {
-                (Some(role), None) => Subject::Role(Id::from_uuid(role)),
-                (None, Some(client)) => Subject::Client(Id::from_uuid(client)),
+            let subject = match (row.role_id, row.client_id, row.member_id) {
+                (Some(role), None, None) => Subject::Role(Id::from_uuid(role)),
+                (None, Some(client), None) => Subject::Client(Id::from_uuid(client)),
+                (None, None, Some(member)) => Subject::Member(Id::from_uuid(member)),
                 _ => return Err(Unreadable("grant subject").into()),
             };
             let effect = match row.effect.as_str() {

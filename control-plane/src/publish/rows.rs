@@ -5,8 +5,8 @@
 use std::fmt;
 
 use ids::{
-    AttachmentId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId, KeyId, LimitId, RoleId, TenantId,
-    ToolId, UpstreamId,
+    AttachmentId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId, KeyId, LimitId, MemberId, RoleId,
+    TenantId, ToolId, UpstreamId,
 };
 use policy::{Class, GrantSpec};
 use seams::Timestamp;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::v1::{Timeouts, UpstreamConcurrency};
 
-pub use super::identity::{CredentialKind, IssuerRow};
+pub use super::identity::{CredentialKind, IssuerRow, MemberRow};
 
 /// Everything of one tenant that a proxy needs, read in one transaction.
 #[derive(Debug, Clone)]
@@ -39,6 +39,10 @@ pub struct TenantRows {
     pub client_endpoints: Vec<(ClientId, EndpointId)>,
     /// Which client has which role.
     pub client_roles: Vec<(ClientId, RoleId)>,
+    /// Members.
+    pub members: Vec<MemberRow>,
+    /// Which member has which role.
+    pub member_roles: Vec<(MemberId, RoleId)>,
     /// API keys.
     pub api_keys: Vec<ApiKeyRow>,
     /// Roles, by id alone: their names are for people.

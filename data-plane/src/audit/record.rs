@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use crypto::{Aad, Sealer};
 use errors::ErrorCode;
-use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, TokenId, ToolId, UpstreamId, Uuid};
+use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, MemberId, TokenId, ToolId, UpstreamId, Uuid};
 use seams::{Entropy, Monotonic, Timestamp};
 use wire::{
     record::Draft,
@@ -16,8 +16,8 @@ use wire::{
 use super::digest::Sent;
 use crate::snapshot::index::TenantIndex;
 
-/// Version of the record's layout; of one that names an access token the next, so that a control plane that does not know the field
-/// leaves it in the spool.
+/// Version of the record's layout; of one that names an access token the next, and of one that names a member the one after, so that
+/// a control plane that does not know the field leaves it in the spool.
 const VERSION: u32 = 1;
 /// Bytes of arguments that are sealed into a record; of longer ones the beginning. Their hash covers all of them.
 const MAX_ARGUMENTS: usize = 4 * 1024;
@@ -35,6 +35,8 @@ pub(crate) struct CallFacts {
     pub(crate) call: CallId,
     /// Who called.
     pub(crate) client: Option<ClientId>,
+    /// For whom.
+    pub(crate) member: Option<MemberId>,
     /// With which key.
     pub(crate) key: Option<KeyId>,
     /// Or access token.
@@ -90,6 +92,14 @@ pub(super) struct Conclusion<'a> {
 }
 
 impl CallFacts {
+    const fn version(&self) -> u32 {
+        match (self.token, self.member) {
+            (None, None) => VERSION,
+            (Some(_), None) => VERSION + 1,
+            (_, Some(_)) => VERSION + 2,
+        }
+    }
+
     /// How long the call runs at this moment.
     pub(super) fn elapsed(&self, now: Monotonic) -> Duration {
         now.since(self.started)
@@ -133,7 +143,7 @@ impl CallFacts {
         let kept = arguments.len().min(MAX_ARGUMENTS);
         let elapsed = self.elapsed(now);
         let mut draft = Draft::begin(
-            VERSION + u32::from(self.token.is_some()),
+            self.version(),
             *self.tenant.id.uuid().as_bytes(),
             ROOM + target.len() + kept + excerpt.len(),
         );
@@ -190,6 +200,9 @@ impl CallFacts {
         draft.field(34, self.request_id.as_bytes());
         if let Some(token) = self.token {
             draft.field(35, token.uuid().as_bytes());
+        }
+        if let Some(member) = self.member {
+            draft.field(36, member.uuid().as_bytes());
         }
         draft
     }

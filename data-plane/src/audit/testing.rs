@@ -80,6 +80,7 @@ pub(crate) fn facts(world: &World, arguments: &'static [u8]) -> CallFacts {
     let endpoint = tenant.endpoints.values().next().expect("an endpoint").id;
     let upstream = tenant.upstreams.keys().next().copied();
     CallFacts {
+        member: None,
         call: CallId::from_parts(1, [3; 10]),
         client: client.or(Some(ClientId::from_parts(1, [4; 10]))),
         key: None,

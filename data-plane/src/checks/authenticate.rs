@@ -1,14 +1,17 @@
-//! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only.
+//! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only; tokens that are bound to a key in
+//! `Authorization: DPoP` only, with a proof.
 //!
 //! What is no good is refused in one way, whatever is the matter with it: unknown, wrong, over, of another tenant, for another
-//! endpoint, of a client that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
+//! endpoint, of a client or member that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
 //! good credential may learn that.
 
 mod key;
+mod proof;
 mod token;
 
 use std::sync::Arc;
 
+use crypto::{Holder, claims::Thumbprint};
 use http::{HeaderMap, header};
 use ids::ClientId;
 use policy::Held;
@@ -16,19 +19,30 @@ use seams::Timestamp;
 
 use super::{Counted, EndpointEvidence, Exchange};
 use crate::{
+    decisions::Who,
     kills::Shown,
     refuse::Refusal,
-    snapshot::index::{ClientIndex, EndpointIndex, TenantIndex},
+    snapshot::index::{ClientIndex, EndpointIndex, MemberIndex, TenantIndex},
 };
 
+pub(crate) use proof::Proofs;
 pub(crate) use token::Tokens;
 
 /// Evidence: the authenticated caller.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
     client: Arc<ClientIndex>,
+    /// For whom the client calls; `None`: for itself.
+    member: Option<Arc<MemberIndex>>,
     credential: Credential,
     not_after: Option<Timestamp>,
+}
+
+/// Who a credential stands for by some configuration, and when it ends.
+pub(crate) struct Still<'t> {
+    pub(crate) client: &'t Arc<ClientIndex>,
+    pub(crate) member: Option<&'t Arc<MemberIndex>>,
+    pub(crate) not_after: Option<Timestamp>,
 }
 
 /// What was presented, as a later snapshot is asked whether it is still good.
@@ -47,6 +61,16 @@ impl Principal {
         self.client.id
     }
 
+    /// Whose what it carries back is.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { client: self.client.id, member: self.member.as_ref().map(|member| member.id) }
+    }
+
+    /// As policies are asked.
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who::from((&self.client, self.member.as_ref()))
+    }
+
     pub(crate) fn shown(&self) -> Shown {
         match &self.credential {
             Credential::Key(key) => Shown::Key(key.id()),
@@ -62,22 +86,55 @@ impl Principal {
         }
     }
 
+    /// The key to which the credential is bound.
+    fn bound_to(&self) -> Option<Thumbprint> {
+        match &self.credential {
+            Credential::Key(_) => None,
+            Credential::Token(token) => token.bound_to(),
+        }
+    }
+
     /// When the credential ends; `None` if it does not by itself.
     pub(crate) fn not_after(&self) -> Option<Timestamp> {
         self.not_after
     }
 
-    /// The client as `tenant` has it, and when the credential ends, if it is good there.
+    /// Client and member as `tenant` has them, and when the credential ends, if it is good there.
     pub(crate) fn still<'t>(
         &self,
         tenant: &'t TenantIndex,
         endpoint: &EndpointIndex,
         now: Timestamp,
-    ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
+    ) -> Option<Still<'t>> {
         match &self.credential {
             Credential::Key(key) => key.still(tenant, endpoint),
             Credential::Token(token) => token.holds(tenant, endpoint, now),
         }
+    }
+}
+
+/// How a credential is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Alone (RFC 6750).
+    Bearer,
+    /// With a proof that whoever shows it has a key (RFC 9449).
+    Dpop,
+}
+
+impl Scheme {
+    const ALL: [Self; 2] = [Self::Bearer, Self::Dpop];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+
+    /// That of a request, whatever it shows by it.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        credential(headers).map_or(Self::Bearer, |(scheme, _)| scheme)
     }
 }
 
@@ -86,10 +143,10 @@ pub(crate) fn check(
     exchange: &Exchange,
     place: &EndpointEvidence,
     _counted: &Counted<'_>,
-    tokens: &Tokens,
+    (tokens, proofs): (&Tokens, &Proofs),
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
-    let presented = bearer(exchange.headers())?;
+    let (scheme, presented) = credential(exchange.headers())?;
     let (tenant, endpoint) = (&**place.tenant(), &**place.endpoint());
     // A signed token has two dots, and a key none.
     let principal = if presented.contains('.') {
@@ -98,11 +155,19 @@ pub(crate) fn check(
         key::check(presented, tenant, endpoint, now)
     };
     let principal = principal.ok_or(Refusal::CredentialInvalid)?;
+    match (scheme, principal.bound_to()) {
+        (Scheme::Bearer, None) => {}
+        (Scheme::Dpop, Some(key)) => {
+            proof::check(exchange, place, proofs, (principal.client.id, key, presented), now)?;
+        }
+        // Whoever has stolen a bound token has not the key; and what is not bound is not proven by any.
+        (Scheme::Bearer, Some(_)) | (Scheme::Dpop, None) => return Err(Refusal::CredentialInvalid),
+    }
     if principal.client.may_use(endpoint.id) { Ok(principal) } else { Err(Refusal::ClientNotAllowed) }
 }
 
-/// The token of the one `Authorization: Bearer` header (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// The token of the one `Authorization` header (RFC 6750 section 2.1, RFC 9449 section 7.1).
+fn credential(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::CredentialMissing)?;
     if values.next().is_some() {
@@ -110,15 +175,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     }
     let text = value.to_str().map_err(|_| Refusal::CredentialMalformed)?;
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        // Another scheme is no credential here; the challenge names the one that is.
-        return Err(Refusal::CredentialMissing);
-    }
+    let known = Scheme::ALL.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name()));
+    // Another scheme is no credential here; the challenge names one that is.
+    let scheme = known.ok_or(Refusal::CredentialMissing)?;
     let token = token.trim_start_matches(' ');
     if token.is_empty() || !token.bytes().all(is_token68) {
         return Err(Refusal::CredentialMalformed);
     }
-    Ok(token)
+    Ok((scheme, token))
 }
 
 /// RFC 9110 section 11.2.
@@ -133,6 +197,11 @@ impl Principal {
         let token = token::Verified::testing(self.client.id, Timestamp::from_secs(u64::from(u32::MAX)));
         let token = Arc::new(token.with_scopes(scopes.parse().expect("scopes")));
         Self { credential: Credential::Token(token), ..self.clone() }
+    }
+
+    /// The same client, for a member.
+    pub(crate) fn acting_for(&self, member: &Arc<MemberIndex>) -> Self {
+        Self { member: Some(Arc::clone(member)), ..self.clone() }
     }
 }
 

@@ -135,13 +135,13 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn tool(&self, decisions: &Decisions, tool: Option<&Arc<ToolIndex>>) -> Result<Permit, Refusal> {
         let tool = tool.ok_or(Refusal::not_granted(Action::CallTool))?;
-        let ruling = decisions.tool(self.place.tenant(), self.principal.client(), tool);
+        let ruling = decisions.tool(self.place.tenant(), self.principal.who(), tool);
         self.permit(Grounds::Tool(Arc::clone(tool)), &ruling, Action::CallTool)
     }
 
     fn grant(&self, wanted: &Wanted<'_>, grounds: Grounds) -> Result<Permit, Refusal> {
-        let client = self.principal.client();
-        let ruling = decisions::decide(self.place.tenant(), client, self.attachment.upstream.id, wanted);
+        let who = self.principal.who();
+        let ruling = decisions::decide(self.place.tenant(), who, self.attachment.upstream.id, wanted);
         self.permit(grounds, &ruling, wanted.action())
     }
 

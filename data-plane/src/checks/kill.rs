@@ -26,7 +26,7 @@ pub(crate) fn credential(
     principal: &Principal,
 ) -> Result<(), Refusal> {
     let dead = |index: &crate::kills::KillIndex| {
-        index.is_revoked(place.tenant().id, principal.client_id(), principal.shown())
+        index.is_revoked(place.tenant().id, principal.holder(), principal.shown())
     };
     match kills.look() {
         Some(index) if dead(&index) => Err(Refusal::CredentialInvalid),
@@ -46,7 +46,7 @@ pub(crate) fn fine(
         tenant: place.tenant().id,
         upstream: attachment.upstream.id,
         tool: tool.map(|tool| tool.id),
-        client: principal.client_id(),
+        caller: principal.holder(),
         shown: principal.shown(),
     };
     match kills.look() {

@@ -55,8 +55,7 @@ pub(crate) fn expose(origin: &HeaderValue, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }
 
-const EXPOSED: &str =
-    "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Portcullis-Refusal, Retry-After, X-Request-Id";
+const EXPOSED: &str = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, DPoP-Nonce, Portcullis-Refusal, Retry-After, X-Request-Id";
 
 #[cfg(test)]
 mod tests {

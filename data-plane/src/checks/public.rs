@@ -9,7 +9,7 @@ use super::{Counted, EndpointEvidence, Exchange, Reached};
 use crate::resource;
 
 const METHODS: &str = "POST, GET, DELETE";
-const HEADERS: &str = "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, \
+const HEADERS: &str = "Authorization, DPoP, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, \
      Mcp-Method, Mcp-Name, X-Request-Id, traceparent, tracestate";
 /// How long a browser may keep the answer, in seconds. A removed origin is refused at once all the same: every request
 /// is checked.

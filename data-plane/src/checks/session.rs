@@ -1,7 +1,7 @@
 //! Row 8, session: what the caller carries back must be its own.
 //!
-//! A legacy session is a seal over (endpoint, client, the upstream's session). It is opened on every request and must have
-//! been begun at this endpoint by this client: an unknown one, a foreign one and a forged one are the same 404. The
+//! A legacy session is a seal over (endpoint, client and member, the upstream's session). It is opened on every request and must have
+//! been begun at this endpoint by this client, for this member or for itself: an unknown one, a foreign one and a forged one are the same 404. The
 //! handles inside a message (cursor, task id, `requestState`) and `Last-Event-ID` are opened in the same way. 2026-07-28
 //! has no sessions: there the header means nothing.
 
@@ -71,7 +71,7 @@ pub(crate) fn check(
     let session =
         if call.revision().is_modern() { None } else { legacy(exchange, place, principal, call, upstream)? };
     let handles =
-        Handles::new(place.tenant(), place.endpoint().id, principal.client_id(), attachment.upstream.id);
+        Handles::new(place.tenant(), place.endpoint().id, principal.holder(), attachment.upstream.id);
     let mut opened = match call.message() {
         Some(message) => handles.open_inbound(message).map_err(|_| Refusal::StateInvalid)?,
         None => Opened::default(),
@@ -107,7 +107,7 @@ fn legacy(
         };
     };
     let keys = place.tenant().crypto.session();
-    let seal = crypto::session::open_for(keys, presented, place.endpoint().id, principal.client_id())
+    let seal = crypto::session::open_for(keys, presented, place.endpoint().id, principal.holder())
         .map_err(|_| Refusal::SessionNotFound)?;
     // A session with an upstream that is no longer behind this endpoint is over.
     let upstream = seal

@@ -209,11 +209,11 @@ async fn a_revoked_key_and_the_earlier_keys_of_a_revoked_client_are_dead() {
     ];
     assert!(kills.follow(&signed(&set, &key(1))).await);
     let index = kills.look().unwrap();
-    assert!(index.is_revoked(tenant(), other, Shown::Key(one)));
-    assert!(index.is_revoked(tenant(), client, Shown::Key(early)));
+    assert!(index.is_revoked(tenant(), other.into(), Shown::Key(one)));
+    assert!(index.is_revoked(tenant(), client.into(), Shown::Key(early)));
     assert!(
-        !index.is_revoked(tenant(), client, Shown::Key(late))
-            && !index.is_revoked(tenant(), other, Shown::Key(early))
+        !index.is_revoked(tenant(), client.into(), Shown::Key(late))
+            && !index.is_revoked(tenant(), other.into(), Shown::Key(early))
     );
 }
 

@@ -1,7 +1,7 @@
 //! Handles: values of an upstream that a caller carries and brings back — cursors, task ids, `requestState`, event ids,
 //! ids of the upstream's own requests.
 //!
-//! Outward each is sealed to the endpoint, the client and the upstream; inward each must open for exactly these. So
+//! Outward each is sealed to the endpoint, the client with its member, and the upstream; inward each must open for exactly these. So
 //! possession of somebody else's handle is worth nothing, and any proxy serves any of them. Only the value's own bytes are
 //! replaced in a message.
 
@@ -13,11 +13,11 @@ use ::mcp::{
     raw::{Kind, Raw, json_string},
 };
 use crypto::{
-    SealError,
+    Holder, SealError,
     digest::{Digest, sha256_parts},
     state::{StateKind, open_state, seal_state},
 };
-use ids::{ClientId, EndpointId, UpstreamId};
+use ids::{EndpointId, UpstreamId};
 use seams::Entropy;
 
 use super::answer::subscribed_tasks;
@@ -34,12 +34,12 @@ const QUOTES: usize = 2;
 #[error("handle does not open for this caller here")]
 pub(crate) struct HandleError;
 
-/// Seals and opens the handles of one client at one upstream of one endpoint.
+/// Seals and opens the handles of one caller at one upstream of one endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Handles {
     tenant: Arc<TenantIndex>,
     endpoint: EndpointId,
-    client: ClientId,
+    holder: Holder,
     upstream: UpstreamId,
 }
 
@@ -108,24 +108,24 @@ impl Entropy for SameNonce {
 }
 
 impl Handles {
-    /// For one client at one upstream of one endpoint.
+    /// For one caller at one upstream of one endpoint.
     pub(crate) fn new(
         tenant: &Arc<TenantIndex>,
         endpoint: EndpointId,
-        client: ClientId,
+        holder: impl Into<Holder>,
         upstream: UpstreamId,
     ) -> Self {
-        Self { tenant: tenant.clone(), endpoint, client, upstream }
+        Self { tenant: tenant.clone(), endpoint, holder: holder.into(), upstream }
     }
 
     /// Whose handles they are.
-    pub(crate) const fn client(&self) -> ClientId {
-        self.client
+    pub(crate) const fn holder(&self) -> Holder {
+        self.holder
     }
 
     fn seal(&self, kind: StateKind, value: &[u8], entropy: &dyn Entropy) -> Result<String, SealError> {
         let keys = self.tenant.crypto.session();
-        seal_state(keys, kind, self.endpoint, self.client, self.upstream, value, entropy)
+        seal_state(keys, kind, self.endpoint, self.holder, self.upstream, value, entropy)
     }
 
     fn open(&self, kind: StateKind, text: &str) -> Result<String, HandleError> {
@@ -134,7 +134,7 @@ impl Handles {
 
     fn open_bytes(&self, kind: StateKind, text: &str) -> Result<Vec<u8>, HandleError> {
         let keys = self.tenant.crypto.session();
-        let opened = open_state(keys, kind, self.endpoint, self.client, text).map_err(|_| HandleError)?;
+        let opened = open_state(keys, kind, self.endpoint, self.holder, text).map_err(|_| HandleError)?;
         if opened.upstream != self.upstream {
             return Err(HandleError);
         }

@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use limits::budget::Window;
 use serde_json::json;
 
-use super::{Addressee, REFUSAL_HEADER, Refusal, status};
+use super::{Addressee, NONCE_HEADER, REFUSAL_HEADER, Refusal, status};
 use crate::{
     resource::Pointer,
     upstream::{Body, UpstreamError},
@@ -20,6 +20,7 @@ pub(crate) struct Rendered {
     content_type: &'static str,
     slug: &'static str,
     challenge: Option<HeaderValue>,
+    nonce: Option<HeaderValue>,
     allow: Option<&'static str>,
     retry_after_secs: Option<u64>,
 }
@@ -53,6 +54,7 @@ fn http_form(refusal: &Refusal, request_id: &str, pointer: Option<&Pointer>) -> 
         content_type: errors::problem::CONTENT_TYPE,
         slug: "",
         challenge: refusal.challenge(pointer),
+        nonce: refusal.nonce(),
         allow,
         retry_after_secs: problem.retry_after_seconds(),
     }
@@ -104,6 +106,7 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8], pointer: Option<&Pointer>) -> Rend
         slug: "",
         // Of a parsed request only what can be had by asking for more is answered with a challenge.
         challenge: refusal.challenge(pointer).filter(|_| status == StatusCode::FORBIDDEN),
+        nonce: None,
         allow: None,
         retry_after_secs: None,
     }
@@ -121,6 +124,9 @@ impl Rendered {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(nonce) = self.nonce {
+            headers.insert(NONCE_HEADER, nonce);
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -28,6 +28,7 @@ use super::{
     issuer::IssuerIndex,
     left::Left,
     limits::Limits,
+    members::members,
 };
 use crate::upstream::{BreakerLimits, GateLimits, Timeouts};
 
@@ -38,6 +39,7 @@ struct Parts {
     endpoints: Vec<(String, v1::Endpoint)>,
     upstreams: Vec<(String, v1::Upstream)>,
     clients: Vec<(String, v1::Client)>,
+    members: Vec<(String, v1::Member)>,
     keys: Vec<(String, v1::ApiKey)>,
     tools: Vec<(String, v1::Tool)>,
     policies: Vec<v1::Policy>,
@@ -141,6 +143,7 @@ pub(super) fn build(
         issuer: parts.issuer.as_ref().map(IssuerIndex::new).transpose()?,
         upstreams,
         clients,
+        members: members(parts.members)?,
         keys: api_keys,
         policies,
         methods,
@@ -157,6 +160,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Endpoint(endpoint)) => parts.endpoints.push((id, endpoint)),
             Some(Body::Upstream(upstream)) => parts.upstreams.push((id, upstream)),
             Some(Body::Client(client)) => parts.clients.push((id, client)),
+            Some(Body::Member(member)) => parts.members.push((id, member)),
             Some(Body::ApiKey(key)) => parts.keys.push((id, key)),
             Some(Body::Tool(tool)) => parts.tools.push((id, tool)),
             Some(Body::Policy(policy)) => parts.policies.push(policy),

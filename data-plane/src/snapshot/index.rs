@@ -14,7 +14,9 @@ use std::{
 use bytes::Bytes;
 use crypto::Presented;
 use http::{HeaderName, HeaderValue};
-use ids::{AttachmentId, ClientId, DataKeyId, EndpointId, KeyId, RoleId, TenantId, ToolId, UpstreamId};
+use ids::{
+    AttachmentId, ClientId, DataKeyId, EndpointId, KeyId, MemberId, RoleId, TenantId, ToolId, UpstreamId,
+};
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 use seams::Timestamp;
@@ -32,6 +34,7 @@ pub(super) use of_use::OfUse;
 
 pub use super::{
     issuer::IssuerIndex,
+    members::MemberIndex,
     secrets::{CredentialUnavailable, DataKeys, TenantKeys},
     tools::Tools,
 };
@@ -65,6 +68,8 @@ pub struct TenantIndex {
     pub upstreams: Map<UpstreamId, Arc<UpstreamIndex>>,
     /// By id.
     pub clients: Map<ClientId, Arc<ClientIndex>>,
+    /// By id.
+    pub members: Map<MemberId, Arc<MemberIndex>>,
     /// By the key's public part.
     pub keys: Map<[u8; 12], KeyIndex>,
     /// Parsed when first needed.

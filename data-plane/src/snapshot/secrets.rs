@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use crypto::{Aad, DataKey, KeyHasher, Purpose, Sealer, SessionKey, Zeroizing, digest::HmacKey};
+use crypto::{
+    Aad, DataKey, KeyHasher, Purpose, Sealer, SessionKey, Zeroizing, digest::HmacKey, jwt::dpop::Nonces,
+};
 use http::{HeaderName, HeaderValue};
 use ids::{CredentialId, DataKeyId, DomainId, TenantId, Uuid};
 use rustls_pki_types::PrivateKeyDer;
@@ -64,6 +66,7 @@ pub struct TenantKeys {
 struct Derived {
     keys: Box<[DataKeys]>,
     session: Box<[SessionKey]>,
+    nonces: Nonces,
 }
 
 impl TenantKeys {
@@ -99,6 +102,14 @@ impl TenantKeys {
             Box::new(Derived {
                 keys: self.keys.iter().map(derive).collect(),
                 session: self.keys.iter().map(DataKey::session_key).collect(),
+                nonces: Nonces::new(
+                    self.keys
+                        .iter()
+                        .map(|key| Zeroizing::new(key.derive(Purpose::ProofNonce)))
+                        .collect::<Vec<_>>()
+                        .iter()
+                        .map(|key| &**key),
+                ),
             })
         })
     }
@@ -107,6 +118,12 @@ impl TenantKeys {
     #[must_use]
     pub fn session(&self) -> &[SessionKey] {
         &self.derived().session
+    }
+
+    /// By which callers' proofs of possession show that they are new.
+    #[must_use]
+    pub fn nonces(&self) -> &Nonces {
+        &self.derived().nonces
     }
 
     /// The key that seals and hashes anew. There always is one in an index that was applied.

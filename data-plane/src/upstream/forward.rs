@@ -4,9 +4,9 @@ use std::{any::Any, fmt, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc};
 
 use ::mcp::{Method, Revision};
 use bytes::Bytes;
+use crypto::Holder;
 use errors::ErrorCode;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use ids::ClientId;
 
 use super::{
     aside::Aside,
@@ -66,7 +66,7 @@ pub(crate) struct Dispatch {
     pub(crate) upstream: Arc<UpstreamIndex>,
     /// Put before every exposed name.
     pub(crate) prefix: Box<str>,
-    pub(crate) client: ClientId,
+    pub(crate) caller: Holder,
     pub(crate) revision: Revision,
     pub(crate) outgoing: Outgoing,
     /// Exactly what is sent.
@@ -116,7 +116,7 @@ pub(super) async fn send(
 ) -> Result<Response<Body>, Failed> {
     let Dispatch { outgoing, session, mut cut, passage, hold, revision, .. } = dispatch;
     let speaker = Speaker {
-        handles: Handles::new(&dispatch.tenant, dispatch.endpoint.id, dispatch.client, dispatch.upstream.id),
+        handles: Handles::new(&dispatch.tenant, dispatch.endpoint.id, dispatch.caller, dispatch.upstream.id),
         tenant: dispatch.tenant,
         endpoint: dispatch.endpoint,
         upstream: dispatch.upstream,

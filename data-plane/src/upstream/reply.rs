@@ -144,7 +144,7 @@ pub(super) fn seal_session(
     let speaker = call.speaker;
     let session = SessionSeal {
         endpoint: speaker.endpoint.id,
-        principal: speaker.handles.client(),
+        principal: speaker.handles.holder(),
         created_micros: call.pool.parts.clock.now().micros(),
         upstreams: vec![UpstreamSession {
             upstream_id: speaker.upstream.id,

@@ -267,7 +267,7 @@ pub(crate) fn dispatch(world: &World, revision: Revision, method: Method) -> Dis
         endpoint: tenant.endpoints.values().next().unwrap().clone(),
         upstream: upstream.clone(),
         prefix: Box::from(""),
-        client: *tenant.clients.keys().next().unwrap(),
+        caller: (*tenant.clients.keys().next().unwrap()).into(),
         revision,
         outgoing: Outgoing::Request { id: b"1".as_slice().into(), method },
         body: body.into(),

@@ -275,7 +275,7 @@ async fn the_same_revision_with_other_content_cuts_and_is_decided_anew() {
             Arc::clone(tenant.upstreams.values().next().unwrap().tools.values().next().unwrap())
         };
         let decided = |tenant: &TenantIndex| {
-            watch.worker.decisions.tool(tenant, client.client(), &tool(tenant)).with(Held::All).is_permit()
+            watch.worker.decisions.tool(tenant, client.who(), &tool(tenant)).with(Held::All).is_permit()
         };
         assert!(decided(&before));
         watch.world.sample.edit(|body| {

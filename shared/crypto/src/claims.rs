@@ -35,8 +35,8 @@ pub struct Claims {
     /// What it may be used for; absent where there is none.
     #[serde(default, skip_serializing_if = "Scopes::is_empty")]
     pub scope: Scopes,
-    /// To what it is bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// To what it is bound. What is there and says nothing does not say that it is bound to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub cnf: Option<Confirmation>,
     /// When the member signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +87,15 @@ impl Claims {
         match self.sub {
             Subject::Client(_) => None,
             Subject::Member(member) => Some(member),
+        }
+    }
+
+    /// By which scheme it is shown, and what its type is called (RFC 6749 section 7.1, RFC 9449 section 5).
+    #[must_use]
+    pub const fn token_type(&self) -> &'static str {
+        match self.cnf {
+            Some(Confirmation { jkt: Some(_), .. }) => "DPoP",
+            _ => "Bearer",
         }
     }
 
@@ -153,6 +162,11 @@ impl<'de> Deserialize<'de> for Actor {
         }
         Ok(actor)
     }
+}
+
+/// What is there has to be one: `null` is none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Confirmation>, D::Error> {
+    Confirmation::deserialize(deserializer).map(Some)
 }
 
 impl Confirmation {

@@ -28,6 +28,8 @@ pub enum Purpose {
     SessionSeal,
     /// Cursors of the admin API.
     Cursor,
+    /// Nonces for proofs of possession.
+    ProofNonce,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::AuditMac => b"audit mac",
             Self::SessionSeal => b"session seal",
             Self::Cursor => b"cursor",
+            Self::ProofNonce => b"proof nonce",
         }
     }
 }

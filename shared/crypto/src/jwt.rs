@@ -1,6 +1,6 @@
 //! JSON Web Tokens (RFC 7519) under asymmetric signatures: RS256, ES256 and EdDSA, and no others.
 //!
-//! A token is taken apart here and nowhere else, and what its header may say is a closed list: `alg`, `kid`, `typ`. One that
+//! A token is taken apart here and, where it brings its own key, in [`dpop`], and what its header may say is a closed list: `alg`, `kid`, `typ`. One that
 //! also names a key to be fetched (`jku`, `x5u`), brings one along (`jwk`, `x5c`) or asks for extensions (`crit`) is refused,
 //! so nothing in a token ever decides how it is checked: the algorithm is the key's.
 
@@ -11,6 +11,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+pub mod dpop;
 mod jwk;
 mod make;
 
@@ -154,6 +155,15 @@ impl PrivateKey {
         jsonwebtoken::encode(&header, claims, &self.encoding()?).map_err(|_| SignError)
     }
 
+    /// A signature of a message, as base64url: for tokens whose header is not ours to make.
+    ///
+    /// # Errors
+    /// [`SignError`] if the key is none.
+    pub fn signature(&self, message: &[u8]) -> Result<String, SignError> {
+        let algorithm = self.algorithm.of_library();
+        jsonwebtoken::crypto::sign(message, &self.encoding()?, algorithm).map_err(|_| SignError)
+    }
+
     fn encoding(&self) -> Result<EncodingKey, SignError> {
         Ok(match self.algorithm {
             Algorithm::Rs256 => EncodingKey::from_rsa_der(make::rsa_inside(&self.pkcs8).ok_or(SignError)?),
@@ -204,6 +214,8 @@ pub enum Typ {
     AccessToken,
     /// `JWT`, or nothing: what clients sign to say who they are.
     Jwt,
+    /// `client-authentication+jwt`: the same, said (draft-ietf-oauth-rfc7523bis).
+    ClientAuthentication,
     /// `oauth-id-jag+jwt`: an identity assertion for an authorization server (draft-ietf-oauth-identity-assertion-authz-grant).
     IdJag,
     /// Anything else.
@@ -272,6 +284,7 @@ impl<'a> Token<'a> {
             Some(typ) if typ.eq_ignore_ascii_case("application/at+jwt") => Typ::AccessToken,
             None => Typ::Jwt,
             Some(typ) if typ.eq_ignore_ascii_case("jwt") => Typ::Jwt,
+            Some(typ) if typ.eq_ignore_ascii_case("client-authentication+jwt") => Typ::ClientAuthentication,
             Some(typ) if typ.eq_ignore_ascii_case("oauth-id-jag+jwt") => Typ::IdJag,
             Some(_) => Typ::Other,
         };

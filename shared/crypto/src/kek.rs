@@ -92,6 +92,8 @@ pub enum MasterPurpose {
     UnsavedKill,
     /// Private halves of the keys with which tenants' issuers sign.
     SigningKey,
+    /// Nonces for proofs of possession at token endpoints.
+    ProofNonce,
     /// Refresh tokens that follow from those in whose place they are.
     RefreshToken,
 }
@@ -105,6 +107,7 @@ impl MasterPurpose {
             Self::Answer => b"stored answer",
             Self::UnsavedKill => b"unsaved kill",
             Self::SigningKey => b"signing key",
+            Self::ProofNonce => b"proof nonce",
             Self::RefreshToken => b"refresh token",
         }
     }

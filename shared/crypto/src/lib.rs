@@ -40,7 +40,7 @@ pub use kek::{FileKek, Kek, KekError, KekId, MasterPurpose};
 pub use key::{KeyFormatError, KeyHasher, KeyKind, Minted, Presented};
 pub use seal::{Aad, Sealer};
 pub use secret::{ExposeSecret, SecretString, ct_eq};
-pub use session::{SessionKey, SessionSeal, UpstreamSession};
+pub use session::{Holder, SessionKey, SessionSeal, UpstreamSession};
 pub use signature::SigningKey;
 pub use state::{OpenedState, StateKind};
 pub use zeroize::Zeroizing;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ids::{ClientId, DataKeyId, EndpointId, UpstreamId, Uuid};
+use ids::{ClientId, DataKeyId, EndpointId, MemberId, UpstreamId, Uuid};
 use prost::Message;
 use seams::Entropy;
 use zeroize::Zeroizing;
@@ -43,13 +43,29 @@ impl fmt::Debug for SessionKey {
     }
 }
 
+/// Whose a session or handle is: never one of the keys or tokens that were shown, so that it outlives these. What a client has for one
+/// member is not another member's, nor its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Holder {
+    /// The client.
+    pub client: ClientId,
+    /// The member for whom it acts; `None`: it acts for itself.
+    pub member: Option<MemberId>,
+}
+
+impl From<ClientId> for Holder {
+    fn from(client: ClientId) -> Self {
+        Self { client, member: None }
+    }
+}
+
 /// What a session is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionSeal {
     /// Where it was begun.
     pub endpoint: EndpointId,
-    /// Who began it: the client, never one of its keys, so that a rotated key does not end it.
-    pub principal: ClientId,
+    /// Who began it.
+    pub principal: Holder,
     /// When, in microseconds since the epoch.
     pub created_micros: u64,
     /// The sessions behind it.
@@ -77,10 +93,10 @@ impl fmt::Debug for UpstreamSession {
 }
 
 impl SessionSeal {
-    /// Whether it was begun here by this client.
+    /// Whether it was begun here by this principal.
     #[must_use]
-    pub fn belongs_to(&self, endpoint: EndpointId, principal: ClientId) -> bool {
-        self.endpoint == endpoint && self.principal == principal
+    pub fn belongs_to(&self, endpoint: EndpointId, principal: impl Into<Holder>) -> bool {
+        self.endpoint == endpoint && self.principal == principal.into()
     }
 }
 
@@ -115,7 +131,7 @@ pub fn open_for(
     keys: &[SessionKey],
     text: &str,
     endpoint: EndpointId,
-    principal: ClientId,
+    principal: impl Into<Holder>,
 ) -> Result<SessionSeal, SealError> {
     let session = open(keys, text)?;
     if session.belongs_to(endpoint, principal) { Ok(session) } else { Err(SealError::Foreign) }
@@ -134,6 +150,9 @@ mod wire {
         pub(super) created_micros: u64,
         #[prost(message, repeated, tag = "4")]
         pub(super) upstreams: Vec<Upstream>,
+        /// Empty where the client acts for itself.
+        #[prost(bytes = "vec", tag = "5")]
+        pub(super) member: Vec<u8>,
     }
 
     /// Protobuf of one upstream's session.
@@ -152,7 +171,8 @@ impl From<&SessionSeal> for wire::Session {
     fn from(session: &SessionSeal) -> Self {
         Self {
             endpoint: session.endpoint.uuid().as_bytes().to_vec(),
-            principal: session.principal.uuid().as_bytes().to_vec(),
+            principal: session.principal.client.uuid().as_bytes().to_vec(),
+            member: session.principal.member.map_or_else(Vec::new, |id| id.uuid().as_bytes().to_vec()),
             created_micros: session.created_micros,
             upstreams: session
                 .upstreams
@@ -174,7 +194,13 @@ impl TryFrom<wire::Session> for SessionSeal {
         let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).map_err(|_| SealError::Malformed);
         Ok(Self {
             endpoint: EndpointId::from_uuid(uuid(&message.endpoint)?),
-            principal: ClientId::from_uuid(uuid(&message.principal)?),
+            principal: Holder {
+                client: ClientId::from_uuid(uuid(&message.principal)?),
+                member: match &*message.member {
+                    [] => None,
+                    bytes => Some(MemberId::from_uuid(uuid(bytes)?)),
+                },
+            },
             created_micros: message.created_micros,
             upstreams: message
                 .upstreams

@@ -3,16 +3,16 @@
 //!
 //! Text: base64url without padding of `0x01 ‖ data key id (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. Inside: the
 //! upstream's id (16 bytes), then the upstream's own value. Kind, endpoint and principal are associated data: a cursor
-//! is no task id, and a handle is worth nothing at another endpoint or to another client.
+//! is no task id, and a handle is worth nothing at another endpoint, to another client, or to the same client for another member.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ids::{ClientId, EndpointId, UpstreamId, Uuid};
+use ids::{EndpointId, UpstreamId, Uuid};
 use seams::Entropy;
 use zeroize::Zeroizing;
 
 use crate::{
     aead::{NONCE, SealError, TAG, put_field},
-    session::SessionKey,
+    session::{Holder, SessionKey},
 };
 
 /// Characters a sealed handle may have.
@@ -66,13 +66,13 @@ pub fn seal_state(
     keys: &[SessionKey],
     kind: StateKind,
     endpoint: EndpointId,
-    principal: ClientId,
+    principal: impl Into<Holder>,
     upstream: UpstreamId,
     bytes: &[u8],
     entropy: &dyn Entropy,
 ) -> Result<String, SealError> {
     let plaintext = [upstream.uuid().as_bytes().as_slice(), bytes].concat();
-    seal_text(keys, &domain(kind, endpoint, principal), &plaintext, MAX_TEXT, entropy)
+    seal_text(keys, &domain(kind, endpoint, principal.into()), &plaintext, MAX_TEXT, entropy)
 }
 
 /// Opens a handle of this kind that was sealed for this principal at this endpoint.
@@ -83,21 +83,24 @@ pub fn open_state(
     keys: &[SessionKey],
     kind: StateKind,
     endpoint: EndpointId,
-    principal: ClientId,
+    principal: impl Into<Holder>,
     text: &str,
 ) -> Result<OpenedState, SealError> {
-    let plaintext = open_text(keys, &domain(kind, endpoint, principal), text, MAX_TEXT)?;
+    let plaintext = open_text(keys, &domain(kind, endpoint, principal.into()), text, MAX_TEXT)?;
     let (upstream, bytes) = plaintext.split_first_chunk::<16>().ok_or(SealError::Malformed)?;
     let upstream = UpstreamId::from_uuid(Uuid::from_bytes(*upstream));
     Ok(OpenedState { upstream, bytes: bytes.to_vec() })
 }
 
-fn domain(kind: StateKind, endpoint: EndpointId, principal: ClientId) -> Vec<u8> {
+fn domain(kind: StateKind, endpoint: EndpointId, principal: Holder) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     put_field(&mut out, b"portcullis state seal");
     put_field(&mut out, kind.label());
     put_field(&mut out, endpoint.uuid().as_bytes());
-    put_field(&mut out, principal.uuid().as_bytes());
+    put_field(&mut out, principal.client.uuid().as_bytes());
+    if let Some(member) = principal.member {
+        put_field(&mut out, member.uuid().as_bytes());
+    }
     out
 }
 

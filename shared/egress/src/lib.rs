@@ -7,9 +7,11 @@
 //! Pure: addresses and rules in, verdict out. Resolving names is the caller's.
 
 mod classify;
+mod networks;
 mod rules;
 
 pub use classify::{Class, NonPublic, classify};
+pub use networks::{Network, Networks};
 pub use rules::{Refused, Rule, RuleError, Rules};
 
 #[cfg(test)]

@@ -34,14 +34,8 @@ impl Rule {
     /// # Errors
     /// See [`RuleError`].
     pub fn new(network: &str, port: u32) -> Result<Self, RuleError> {
-        let network: IpNet = network.parse().map_err(|_| RuleError::Network)?;
-        if network.trunc() != network {
-            return Err(RuleError::HostBits);
-        }
+        let network = network_of(network)?;
         let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or(RuleError::Port)?;
-        if matches!(classify(network.addr()), Class::NonPublic(NonPublic::Metadata)) {
-            return Err(RuleError::Metadata);
-        }
         Ok(Self { network, port })
     }
 
@@ -56,6 +50,18 @@ impl Rule {
     pub const fn port(&self) -> u16 {
         self.port
     }
+}
+
+/// A network as an operator may name one.
+pub(crate) fn network_of(text: &str) -> Result<IpNet, RuleError> {
+    let network: IpNet = text.parse().map_err(|_| RuleError::Network)?;
+    if network.trunc() != network {
+        return Err(RuleError::HostBits);
+    }
+    if matches!(classify(network.addr()), Class::NonPublic(NonPublic::Metadata)) {
+        return Err(RuleError::Metadata);
+    }
+    Ok(network)
 }
 
 impl fmt::Display for Rule {
@@ -73,7 +79,7 @@ pub struct Refused {
 }
 
 /// A tenant's rules.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rules(Box<[Rule]>);
 
 impl Rules {

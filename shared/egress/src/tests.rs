@@ -123,3 +123,15 @@ fn rules_are_canonical() {
     assert_eq!(Rule::new("localhost", 1), Err(RuleError::Network));
     assert_eq!(Rule::new("10.0.0.1/32", 80).unwrap().to_string(), "10.0.0.1/32 port 80");
 }
+
+#[test]
+fn a_network_is_meant_with_every_port_and_without_metadata() {
+    let networks = Networks::new(["127.0.0.0/8", "169.254.0.0/16"].map(|text| text.parse().unwrap()));
+    assert!(networks.permit(ip("127.0.0.2")) && networks.permit(ip("::ffff:127.0.0.2")));
+    assert!(networks.permit(ip("169.254.1.1")) && !networks.permit(ip("169.254.169.254")));
+    assert!(!networks.permit(ip("10.0.0.1")) && !networks.permit(ip("8.8.8.8")));
+    assert!(!Networks::default().permit(ip("127.0.0.1")));
+    assert_eq!("127.0.0.1/8".parse::<Network>(), Err(RuleError::HostBits));
+    assert_eq!("169.254.169.254/32".parse::<Network>(), Err(RuleError::Metadata));
+    assert_eq!("127.0.0.1".parse::<Network>(), Err(RuleError::Network));
+}

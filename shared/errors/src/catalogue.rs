@@ -131,6 +131,10 @@ catalogue! {
         "This client may not use this endpoint" "Ask an administrator to add the client to the endpoint.";
     ScopeInsufficient "scope_insufficient" 1105 403 Caller false Debug
         "Token lacks a scope for this" "Get a token with the scopes that `WWW-Authenticate` names.";
+    ProofInvalid "proof_invalid" 1106 401 Caller false Debug
+        "Proof of possession not accepted" "Send one new `DPoP` proof for this request, signed with the key that the token names.";
+    ProofNonceRequired "proof_nonce_required" 1107 401 Caller true Debug
+        "Proof of possession needs a nonce" "Repeat the request with a proof that has the nonce of `DPoP-Nonce`.";
 
     // Speaking MCP.
     ParseError "parse_error" 1201 400 Caller false Debug
@@ -293,8 +297,10 @@ catalogue! {
         "A person has to sign in or agree" "Ask again without `prompt=none`.";
     OauthResponseTypeUnsupported "oauth_response_type_unsupported" 2128 400 Caller false Debug
         "Response type not supported" "Send `response_type=code`.";
-
-    // Clients that come by themselves, and assertions of others.
+    OauthProofInvalid "oauth_proof_invalid" 2108 400 Caller false Debug
+        "Proof of possession not accepted" "Send one new `DPoP` proof for this request.";
+    OauthProofNonceRequired "oauth_proof_nonce_required" 2109 400 Caller true Debug
+        "Proof of possession needs a nonce" "Repeat the request with a proof that has the nonce of `DPoP-Nonce`.";
     OauthRedirectUriInvalid "oauth_redirect_uri_invalid" 2140 400 Caller false Debug
         "Redirect URI not accepted" "Register `https` URIs, `http` ones on the user's own machine, or a scheme with a period.";
     OauthClientMetadataInvalid "oauth_client_metadata_invalid" 2141 400 Caller false Debug

@@ -105,6 +105,22 @@ impl Ruling {
         Self::new(Decision::Deny { policies: Vec::new() })
     }
 
+    /// The same, unless what is said to somebody who also takes part forbids it, or cannot be said. What is permitted to that one does
+    /// not count.
+    #[must_use]
+    pub fn unless_forbidden(self, other: &Self) -> Self {
+        match &*other.most {
+            Decision::Deny { policies } if policies.is_empty() => self,
+            Decision::Permit { .. } | Decision::Lacking { .. } => self,
+            Decision::Deny { .. } | Decision::Error { .. }
+                if matches!(*self.most, Decision::Error { .. }) =>
+            {
+                self
+            }
+            Decision::Deny { .. } | Decision::Error { .. } => other.clone(),
+        }
+    }
+
     /// What they say to somebody with these scopes.
     #[must_use]
     pub fn with(&self, held: Held<'_>) -> Arc<Decision> {

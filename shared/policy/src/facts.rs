@@ -7,16 +7,16 @@ use std::{
 };
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use ids::{ClientId, RoleId, ToolId, UpstreamId, Uuid};
+use ids::{ClientId, Id, Kind, MemberId, RoleId, ToolId, UpstreamId, Uuid};
 
 use crate::{grant::Action, grant::Class, uri};
 
-/// Who wants to do something: a client with its roles. Prepare it once for each client of a snapshot.
+/// Who wants to do something: a client or a member, with the roles. Prepare it once for each of a snapshot.
 #[derive(Debug, Clone)]
 pub struct Principal {
     pub(crate) entity: Entity,
     pub(crate) uid: EntityUid,
-    /// The client's and its roles' ids, sorted: the subjects whose policies can bear on it.
+    /// Its own and its roles' ids, sorted: the subjects whose policies can bear on it.
     pub(crate) subjects: Box<[Uuid]>,
 }
 
@@ -24,11 +24,21 @@ impl Principal {
     /// A client and its roles.
     #[must_use]
     pub fn new(client: ClientId, roles: impl IntoIterator<Item = RoleId>) -> Self {
+        Self::of(&TYPES.client, client, roles)
+    }
+
+    /// A member and the roles that its agents have.
+    #[must_use]
+    pub fn member(member: MemberId, roles: impl IntoIterator<Item = RoleId>) -> Self {
+        Self::of(&TYPES.user, member, roles)
+    }
+
+    fn of<K: Kind>(kind: &EntityTypeName, id: Id<K>, roles: impl IntoIterator<Item = RoleId>) -> Self {
         let roles: Vec<RoleId> = roles.into_iter().collect();
-        let uid = uid(&TYPES.client, &client.to_string());
+        let uid = uid(kind, &id.to_string());
         let parents = roles.iter().map(|role| self::uid(&TYPES.role, &role.to_string())).collect();
         let mut subjects: Vec<Uuid> = roles.iter().map(|role| role.uuid()).collect();
-        subjects.push(client.uuid());
+        subjects.push(id.uuid());
         subjects.sort_unstable();
         subjects.dedup();
         Self { entity: Entity::new_no_attrs(uid.clone(), parents), uid, subjects: subjects.into() }
@@ -110,6 +120,7 @@ pub(crate) fn action_uid(action: Action) -> EntityUid {
 
 struct Types {
     client: EntityTypeName,
+    user: EntityTypeName,
     role: EntityTypeName,
     class: EntityTypeName,
     upstream: EntityTypeName,
@@ -125,6 +136,7 @@ static TYPES: LazyLock<Types> = LazyLock::new(|| {
     let action = kind("Action");
     Types {
         client: kind("Client"),
+        user: kind("User"),
         role: kind("Role"),
         class: kind("Class"),
         upstream: kind("Upstream"),

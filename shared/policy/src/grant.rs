@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ids::{ClientId, GrantId, RoleId, Scope, UpstreamId, Uuid};
+use ids::{ClientId, GrantId, MemberId, RoleId, Scope, UpstreamId, Uuid};
 use serde::{Deserialize, Serialize};
 
 /// Actions one grant may list.
@@ -33,19 +33,22 @@ pub struct GrantSpec {
 /// Whom a grant is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
-    /// Every client that has the role.
+    /// Every client and every member that has the role.
     Role(RoleId),
     /// One client.
     Client(ClientId),
+    /// One member, through whichever client.
+    Member(MemberId),
 }
 
 impl Subject {
-    /// The id as slices carry it: roles and clients share one number space, since UUIDs do not repeat.
+    /// The id as slices carry it: roles, clients and members share one number space, since UUIDs do not repeat.
     #[must_use]
     pub const fn uuid(self) -> Uuid {
         match self {
             Self::Role(id) => id.uuid(),
             Self::Client(id) => id.uuid(),
+            Self::Member(id) => id.uuid(),
         }
     }
 }

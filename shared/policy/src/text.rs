@@ -17,6 +17,7 @@ pub(crate) fn policy(spec: &GrantSpec) -> Result<String, PatternError> {
     let principal = match spec.subject {
         Subject::Role(id) => format!("principal in Role::{}", string(&id.to_string())),
         Subject::Client(id) => format!("principal == Client::{}", string(&id.to_string())),
+        Subject::Member(id) => format!("principal == User::{}", string(&id.to_string())),
     };
     let names: BTreeSet<&str> = spec.actions.iter().map(|action| action.action().name()).collect();
     let one_kind = names.len() == 1;

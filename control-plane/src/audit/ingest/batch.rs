@@ -10,7 +10,7 @@ use wire::v1;
 use crate::audit::AuditRow;
 
 /// Version of the record this build reads.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Records of one batch.
 const MAX_RECORDS: usize = 20_000;
 
@@ -117,7 +117,8 @@ impl Batch {
     fn row(&self, record: &v1::AuditRecord, bytes: Bytes, now: Timestamp) -> Result<AuditRow, Fault> {
         // Exactly: a field this build does not know would be signed for without being understood.
         let known = match record.version {
-            1 => record.token_id.is_empty(),
+            1 => record.token_id.is_empty() && record.member_id.is_empty(),
+            2 => record.member_id.is_empty(),
             version => version == VERSION,
         };
         if !known || record.encode_to_vec() != bytes {

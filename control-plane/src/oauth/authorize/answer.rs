@@ -101,3 +101,25 @@ fn back(issuer: &Issuer, asked: &Asked, answer: &[(&str, &str)]) -> Result<Respo
     }
     see_other(location.as_str(), Vec::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_wrong_has_the_name_that_its_standard_gives_it_and_a_page() {
+        for (denied, name, code) in [
+            (Denied::Request, "invalid_request", ErrorCode::OauthRequestInvalid),
+            (Denied::ResponseType, "unsupported_response_type", ErrorCode::OauthResponseTypeUnsupported),
+            (Denied::Scope, "invalid_scope", ErrorCode::OauthScopeInvalid),
+            (Denied::Target, "invalid_target", ErrorCode::OauthTargetInvalid),
+            (Denied::Client, "unauthorized_client", ErrorCode::OauthClientUnauthorized),
+            (Denied::Refused, "access_denied", ErrorCode::AccessDenied),
+            (Denied::LoginRequired, "login_required", ErrorCode::AuthorizationNeedsPerson),
+            (Denied::ConsentRequired, "consent_required", ErrorCode::AuthorizationNeedsPerson),
+            (Denied::Killed, "temporarily_unavailable", ErrorCode::Killed),
+        ] {
+            assert_eq!((denied.name(), denied.code()), (name, code));
+        }
+    }
+}

@@ -12,7 +12,7 @@ fn id(n: u8) -> ClientId {
 
 fn client(n: u8) -> Client {
     let by = Shown::Secret(ids::ClientSecretId::from_parts(1, [n; 10]));
-    Client { id: id(n), lifetime: Duration::from_secs(900), by }
+    Client { id: id(n), lifetime: Duration::from_secs(900), by, confirmation: None }
 }
 
 fn of_member(given_to: u8, act: Option<Actor>) -> Claims {

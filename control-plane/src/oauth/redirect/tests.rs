@@ -9,7 +9,11 @@ fn only_uris_that_lead_to_the_application_are_registered() {
         "http://localhost:3000/callback",
         "http://127.0.0.1/callback",
         "http://127.0.0.1:7777/callback",
+        "http://127.0.0.1:80/callback",
+        "http://127.0.0.1:80",
         "http://[::1]/cb",
+        "http://[::1]:80/cb",
+        "https://app.example/cb?codes=1&Code=2&a[]=3",
         "com.example.app:/callback",
         "com.example.app://callback",
     ] {
@@ -27,6 +31,26 @@ fn only_uris_that_lead_to_the_application_are_registered() {
         ("javascript:alert(1)", Scheme),
         ("data:text/html,x", Scheme),
         ("myapp://callback", Scheme),
+        ("a.:/callback", Scheme),
+        ("a..b:/callback", Scheme),
+        ("com.example.app:callback", Scheme),
+        ("com.example.app:", Scheme),
+        ("com.example.app:/\"><script>", Spelling),
+        ("com.example.app:/a'b", Spelling),
+        ("https://app.example/a'b", Spelling),
+        ("com.example.app:/a`b", Spelling),
+        ("com.example.app:/a<b", Spelling),
+        ("com.example.app:/a>b", Spelling),
+        ("http://127.0.0.1:0/cb", Part),
+        ("https://app.example:0/cb", Part),
+        ("https://app.example/cb?code=x", Part),
+        ("https://app.example/cb?a=b&state=x", Part),
+        ("https://app.example/cb?iss", Part),
+        ("https://app.example/cb?error=x", Part),
+        ("https://app.example/cb?%63ode=x", Part),
+        ("com.example.app:/cb?code=x", Part),
+        ("http://localhost:80/cb", Spelling),
+        ("https://127.0.0.1:80@evil.example/cb", Part),
         ("https://app.example/cb#part", Part),
         ("https://app.example/cb#", Part),
         ("https://user@app.example/cb", Part),
@@ -79,9 +103,12 @@ fn what_is_asked_for_is_what_is_registered_letter_by_letter() {
 fn a_loopback_address_has_any_port_and_one_path() {
     let own = RedirectUri::parse("http://127.0.0.1/callback").unwrap();
     let with_port = RedirectUri::parse("http://127.0.0.1:7777/callback").unwrap();
-    for good in
-        ["http://127.0.0.1/callback", "http://127.0.0.1:1/callback", "http://127.0.0.1:65535/callback"]
-    {
+    for good in [
+        "http://127.0.0.1/callback",
+        "http://127.0.0.1:1/callback",
+        "http://127.0.0.1:80/callback",
+        "http://127.0.0.1:65535/callback",
+    ] {
         assert!(own.admits(good) && with_port.admits(good), "{good}");
     }
     for other in [
@@ -89,6 +116,9 @@ fn a_loopback_address_has_any_port_and_one_path() {
         "http://127.0.0.1:8080/other",
         "http://127.0.0.1:8080/callback?x=1",
         "http://127.0.0.1:65536/callback",
+        "http://127.0.0.1:0/callback",
+        "http://127.0.0.1:080/callback",
+        "http://127.0.0.1:80.evil.example/callback",
         "http://127.0.0.1:/callback",
         "http://127.0.0.1:0x50/callback",
         "http://127.0.0.1:80@evil.example/callback",

@@ -215,11 +215,7 @@ impl ResolveError {
     #[must_use]
     pub fn detail(&self) -> Option<&'static str> {
         match self {
-            Self::Unreachable(FetchError::Refused(_)) => Some("it is at an address that may not be reached"),
-            Self::Unreachable(FetchError::Size) => Some("it is larger than 5 KiB"),
-            Self::Unreachable(FetchError::Type) => Some("it is not served as JSON"),
-            Self::Unreachable(FetchError::Status(_)) => Some("its server does not answer with status 200"),
-            Self::Unreachable(_) => Some("it cannot be fetched"),
+            Self::Unreachable(error) => Some(error.public()),
             Self::Document(SaidError::Redirect(why) | SaidError::Metadata(why)) => Some(why),
             _ => None,
         }

@@ -63,7 +63,8 @@ pub(super) async fn refresh(
         (queries::egress(&mut tx).await?, url, keys.iter().any(|key| key.kid == kid))
     };
     let anew_after = (!known).then_some(ANEW);
-    let wanted = Wanted { tenant: issuer.tenant, rules: &rules, kind: Kind::KeySet, url: &url, anew_after };
+    let wanted =
+        Wanted { tenant: issuer.tenant, rules: &rules, kind: Kind::ClientKeys, url: &url, anew_after };
     let Ok(document) = core.fetcher.get(wanted).await else { return Ok(()) };
     let set = serde_json::from_slice::<JwkSet>(&document.body).ok().filter(|set| set.read().is_ok());
     let Some(set) = set else {

@@ -83,7 +83,7 @@ pub(in crate::oauth) async fn issue(
         lifetime: client.lifetime,
         audience,
         scopes,
-        confirmation: None,
+        confirmation: client.confirmation,
         auth_time: claims.more.get("auth_time").and_then(Value::as_u64),
         actor: None,
     };

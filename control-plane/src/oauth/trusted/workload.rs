@@ -96,5 +96,5 @@ async fn client(
     tx.commit_unpublished().await?;
     // Postgres keeps it between 900 and 3600.
     let lifetime = Duration::from_secs(found.lifetime.unsigned_abs().into());
-    Ok(Client { id, lifetime, by: Shown::Workload(verified.id()) })
+    Ok(Client { id, lifetime, by: Shown::Workload(verified.id()), confirmation: None })
 }

@@ -1,7 +1,7 @@
 //! What an audit record looks like.
 
 use crypto::digest;
-use ids::{CallId, ClientId, EndpointId, Id, KeyId, ProxyId, TokenId, ToolId, UpstreamId, Uuid};
+use ids::{CallId, ClientId, EndpointId, Id, KeyId, MemberId, ProxyId, TokenId, ToolId, UpstreamId, Uuid};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -153,6 +153,9 @@ pub struct AuditRecord {
     /// Who called.
     #[schema(value_type = Option<String>)]
     pub client_id: Option<ClientId>,
+    /// For which member.
+    #[schema(value_type = Option<String>)]
+    pub member_id: Option<MemberId>,
     /// With which key.
     #[schema(value_type = Option<String>)]
     pub key_id: Option<KeyId>,
@@ -243,6 +246,7 @@ impl AuditRecord {
             decision: RecordDecision::from_number(row.decision),
             call_id: row.call_id.map(Id::from_uuid),
             client_id: row.client_id.map(Id::from_uuid),
+            member_id: Uuid::from_slice(&body.member_id).ok().map(Id::from_uuid),
             key_id: row.key_id.map(Id::from_uuid),
             token_id: Uuid::from_slice(&body.token_id).ok().map(Id::from_uuid),
             actor: text(body.actor),

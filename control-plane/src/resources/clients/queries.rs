@@ -17,6 +17,7 @@ struct Row {
     token_lifetime_seconds: i32,
     redirect_uris: Vec<String>,
     public: bool,
+    dpop_bound_access_tokens: bool,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
 }
@@ -32,6 +33,7 @@ impl From<Row> for Client {
                 token_lifetime_seconds: row.token_lifetime_seconds.unsigned_abs(),
                 redirect_uris: row.redirect_uris.into_iter().map(RedirectUri::stored).collect(),
                 public: row.public,
+                dpop_bound_access_tokens: row.dpop_bound_access_tokens,
             },
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -43,7 +45,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, name, enabled, token_lifetime_seconds, redirect_uris, public, created_at, updated_at FROM clients
+        "SELECT id, name, enabled, token_lifetime_seconds, redirect_uris, public, dpop_bound_access_tokens, created_at, updated_at FROM clients
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -67,7 +69,7 @@ pub(in crate::resources) async fn get(tx: &mut TenantTx, id: ClientId) -> Result
     let tenant = tx.tenant().uuid();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, name, enabled, token_lifetime_seconds, redirect_uris, public, created_at, updated_at FROM clients
+        "SELECT id, name, enabled, token_lifetime_seconds, redirect_uris, public, dpop_bound_access_tokens, created_at, updated_at FROM clients
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -94,8 +96,9 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO clients (tenant_id, id, name, enabled, token_lifetime_seconds, redirect_uris, public, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+        "INSERT INTO clients (tenant_id, id, name, enabled, token_lifetime_seconds, redirect_uris, public,
+           dpop_bound_access_tokens, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
         tenant,
         id.uuid(),
         settings.name.as_str(),
@@ -103,6 +106,7 @@ pub(super) async fn insert(
         lifetime(settings),
         &redirect_uris(settings),
         settings.public,
+        settings.dpop_bound_access_tokens,
         now
     )
     .execute(tx.conn())
@@ -118,7 +122,8 @@ pub(super) async fn update(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "UPDATE clients SET name = $3, enabled = $4, token_lifetime_seconds = $5, redirect_uris = $6, public = $7, updated_at = $8
+        "UPDATE clients SET name = $3, enabled = $4, token_lifetime_seconds = $5, redirect_uris = $6, public = $7,
+           dpop_bound_access_tokens = $8, updated_at = $9
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
@@ -127,6 +132,7 @@ pub(super) async fn update(
         lifetime(settings),
         &redirect_uris(settings),
         settings.public,
+        settings.dpop_bound_access_tokens,
         now
     )
     .execute(tx.conn())

@@ -50,6 +50,10 @@ pub struct ClientSettings {
     /// method `none`.
     #[serde(default)]
     pub public: bool,
+    /// Whether each token that it is given has to be bound to a key of its own (DPoP, RFC 9449), so that whoever steals one cannot use it.
+    #[serde(default)]
+    #[schema(default = false)]
+    pub dpop_bound_access_tokens: bool,
 }
 
 const fn enabled() -> bool {

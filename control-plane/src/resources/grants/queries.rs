@@ -11,6 +11,7 @@ struct Row {
     id: Uuid,
     role_id: Option<Uuid>,
     client_id: Option<Uuid>,
+    member_id: Option<Uuid>,
     effect: String,
     scope: Option<String>,
     actions: serde_json::Value,
@@ -22,9 +23,10 @@ impl TryFrom<Row> for Grant {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let subject = match (row.role_id, row.client_id) {
-            (Some(role), None) => GrantSubject::Role(Id::from_uuid(role)),
-            (None, Some(client)) => GrantSubject::Client(Id::from_uuid(client)),
+        let subject = match (row.role_id, row.client_id, row.member_id) {
+            (Some(role), None, None) => GrantSubject::Role(Id::from_uuid(role)),
+            (None, Some(client), None) => GrantSubject::Client(Id::from_uuid(client)),
+            (None, None, Some(member)) => GrantSubject::Member(Id::from_uuid(member)),
             _ => return Err(Unreadable("grant subject").into()),
         };
         let effect = match row.effect.as_str() {
@@ -48,7 +50,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, role_id, client_id, effect, scope, actions, created_at, updated_at FROM grants
+        "SELECT id, role_id, client_id, member_id, effect, scope, actions, created_at, updated_at FROM grants
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -68,7 +70,7 @@ pub(super) async fn of_role(tx: &mut TenantTx, role: RoleId) -> Result<Vec<Grant
         .await?;
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, role_id, client_id, effect, scope, actions, created_at, updated_at FROM grants
+        "SELECT id, role_id, client_id, member_id, effect, scope, actions, created_at, updated_at FROM grants
          WHERE tenant_id = $1 AND role_id = $2 ORDER BY id",
         tenant,
         role.uuid()
@@ -91,7 +93,7 @@ pub(super) async fn get(tx: &mut TenantTx, id: GrantId) -> Result<Grant, StoreEr
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
         Row,
-        "SELECT id, role_id, client_id, effect, scope, actions, created_at, updated_at FROM grants
+        "SELECT id, role_id, client_id, member_id, effect, scope, actions, created_at, updated_at FROM grants
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
@@ -109,17 +111,19 @@ pub(super) async fn insert(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
-    let (role, client) = match subject {
-        GrantSubject::Role(id) => (Some(id.uuid()), None),
-        GrantSubject::Client(id) => (None, Some(id.uuid())),
+    let (role, client, member) = match subject {
+        GrantSubject::Role(id) => (Some(id.uuid()), None, None),
+        GrantSubject::Client(id) => (None, Some(id.uuid()), None),
+        GrantSubject::Member(id) => (None, None, Some(id.uuid())),
     };
     sqlx::query!(
-        "INSERT INTO grants (tenant_id, id, role_id, client_id, effect, scope, actions, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+        "INSERT INTO grants (tenant_id, id, role_id, client_id, member_id, effect, scope, actions, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
         tenant,
         id.uuid(),
         role,
         client,
+        member,
         effect(settings.effect),
         settings.scope.as_ref().map(|scope| scope.as_str()),
         actions(&settings.actions)?,
@@ -159,7 +163,7 @@ pub(super) async fn delete(tx: &mut TenantTx, id: GrantId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Whether the tenant has the role or client; keeps it from being deleted until the transaction ends.
+/// Whether the tenant has the role, client or member; keeps it from being deleted until the transaction ends.
 pub(super) async fn subject_exists(tx: &mut TenantTx, subject: GrantSubject) -> Result<bool, StoreError> {
     let tenant = tx.tenant().uuid();
     let found = match subject {
@@ -175,6 +179,15 @@ pub(super) async fn subject_exists(tx: &mut TenantTx, subject: GrantSubject) -> 
         GrantSubject::Client(id) => {
             sqlx::query_scalar!(
                 "SELECT id FROM clients WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
+                tenant,
+                id.uuid()
+            )
+            .fetch_optional(tx.conn())
+            .await?
+        }
+        GrantSubject::Member(id) => {
+            sqlx::query_scalar!(
+                "SELECT id FROM members WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
                 tenant,
                 id.uuid()
             )

@@ -1,6 +1,6 @@
 //! What a grant looks like.
 
-use ids::{ClientId, GrantId, RoleId, Scope};
+use ids::{ClientId, GrantId, MemberId, RoleId, Scope};
 use policy::{Effect, GrantSpec, GrantedAction, Subject};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -30,16 +30,19 @@ pub struct Grant {
     pub updated_at: OffsetDateTime,
 }
 
-/// Whom a grant is for: `{"role": "rol_…"}` or `{"client": "cl_…"}`.
+/// Whom a grant is for: `{"role": "rol_…"}`, `{"client": "cl_…"}` or `{"member": "mem_…"}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantSubject {
-    /// Every client that has the role.
+    /// Every client and every member that has the role.
     #[schema(value_type = String)]
     Role(RoleId),
     /// One client.
     #[schema(value_type = String)]
     Client(ClientId),
+    /// One member, through whichever client.
+    #[schema(value_type = String)]
+    Member(MemberId),
 }
 
 impl GrantSubject {
@@ -49,6 +52,7 @@ impl GrantSubject {
         match self {
             Self::Role(_) => ("/subject/role", "no such role"),
             Self::Client(_) => ("/subject/client", "no such client"),
+            Self::Member(_) => ("/subject/member", "no such member"),
         }
     }
 }
@@ -104,6 +108,7 @@ impl GrantSettings {
         let subject = match subject {
             GrantSubject::Role(id) => Subject::Role(id),
             GrantSubject::Client(id) => Subject::Client(id),
+            GrantSubject::Member(id) => Subject::Member(id),
         };
         let (scope, actions) = (self.scope.clone(), self.actions.clone());
         let spec = GrantSpec { id, subject, effect: self.effect, scope, actions };

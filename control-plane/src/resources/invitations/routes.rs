@@ -46,7 +46,7 @@ pub async fn create(
     State(core): State<Core>,
     Json(InvitationNew { email, admin_role }): Json<InvitationNew>,
 ) -> Result<Reply, ApiError> {
-    may_touch(&caller, admin_role.is_high())?;
+    may_touch(&caller, admin_role)?;
     let now = core.clock.now();
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     if queries::is_member(&mut tx, &email).await? {
@@ -93,7 +93,9 @@ pub async fn delete(
     if_match: IfMatch,
 ) -> Result<Reply, ApiError> {
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
-    if_match.check(&queries::get(&mut tx, id).await?)?;
+    let invitation = queries::get(&mut tx, id).await?;
+    if_match.check(&invitation)?;
+    may_touch(&caller, invitation.admin_role)?;
     queries::delete(&mut tx, id).await?;
     commit_unpublished(tx, &core, &caller.act("delete_invitation", id)).await?;
     Ok(Reply::nothing())

@@ -36,7 +36,7 @@ pub struct InvitationNew {
     /// Whom it is for: an address in ASCII, in which case does not matter.
     #[schema(value_type = String, max_length = 254, example = "ann@example.com")]
     pub email: Email,
-    /// What they may administer as a member. Only who may do everything invites owners and admins.
+    /// What they may administer as a member. Nobody gives more than they may do themselves.
     pub admin_role: AdminRole,
 }
 

@@ -1,5 +1,6 @@
 //! `kills`.
 
+use crypto::claims::Subject;
 use ids::{Id, KillId, TenantId, Uuid};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -223,8 +224,9 @@ pub(super) async fn has(tx: &mut TenantTx, target: &Target) -> Result<bool, Stor
         Target::Tool(_, id) => ("tools", id.uuid()),
         Target::Client(_, id) => ("clients", id.uuid()),
         Target::Key(_, id) => ("api_keys", id.uuid()),
-        Target::Principal(_, name) => match name.parse::<ids::ClientId>() {
-            Ok(id) => ("clients", id.uuid()),
+        Target::Principal(_, name) => match name.parse::<Subject>() {
+            Ok(Subject::Client(id)) => ("clients", id.uuid()),
+            Ok(Subject::Member(id)) => ("members", id.uuid()),
             Err(_) => return Ok(false),
         },
     };
@@ -234,6 +236,7 @@ pub(super) async fn has(tx: &mut TenantTx, target: &Target) -> Result<bool, Stor
              WHEN 'upstreams' THEN EXISTS (SELECT FROM upstreams WHERE tenant_id = $2 AND id = $3)
              WHEN 'tools' THEN EXISTS (SELECT FROM tools WHERE tenant_id = $2 AND id = $3)
              WHEN 'clients' THEN EXISTS (SELECT FROM clients WHERE tenant_id = $2 AND id = $3)
+             WHEN 'members' THEN EXISTS (SELECT FROM members WHERE tenant_id = $2 AND id = $3)
              ELSE EXISTS (SELECT FROM api_keys WHERE tenant_id = $2 AND id = $3)
            END AS "has!""#,
         table,

@@ -119,7 +119,8 @@ pub(super) async fn take_invitation(
 ) -> Result<Option<AdminRole>, StoreError> {
     let tenant = tx.tenant().uuid();
     let taken = sqlx::query_scalar!(
-        "DELETE FROM invitations WHERE tenant_id = $1 AND id = $2 AND expires_at > $3 RETURNING admin_role",
+        "DELETE FROM invitations WHERE tenant_id = $1 AND id = $2 AND expires_at > $3
+           AND NOT EXISTS (SELECT FROM tenants WHERE id = $1 AND suspended) RETURNING admin_role",
         tenant,
         id.uuid(),
         now

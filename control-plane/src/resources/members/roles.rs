@@ -2,7 +2,7 @@
 
 use ids::{MemberId, RoleId};
 
-use super::queries;
+use super::{queries, routes::may_touch};
 use crate::{
     http::{page::PageQuery, prelude::*},
     publish::commit::commit,
@@ -41,7 +41,7 @@ pub async fn assign(
     Query(wait): Query<Wait>,
 ) -> Result<Response, ApiError> {
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
-    queries::lock(&mut tx, member).await?;
+    may_touch(&caller, queries::lock(&mut tx, member).await?.settings.admin_role)?;
     queries::assign(&mut tx, member, role, core.clock.now().to_offset()).await?;
     let published = commit(tx, &core, &caller.act("assign_member_role", format!("{member} {role}"))).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
@@ -62,6 +62,7 @@ pub async fn unassign(
     Query(wait): Query<Wait>,
 ) -> Result<Response, ApiError> {
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
+    may_touch(&caller, queries::lock(&mut tx, member).await?.settings.admin_role)?;
     if !queries::unassign(&mut tx, member, role).await? {
         return Err(ApiError::NotFound);
     }

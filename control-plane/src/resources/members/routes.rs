@@ -5,7 +5,7 @@ use wire::kill::Credential;
 
 use super::{
     queries,
-    types::{Member, MemberSettings},
+    types::{AdminRole, Member, MemberSettings},
 };
 use crate::{
     audit::Act,
@@ -45,8 +45,8 @@ pub async fn get(
     Reply::resource(&queries::get(&mut tx, id).await?)
 }
 
-/// Changes what a member may administer, or switches them off. Who may do everything alone makes owners and admins, or ends them; a
-/// tenant's last owner stays one.
+/// Changes what a member may administer, or switches them off. Nobody makes a member what they may not do themselves, or
+/// changes one who is; a tenant's last owner stays one.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}/members/{member}", operation_id = "update_member", tag = "members",
     params(TenantPath, IfMatch, ("member" = String, Path, description = "Id (`mem_…`)"), Wait),
     request_body(content = MemberSettings, content_type = "application/merge-patch+json"),
@@ -64,19 +64,20 @@ pub async fn update(
     let present = queries::lock(&mut tx, id).await?;
     if_match.check(&present)?;
     let settings = patch.apply(&present.settings)?;
-    let high = settings.admin_role.is_high() || present.settings.admin_role.is_high();
-    may_touch(&caller, high)?;
+    may_touch(&caller, settings.admin_role)?;
+    may_touch(&caller, present.settings.admin_role)?;
     if !settings.is_live_owner() {
         stays_owned(&mut tx, &present).await?;
     }
     let now = core.clock.now();
     queries::update(&mut tx, id, &settings, now.to_offset()).await?;
-    let dead = match settings.enabled {
-        true => Vec::new(),
-        false => families::end_of_member(&mut tx, id, now).await?,
+    // Also for when they are switched on again: what was given for them before stays dead.
+    let dead = match present.settings.enabled && !settings.enabled {
+        true => Some(families::end_of_member(&mut tx, id, now).await?),
+        false => None,
     };
     let member = queries::get(&mut tx, id).await?;
-    let published = commit_ending(tx, &core, &caller.act("update_member", id), dead).await?;
+    let published = commit_revoking(tx, &core, &caller.act("update_member", id), dead).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&member)?).await
 }
 
@@ -95,11 +96,11 @@ pub async fn delete(
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     let present = queries::lock(&mut tx, id).await?;
     if_match.check(&present)?;
-    may_touch(&caller, present.settings.admin_role.is_high())?;
+    may_touch(&caller, present.settings.admin_role)?;
     stays_owned(&mut tx, &present).await?;
     let dead = families::end_of_member(&mut tx, id, core.clock.now()).await?;
     queries::delete(&mut tx, id).await?;
-    let published = commit_ending(tx, &core, &caller.act("delete_member", id), dead).await?;
+    let published = commit_revoking(tx, &core, &caller.act("delete_member", id), Some(dead)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }
 
@@ -121,8 +122,11 @@ pub(in crate::resources) async fn commit_ending(
 ///
 /// # Errors
 /// [`ApiError::Forbidden`].
-pub(in crate::resources) fn may_touch<S>(caller: &InTenant<S>, high: bool) -> Result<(), ApiError> {
-    if high && !caller.may_give("*") { Err(ApiError::Forbidden { scope: "*" }) } else { Ok(()) }
+pub(in crate::resources) fn may_touch<S>(caller: &InTenant<S>, role: AdminRole) -> Result<(), ApiError> {
+    match role.covered_by() {
+        Some(scope) if !caller.may_give(scope) => Err(ApiError::Forbidden { scope }),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what would leave the tenant without an owner.

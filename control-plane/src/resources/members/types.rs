@@ -58,10 +58,14 @@ impl AdminRole {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Whether only who may do everything gives it, or takes it away.
+    /// The scope that covers all that it may do: who has not that neither gives it nor takes it away.
     #[must_use]
-    pub const fn is_high(self) -> bool {
-        matches!(self, Self::Owner | Self::Admin)
+    pub const fn covered_by(self) -> Option<&'static str> {
+        match self {
+            Self::Owner | Self::Admin | Self::Security | Self::Developer => Some("*"),
+            Self::Auditor | Self::ReadOnly => Some("*:read"),
+            Self::User => None,
+        }
     }
 }
 

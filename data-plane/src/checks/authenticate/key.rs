@@ -7,8 +7,8 @@ use crypto::key::{self, KeyKind};
 use ids::KeyId;
 use seams::Timestamp;
 
-use super::{Credential, Principal};
-use crate::snapshot::index::{ClientIndex, EndpointIndex, TenantIndex};
+use super::{Credential, Principal, Still};
+use crate::snapshot::index::{EndpointIndex, TenantIndex};
 
 /// A key that was presented and was good.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +24,10 @@ impl Known {
     }
 
     /// Whose it is by this configuration, if it is still there, and when it ends.
-    pub(super) fn still<'t>(
-        &self,
-        tenant: &'t TenantIndex,
-        endpoint: &EndpointIndex,
-    ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
+    pub(super) fn still<'t>(&self, tenant: &'t TenantIndex, endpoint: &EndpointIndex) -> Option<Still<'t>> {
         let found = tenant.keys.get(&self.lookup).filter(|found| found.id == self.id)?;
-        (endpoint.accepts.api_keys && found.client.enabled).then_some((&found.client, found.not_after))
+        let still = Still { client: &found.client, member: None, not_after: found.not_after };
+        (endpoint.accepts.api_keys && found.client.enabled).then_some(still)
     }
 }
 
@@ -50,6 +47,7 @@ pub(super) fn check(
     let live = found.not_after.is_none_or(|end| now < end) && found.client.enabled;
     (good && live && endpoint.accepts.api_keys).then(|| Principal {
         client: Arc::clone(&found.client),
+        member: None,
         credential: Credential::Key(Known { id: found.id, lookup }),
         not_after: found.not_after,
     })

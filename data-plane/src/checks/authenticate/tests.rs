@@ -8,11 +8,13 @@ use crate::{
 };
 
 mod metadata;
+mod proofs;
 mod tokens;
 
 fn knock(world: &World, request: http::request::Builder) -> Result<Principal, Refusal> {
     let addresses = testing::addresses();
-    check(&testing::exchange(request), &world.place(), &testing::counted(&addresses), &Tokens::default(), NOW)
+    let known = (&Tokens::default(), &Proofs::default());
+    check(&testing::exchange(request), &world.place(), &testing::counted(&addresses), known, NOW)
 }
 
 fn with(authorization: &str) -> http::request::Builder {

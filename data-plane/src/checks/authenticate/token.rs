@@ -2,7 +2,7 @@
 //! token's `kid`, by that key's algorithm, for this issuer and this endpoint, and for an hour at most.
 //!
 //! What a token claims is kept, per worker, once its signature was found good, so that the signature is checked once and not with
-//! each call. What it is worth is asked anew each time: whether the issuer is still called so, its key published, its client switched
+//! each call. What it is worth is asked anew each time: whether the issuer is still called so, its key published, its client and its member switched
 //! on, the time not over and the endpoint meant.
 
 use std::{
@@ -12,15 +12,18 @@ use std::{
 };
 
 use crypto::{
-    claims::{Claims, Subject},
+    Holder,
+    claims::{Claims, Confirmation, Thumbprint},
     digest::sha256,
     jwt::{Token, Typ},
 };
-use ids::{ClientId, Scopes, SigningKeyId, TenantId, TokenId};
+#[cfg(test)]
+use ids::ClientId;
+use ids::{Scopes, SigningKeyId, TenantId, TokenId};
 use seams::Timestamp;
 
-use super::{Credential, Principal};
-use crate::snapshot::index::{ClientIndex, EndpointIndex, Map, TenantIndex};
+use super::{Credential, Principal, Still};
+use crate::snapshot::index::{EndpointIndex, Map, TenantIndex};
 
 /// How far the issuer's clock may be ahead of this one.
 const SKEW: Duration = Duration::from_secs(60);
@@ -35,17 +38,23 @@ const KEPT: usize = 32 * 1024;
 #[derive(Debug)]
 pub(super) struct Verified {
     id: TokenId,
-    client: ClientId,
+    holder: Holder,
     issuer: Box<str>,
     signed_by: SigningKeyId,
     audience: Box<str>,
     scopes: Scopes,
+    bound_to: Option<Thumbprint>,
     not_after: Timestamp,
 }
 
 impl Verified {
     pub(super) const fn id(&self) -> TokenId {
         self.id
+    }
+
+    /// The key that whoever shows it has to have.
+    pub(super) const fn bound_to(&self) -> Option<Thumbprint> {
+        self.bound_to
     }
 
     pub(super) const fn scopes(&self) -> &Scopes {
@@ -58,13 +67,14 @@ impl Verified {
         tenant: &'t TenantIndex,
         endpoint: &EndpointIndex,
         now: Timestamp,
-    ) -> Option<(&'t Arc<ClientIndex>, Option<Timestamp>)> {
+    ) -> Option<Still<'t>> {
         let issuer = tenant.issuer.as_ref().filter(|issuer| issuer.url == self.issuer)?;
         let (_, key_ends) = issuer.key(self.signed_by, now)?;
         let not_after = key_ends.map_or(self.not_after, |end| end.min(self.not_after));
         let meant = tenant.named_by(&self.audience) == Some(&*endpoint.slug);
-        let client = tenant.clients.get(&self.client).filter(|client| client.enabled)?;
-        (meant && now < not_after && endpoint.accepts.access_tokens).then_some((client, Some(not_after)))
+        let (client, member) = tenant.who(self.holder)?;
+        let still = Still { client, member, not_after: Some(not_after) };
+        (meant && now < not_after && endpoint.accepts.access_tokens).then_some(still)
     }
 }
 
@@ -117,11 +127,12 @@ impl Verified {
         let (id, signed_by) = (TokenId::from_parts(1, [0; 10]), SigningKeyId::from_parts(1, [0; 10]));
         Self {
             id,
-            client,
+            holder: client.into(),
             issuer: "".into(),
             signed_by,
             audience: "".into(),
             scopes: Scopes::none(),
+            bound_to: None,
             not_after,
         }
     }
@@ -147,8 +158,9 @@ pub(super) fn check(
             verified
         }
     };
-    let (client, not_after) = verified.holds(tenant, endpoint, now)?;
-    Some(Principal { client: Arc::clone(client), credential: Credential::Token(verified), not_after })
+    let Still { client, member, not_after } = verified.holds(tenant, endpoint, now)?;
+    let (client, member) = (Arc::clone(client), member.cloned());
+    Some(Principal { client, member, credential: Credential::Token(verified), not_after })
 }
 
 fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verified> {
@@ -165,16 +177,21 @@ fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verif
     let short = claims.exp.checked_sub(claims.iat).is_some_and(|life| life <= LONGEST_LIFE);
     // What is over, or for nobody here, would take the place of others.
     let of_use = now < not_after && tenant.named_by(&claims.aud).is_some();
-    // Nobody here asks for what it may be bound to: then it is no bearer token.
-    let bearer = claims.cnf.is_none();
-    let own = claims.sub == Subject::Client(claims.client_id);
-    (*claims.iss == *issuer.url && own && begun && short && of_use && bearer).then(|| Verified {
+    // Nobody here asks for the client certificate to which it may be bound: then it is good for nobody.
+    let bound_to = match claims.cnf {
+        None => None,
+        Some(Confirmation { jkt: Some(key), certificate: None }) => Some(key),
+        Some(_) => return None,
+    };
+    let holder = Holder { client: claims.client_id, member: claims.member() };
+    (*claims.iss == *issuer.url && claims.is_of_its_client() && begun && short && of_use).then(|| Verified {
         id: claims.jti,
-        client: claims.client_id,
+        holder,
         issuer: claims.iss.into(),
         signed_by,
         audience: claims.aud.into(),
         scopes: claims.scope,
+        bound_to,
         not_after,
     })
 }

@@ -1,6 +1,8 @@
 use http::{Request, request::Builder};
+use ids::MemberId;
 use limits::budget::Now;
-use policy::{Effect, GrantedAction, NameSelector};
+use policy::{Effect, GrantedAction, NameSelector, Subject};
+use wire::v1::{Member, resource::Body};
 
 use super::*;
 use crate::{
@@ -213,4 +215,40 @@ fn a_token_is_told_of_every_scope_that_its_request_takes_together_with_its_own()
     // What no scope opens is refused for that, whatever else lacks.
     assert_eq!(refused_with(listen("", r#""a:1","a:4""#)), "resource_not_granted");
     assert!(listen("", r#""a:3""#).is_ok());
+}
+
+#[test]
+fn a_member_has_its_own_permits_and_the_forbids_of_its_client_too() {
+    let mut world = World::new();
+    let (upstream, client) = (world.upstream(), world.client());
+    let id = MemberId::from_parts(1, [7; 10]);
+    let member = Member { id: id.uuid().as_bytes().to_vec(), enabled: true, role_ids: Vec::new() };
+    world.add([(id.to_string(), Body::Member(member))]);
+    let read = |uri: &str| GrantedAction::ReadResource { upstream, uris: vec![uri.to_owned()] };
+    let (member, client) = (Subject::Member(id), Subject::Client(client));
+    world.grant_to(client, None, Effect::Permit, read("a:client"));
+    world.grant_to(member, None, Effect::Permit, read("a:member"));
+    world.grant_to(member, None, Effect::Permit, read("a:forbidden"));
+    world.grant_to(client, None, Effect::Forbid, read("a:forbidden"));
+    world.grant_to(member, Some("more"), Effect::Permit, read("a:scoped"));
+    let (tenant, principal) = (world.tenant(), world.principal());
+    let principal = principal.acting_for(&tenant.members[&id]);
+    let ask = |scopes: &str, uri: &str| {
+        let principal = principal.with_scopes(scopes);
+        let request = Request::post(PATH).header("mcp-protocol-version", "2025-11-25");
+        ask_as(&world, &principal, request, "resources/read", &format!(r#"{{"uri":"{uri}"}}"#))
+    };
+    assert!(ask("", "a:member").is_ok());
+    assert_eq!(refused_with(ask("", "a:client")), "resource_not_granted", "what the client has is its own");
+    assert_eq!(refused_with(ask("", "a:forbidden")), "resource_not_granted");
+    assert_eq!(refused_with(ask("", "a:scoped")), "scope_insufficient");
+    assert!(ask("more", "a:scoped").is_ok());
+    let request = Request::post(PATH).header("mcp-protocol-version", "2025-11-25");
+    let tool = ask_as(&world, &principal, request, "tools/call", r#"{"name":"add"}"#);
+    assert_eq!(refused_with(tool), "tool_not_granted", "nor a tool that the client was given");
+    assert!(legacy(&world, "resources/read", r#"{"uri":"a:client"}"#).is_ok(), "for itself");
+    assert_eq!(
+        refused_with(legacy(&world, "resources/read", r#"{"uri":"a:member"}"#)),
+        "resource_not_granted"
+    );
 }

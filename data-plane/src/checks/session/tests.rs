@@ -14,7 +14,7 @@ const VERSION: (&str, &str) = ("mcp-protocol-version", "2025-11-25");
 fn seal(world: &World, endpoint: EndpointId, principal: ClientId) -> String {
     let session = SessionSeal {
         endpoint,
-        principal,
+        principal: principal.into(),
         created_micros: 1,
         upstreams: vec![UpstreamSession {
             upstream_id: world.upstream(),

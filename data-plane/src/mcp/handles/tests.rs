@@ -73,10 +73,10 @@ fn a_handle_of_another_kind_client_endpoint_upstream_or_tenant_does_not_open() {
     let id = [42; 10];
     let other_tenant = other_tenant();
     let strangers = [
-        Handles::new(&tenant, own.endpoint, ClientId::from_parts(1, id), own.upstream),
-        Handles::new(&tenant, EndpointId::from_parts(1, id), own.client, own.upstream),
-        Handles::new(&tenant, own.endpoint, own.client, UpstreamId::from_parts(1, id)),
-        Handles::new(&other_tenant, own.endpoint, own.client, own.upstream),
+        Handles::new(&tenant, own.endpoint, ids::ClientId::from_parts(1, id), own.upstream),
+        Handles::new(&tenant, EndpointId::from_parts(1, id), own.holder, own.upstream),
+        Handles::new(&tenant, own.endpoint, own.holder, UpstreamId::from_parts(1, id)),
+        Handles::new(&other_tenant, own.endpoint, own.holder, own.upstream),
     ];
     let list = |cursor: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"cursor":"{cursor}"}}}}"#)

@@ -79,6 +79,7 @@ fn a_claim_that_is_missing_or_not_as_it_should_be_is_no_claim() {
         ("scope", json!("a\"b")),
         ("scope", json!("a\u{e9}")),
         ("scope", json!((0..65).map(|n| format!("s{n} ")).collect::<String>())),
+        ("cnf", Value::Null),
         ("cnf", json!({})),
         ("cnf", json!({"kid": "k"})),
         ("cnf", json!({"jkt": Thumbprint([4; 32]), "jwk": {}})),
@@ -100,7 +101,6 @@ fn a_claim_that_is_missing_or_not_as_it_should_be_is_no_claim() {
 fn what_is_not_known_is_left_alone() {
     let mut claims = serde_json::to_value(bare()).unwrap();
     claims["email"] = json!("someone@example.com");
-    claims["cnf"] = Value::Null;
     assert_eq!(serde_json::from_value::<Claims>(claims).unwrap(), bare());
 }
 

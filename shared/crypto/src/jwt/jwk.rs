@@ -155,7 +155,7 @@ impl Jwk {
         jwk
     }
 
-    fn read(&self) -> Result<PublicKey, JwkError> {
+    pub(super) fn read(&self) -> Result<PublicKey, JwkError> {
         if self.d.is_some() || self.k.is_some() {
             return Err(JwkError::Private);
         }

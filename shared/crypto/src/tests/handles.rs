@@ -4,7 +4,7 @@ use seams::SeededEntropy;
 
 use super::{client, data_key, endpoint, entropy, session_keys, upstream};
 use crate::{
-    SealError, SessionSeal, StateKind, UpstreamSession,
+    Holder, SealError, SessionSeal, StateKind, UpstreamSession,
     session::{self, MAX_TEXT},
     state::{self, open_state, seal_state},
 };
@@ -15,7 +15,7 @@ const KINDS: [StateKind; 5] =
 fn session_of(session_id: &str) -> SessionSeal {
     SessionSeal {
         endpoint: endpoint(1),
-        principal: client(2),
+        principal: client(2).into(),
         created_micros: 1_790_000_000_000_000,
         upstreams: vec![UpstreamSession {
             upstream_id: upstream(3),
@@ -175,5 +175,30 @@ proptest! {
     fn arbitrary_text_is_refused_without_panic(text in "\\PC{0,200}") {
         prop_assert!(session::open(&session_keys(), &text).is_err());
         prop_assert!(open_state(&session_keys(), StateKind::Cursor, endpoint(1), client(1), &text).is_err());
+    }
+}
+
+#[test]
+fn what_a_client_has_for_one_member_is_nobody_elses() {
+    let member = |n: u8| ids::MemberId::from_parts(1, [n; 10]);
+    let of = |n: u8| Holder { client: client(2), member: Some(member(n)) };
+    let keys = session_keys();
+    let others = [Holder::from(client(2)), of(2), Holder { client: client(3), member: Some(member(1)) }];
+    let session = SessionSeal { principal: of(1), ..session_of("abc") };
+    let text = session::seal(&keys, &session, &entropy()).unwrap();
+    assert_eq!(session::open_for(&keys, &text, endpoint(1), of(1)), Ok(session));
+    for other in others {
+        assert_eq!(session::open_for(&keys, &text, endpoint(1), other), Err(SealError::Foreign), "{other:?}");
+    }
+    let own = session::seal(&keys, &session_of("abc"), &entropy()).unwrap();
+    assert_eq!(session::open_for(&keys, &own, endpoint(1), of(1)), Err(SealError::Foreign));
+    for kind in KINDS {
+        let text = seal_state(&keys, kind, endpoint(1), of(1), upstream(3), b"value", &entropy()).unwrap();
+        assert!(open_state(&keys, kind, endpoint(1), of(1), &text).is_ok());
+        for other in others {
+            assert!(open_state(&keys, kind, endpoint(1), other, &text).is_err(), "{other:?}");
+        }
+        let own = seal_state(&keys, kind, endpoint(1), client(2), upstream(3), b"value", &entropy()).unwrap();
+        assert!(open_state(&keys, kind, endpoint(1), of(1), &own).is_err());
     }
 }

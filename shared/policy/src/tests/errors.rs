@@ -5,7 +5,8 @@ use errors::ErrorCode;
 
 use super::world::{self, Target, client, principal, role, upstream};
 use crate::{
-    Action, Class, Decision, Held, PolicyIndex, SCHEMA, Slices, decision::circumstances, facts::action_uid,
+    Action, Class, Decision, Held, PolicyIndex, Principal, SCHEMA, Slices, decision::circumstances,
+    facts::action_uid,
 };
 
 const ALL: &str = "permit (principal, action, resource);";
@@ -136,7 +137,12 @@ fn facts_conform_to_the_schema() {
             Some(&schema),
         )
         .unwrap();
-        Entities::from_entities([who.entity.clone(), resource.entity.unwrap()], Some(&schema)).unwrap();
+        let user = Principal::member(world::member(0), [role(0)]);
+        let uid = resource.uid.clone();
+        let known = circumstances([]).unwrap();
+        Request::new(user.uid, action_uid(target.action()), uid, known, Some(&schema)).unwrap();
+        let entities = [who.entity.clone(), user.entity, resource.entity.unwrap()];
+        Entities::from_entities(entities, Some(&schema)).unwrap();
     }
     assert_eq!(Action::ALL.map(|action| action as usize), [0, 1, 2, 3, 4, 5]);
     assert_eq!(world::upstream(0), upstream(0));

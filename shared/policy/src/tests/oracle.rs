@@ -1,7 +1,7 @@
 //! What grants mean, said a second time in plain Rust: a loop over grants, without Cedar and without the crate's own
 //! pattern reader.
 
-use ids::{ClientId, RoleId, Scopes};
+use ids::{ClientId, MemberId, RoleId, Scopes};
 
 use super::world::Target;
 use crate::{Class, Effect, GrantSpec, GrantedAction, NameSelector, Subject, ToolSelector, is_plain};
@@ -26,6 +26,31 @@ pub(super) fn decide_with(
     (false, all, lacking)
 }
 
+/// As [`decide`] for a member with these roles who acts through `through`: permits are the member's, forbids of both.
+pub(super) fn decide_for_member(
+    grants: &[GrantSpec],
+    (member, roles): (MemberId, &[RoleId]),
+    through: &(ClientId, Vec<RoleId>),
+    target: &Target,
+) -> bool {
+    let holds =
+        |grant: &&GrantSpec| grant.actions.iter().any(|granted| covers(grant.effect, granted, target));
+    let of_member = |grant: &GrantSpec| match grant.subject {
+        Subject::Role(role) => roles.contains(&role),
+        Subject::Member(other) => other == member,
+        Subject::Client(_) => false,
+    };
+    let of_client = |grant: &GrantSpec| match grant.subject {
+        Subject::Role(role) => through.1.contains(&role),
+        Subject::Client(other) => other == through.0,
+        Subject::Member(_) => false,
+    };
+    let is = |grant: &GrantSpec, effect| grant.effect == effect;
+    let holding: Vec<&GrantSpec> = grants.iter().filter(holds).collect();
+    holding.iter().any(|grant| is(grant, Effect::Permit) && of_member(grant))
+        && !holding.iter().any(|grant| is(grant, Effect::Forbid) && (of_member(grant) || of_client(grant)))
+}
+
 /// Ids of the grants that decide, and whether they permit.
 pub(super) fn decide(
     grants: &[GrantSpec],
@@ -39,6 +64,7 @@ pub(super) fn decide(
             .filter(|grant| match grant.subject {
                 Subject::Role(role) => asker.1.contains(&role),
                 Subject::Client(client) => asker.0 == client,
+                Subject::Member(_) => false,
             })
             .filter(|grant| grant.actions.iter().any(|granted| covers(effect, granted, target)))
             .map(|grant| grant.id.to_string())

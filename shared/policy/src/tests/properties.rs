@@ -8,8 +8,8 @@ use super::{
     world::{self, Target, asker, class, grants, held, index, name, principal, target},
 };
 use crate::{
-    Action, Class, Decision, Effect, GrantSpec, GrantedAction, Held, Resource, Subject, ToolSelector,
-    compile_grant, decision::circumstances,
+    Action, Class, Decision, Effect, GrantSpec, GrantedAction, Held, Principal, Resource, Subject,
+    ToolSelector, compile_grant, decision::circumstances,
 };
 
 fn as_oracle(decision: &Decision) -> (bool, Vec<String>) {
@@ -70,6 +70,21 @@ proptest! {
                 prop_assert_eq!(other.policies(), cedar.policies());
             }
         }
+    }
+
+    /// A member's call is permitted by what the member has alone, and forbidden by what either has.
+    #[test]
+    fn a_member_is_permitted_as_itself_and_forbidden_as_its_client_too(
+        grants in grants(), through in asker(), number in 0u8..2, roles in prop::collection::btree_set(0u8..3, 0..3), target in target()
+    ) {
+        let index = index(&grants);
+        let member = world::member(number);
+        let roles: Vec<_> = roles.into_iter().map(world::role).collect();
+        let (slices, action, resource) = (target.slices(&grants, &index), target.action(), target.resource());
+        let own = index.decide(&slices, &Principal::member(member, roles.iter().copied()), action, &resource);
+        let client = index.decide(&slices, &principal(&through), action, &resource);
+        let permitted = own.unless_forbidden(&client).with(Held::All).is_permit();
+        prop_assert_eq!(permitted, oracle::decide_for_member(&grants, (member, &roles), &through, &target));
     }
 
     /// A grant that names a tool permits that tool and no other, whatever characters the names have.

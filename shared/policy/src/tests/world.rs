@@ -1,6 +1,6 @@
 //! A small world in which grants and requests often meet, with names that try to break out of a literal.
 
-use ids::{ClientId, GrantId, RoleId, Scope, Scopes, ToolId, UpstreamId, Uuid};
+use ids::{ClientId, GrantId, MemberId, RoleId, Scope, Scopes, ToolId, UpstreamId, Uuid};
 use proptest::prelude::*;
 
 use crate::{
@@ -16,6 +16,9 @@ pub(super) fn role(n: u8) -> RoleId {
 }
 pub(super) fn client(n: u8) -> ClientId {
     ClientId::from_parts(3, [n; 10])
+}
+pub(super) fn member(n: u8) -> MemberId {
+    MemberId::from_parts(6, [n; 10])
 }
 pub(super) fn grant_id(n: u8) -> GrantId {
     GrantId::from_parts(4, [n; 10])
@@ -143,6 +146,7 @@ pub(super) fn grants() -> impl Strategy<Value = Vec<GrantSpec>> {
     let subject = prop_oneof![
         3 => (0u8..3).prop_map(|n| Subject::Role(role(n))),
         1 => (0u8..2).prop_map(|n| Subject::Client(client(n))),
+        1 => (0u8..2).prop_map(|n| Subject::Member(member(n))),
     ];
     let effect = prop_oneof![4 => Just(Effect::Permit), 1 => Just(Effect::Forbid)];
     let actions = prop::collection::vec(granted(), 1..4);

@@ -53,7 +53,7 @@ pub enum Target {
     Client(TenantId, ClientId),
     /// One key.
     Key(TenantId, KeyId),
-    /// A caller by name, however it authenticates. A client that calls for itself is named by its id.
+    /// A caller by name, however it authenticates: a member by its id, a client by its own.
     Principal(TenantId, Box<str>),
 }
 

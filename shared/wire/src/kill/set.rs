@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use ids::{ClientId, KeyId, KillId, TenantId, TokenId};
+use ids::{ClientId, KeyId, KillId, MemberId, TenantId, TokenId};
 use prost::Message as _;
 use seams::Timestamp;
 
@@ -32,6 +32,10 @@ pub enum Credential {
     Client(TenantId, ClientId),
     /// Access tokens that a client had until then; its keys live on.
     TokensOf(TenantId, ClientId),
+    /// Access tokens that were a member's until then.
+    TokensOfMember(TenantId, MemberId),
+    /// Those of them that this client was given.
+    TokensOfMemberBy(TenantId, MemberId, ClientId),
     /// One access token.
     Token(TenantId, TokenId),
 }
@@ -135,6 +139,12 @@ impl KillSet {
             Some(Subject::TokensOfClientId(client)) => {
                 id(client).map(|client| Credential::TokensOf(tenant, client))
             }
+            Some(Subject::TokensOfMemberId(member)) => {
+                id(member).map(|member| Credential::TokensOfMember(tenant, member))
+            }
+            Some(Subject::TokensOfMemberThrough(v1::MemberThrough { member_id, client_id })) => id(member_id)
+                .zip(id(client_id))
+                .map(|(member, client)| Credential::TokensOfMemberBy(tenant, member, client)),
             None => None,
         };
         let Some(credential) = credential else { return false };
@@ -147,9 +157,7 @@ impl KillSet {
     /// Those that were revoked so long before another that they have ended by themselves: it is later now than that other.
     fn forget_ended_tokens(&mut self) {
         let latest = self.revoked.values().max().copied().unwrap_or_default();
-        self.revoked.retain(|each, before| {
-            !matches!(each, Credential::Token(..)) || latest.since(*before) <= TOKENS_KEPT
-        });
+        self.revoked.retain(|each, before| !each.ends_by_itself() || latest.since(*before) <= TOKENS_KEPT);
     }
 
     /// Down to [`MAX_REVOKED`]: tenants take turns, each with its latest. Single tokens come last: they end by themselves, and
@@ -238,11 +246,18 @@ impl Credential {
             Self::Key(tenant, _)
             | Self::Client(tenant, _)
             | Self::TokensOf(tenant, _)
+            | Self::TokensOfMember(tenant, _)
+            | Self::TokensOfMemberBy(tenant, _, _)
             | Self::Token(tenant, _) => *tenant,
         }
     }
 
-    /// For the wire. `before`: of a client, credentials issued before are dead.
+    /// Whether nothing of what it ends lives longer than [`TOKENS_KEPT`].
+    const fn ends_by_itself(&self) -> bool {
+        matches!(self, Self::Token(..) | Self::TokensOfMember(..) | Self::TokensOfMemberBy(..))
+    }
+
+    /// For the wire. `before`: of a client or member, credentials issued before are dead.
     #[must_use]
     pub fn write(&self, before: Timestamp) -> v1::RevokedCredential {
         use v1::revoked_credential::Subject;
@@ -251,6 +266,14 @@ impl Credential {
             Self::Client(tenant, client) => (tenant, Subject::ClientId(client.uuid().as_bytes().to_vec())),
             Self::TokensOf(tenant, client) => {
                 (tenant, Subject::TokensOfClientId(client.uuid().as_bytes().to_vec()))
+            }
+            Self::TokensOfMember(tenant, member) => {
+                (tenant, Subject::TokensOfMemberId(member.uuid().as_bytes().to_vec()))
+            }
+            Self::TokensOfMemberBy(tenant, member, client) => {
+                let member_id = member.uuid().as_bytes().to_vec();
+                let client_id = client.uuid().as_bytes().to_vec();
+                (tenant, Subject::TokensOfMemberThrough(v1::MemberThrough { member_id, client_id }))
             }
             Self::Token(tenant, token) => (tenant, Subject::TokenId(token.uuid().as_bytes().to_vec())),
         };

@@ -314,3 +314,28 @@ fn single_tokens_use_up_no_room_for_keys() {
     assert!(held.contains(&key) && held.contains(&Credential::TokensOf(tenant(1), client)));
     assert!(!held.contains(&token(0)) && held.contains(&token(MAX_REVOKED - 1)));
 }
+
+#[test]
+fn the_end_of_a_members_tokens_is_forgotten_with_them() {
+    let kept = TOKENS_KEPT.as_secs();
+    let (member, client) = (Id::from_parts(1, [1; 10]), Id::from_parts(1, [2; 10]));
+    let ends = [
+        Credential::TokensOfMember(tenant(1), member),
+        Credential::TokensOfMemberBy(tenant(1), member, client),
+    ];
+    let mut set = KillSet::default();
+    let follow = |set: &mut KillSet, credential: Credential, secs: u64| {
+        let revoked = vec![credential.write(Timestamp::from_secs(secs))];
+        assert!(set.follow(&v1::KillBody { revoked, ..Default::default() }));
+    };
+    ends.into_iter().for_each(|each| follow(&mut set, each, 1));
+    assert!(set.revoked().map(|(each, _)| each).eq(ends));
+    let key = Credential::Key(tenant(1), Id::from_parts(1, [0; 10]));
+    follow(&mut set, key, kept + 2);
+    assert!(set.revoked().map(|(each, _)| each).eq([key]));
+    // Half of the two is nobody.
+    let half = v1::MemberThrough { member_id: vec![1; 16], client_id: Vec::new() };
+    let subject = Some(v1::revoked_credential::Subject::TokensOfMemberThrough(half));
+    let revoked = vec![v1::RevokedCredential { tenant_id: vec![1; 16], subject, issued_before_micros: 1 }];
+    assert!(!set.follow(&v1::KillBody { revoked, ..Default::default() }));
+}

@@ -41,6 +41,7 @@ pub(super) fn names_itself(id: &str, body: &Body) -> bool {
         Body::Endpoint(endpoint) => named::<ids::kind::Endpoint>(id, &endpoint.id),
         Body::Upstream(upstream) => named::<ids::kind::Upstream>(id, &upstream.id),
         Body::Client(client) => named::<ids::kind::Client>(id, &client.id),
+        Body::Member(member) => named::<ids::kind::Member>(id, &member.id),
         Body::ApiKey(key) => named::<ids::kind::Key>(id, &key.id),
         Body::Tool(tool) => named::<ids::kind::Tool>(id, &tool.id),
         Body::Limit(limit) => named::<ids::kind::Limit>(id, &limit.id),
@@ -56,6 +57,7 @@ pub(super) fn check(body: &Body, known: &Known<'_>) -> Check {
         Body::Endpoint(endpoint) => check_endpoint(endpoint, known),
         Body::Upstream(upstream) => check_upstream(upstream),
         Body::Client(client) => check_client(client, known),
+        Body::Member(member) => relations(&member.role_ids),
         Body::ApiKey(key) => check_key(key, known),
         Body::Tool(tool) => check_tool(tool, known),
         Body::Policy(policy) => check_policy(policy),
@@ -186,15 +188,18 @@ fn check_upstream(upstream: &v1::Upstream) -> Check {
 
 fn check_client(client: &v1::Client, known: &Known<'_>) -> Check {
     need((1..=MAX_NAME).contains(&client.name.len()), "name is empty or too long")?;
-    for list in [&client.endpoint_ids, &client.role_ids] {
-        need(list.len() <= MAX_CLIENT_RELATIONS, "has too many endpoints or roles")?;
-        need(sorted(list.iter()), "endpoints or roles are out of order or repeat")?;
-        need(list.iter().all(|id| is_id(id)), "an endpoint's or role's id is not 16 bytes")?;
-    }
+    relations(&client.endpoint_ids)?;
+    relations(&client.role_ids)?;
     need(
         client.endpoint_ids.iter().all(|id| known.endpoints.contains(id)),
         "refers to an endpoint that is not there",
     )
+}
+
+fn relations(list: &[Vec<u8>]) -> Check {
+    need(list.len() <= MAX_RELATIONS, "has too many endpoints or roles")?;
+    need(sorted(list.iter()), "endpoints or roles are out of order or repeat")?;
+    need(list.iter().all(|id| is_id(id)), "an endpoint's or role's id is not 16 bytes")
 }
 
 fn check_key(key: &v1::ApiKey, known: &Known<'_>) -> Check {

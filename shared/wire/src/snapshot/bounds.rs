@@ -64,8 +64,8 @@ pub const MAX_PINS: usize = 8;
 pub const MAX_CERTIFICATES: usize = 32;
 /// Bytes in one certificate.
 pub const MAX_CERTIFICATE: usize = 16 * 1024;
-/// Endpoints or roles of one client.
-pub const MAX_CLIENT_RELATIONS: usize = 1_024;
+/// Endpoints or roles of one client, or roles of one member.
+pub const MAX_RELATIONS: usize = 1_024;
 /// Bytes in a tool's definition.
 pub const MAX_DEFINITION: usize = 256 * 1024;
 /// Labels of one tool.

@@ -76,8 +76,8 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
                 known.methods += 1;
                 true
             }
-            // It names itself, and ids are unique.
-            Body::Issuer(_) => true,
+            // They name themselves, and ids are unique.
+            Body::Issuer(_) | Body::Member(_) => true,
             Body::Endpoint(endpoint) => {
                 slugs.insert(endpoint.slug.as_str())
                     & known.endpoints.insert(&endpoint.id)

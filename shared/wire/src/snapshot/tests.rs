@@ -5,5 +5,6 @@ mod delta;
 mod domains;
 mod hostile;
 mod issuer;
+mod members;
 mod round_trip;
 mod sample;

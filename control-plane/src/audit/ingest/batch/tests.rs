@@ -73,6 +73,13 @@ fn what_is_not_canonical_is_set_aside() {
     assert_eq!(fault(|record| record.version = u32::MAX), Fault::Form);
     // The first layout has no token.
     assert_eq!(fault(|record| record.token_id = vec![1; 16]), Fault::Form);
+    // Nor a member, which the second has not either.
+    for version in [1, 2] {
+        let named = |record: &mut v1::AuditRecord| {
+            (record.version, record.member_id) = (version, vec![1; 16]);
+        };
+        assert_eq!(fault(named), Fault::Form, "{version}");
+    }
     assert_eq!(fault(|record| record.phase = 77), Fault::Form);
     assert_eq!(fault(|record| record.tenant_id = vec![1; 3]), Fault::Form);
     assert_eq!(fault(|record| record.seq = u64::MAX), Fault::Form);
@@ -92,7 +99,7 @@ fn no_batch_is_none() {
     assert_eq!(none(&BOOT[..15], vec![plain(1)]), NoBatch::Shape);
     assert_eq!(none(&BOOT, vec![plain(1); MAX_RECORDS + 1]), NoBatch::Shape);
     // Kept by the proxy until the control plane understands it.
-    assert_eq!(none(&BOOT, vec![plain(1), record(2, |record| record.version = 3)]), NoBatch::Newer);
+    assert_eq!(none(&BOOT, vec![plain(1), record(2, |record| record.version = 4)]), NoBatch::Newer);
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(super) fn sample() -> TenantRows {
         clients: vec![client(1)],
         client_endpoints: vec![(id(1), id(0))],
         client_roles: vec![(id(1), id(1))],
+        members: vec![MemberRow { id: id(1), enabled: true }],
+        member_roles: vec![(id(1), id(1))],
         api_keys: vec![key(1, 1)],
         roles: vec![id(1)],
         grants: vec![grant(0, Subject::Role(id(1)), vec![call(0, &["echo"])])],

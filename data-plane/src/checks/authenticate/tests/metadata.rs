@@ -69,6 +69,7 @@ fn an_endpoint_says_how_it_is_called_and_who_issues_its_tokens() {
     ] {
         let expected = json!({
             "resource": resource, "authorization_servers": [ISSUER], "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ["RS256", "ES256", "EdDSA"],
         });
         assert_eq!(read(&world, host, path), expected, "{path} at {host}");
     }
@@ -113,7 +114,8 @@ fn who_is_not_let_in_is_told_where_the_metadata_is() {
     let own = url(&world, "mcp.acme.example", "/tools/mcp").unwrap();
     assert_eq!(own, format!("https://mcp.acme.example{PREFIX}/tools/mcp"));
     let challenge_with = |refusal: Refusal, baseline: &str| {
-        let pointer = Pointer { metadata: expected.clone(), baseline: baseline.parse().unwrap() };
+        let baseline = baseline.parse().unwrap();
+        let pointer = Pointer { metadata: expected.clone(), baseline, scheme: Scheme::Bearer };
         let response = render(&refusal, Addressee::Http, "req", Some(&pointer)).into_response();
         response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned())
     };

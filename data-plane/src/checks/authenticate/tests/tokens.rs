@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crypto::jwt::{self, Algorithm, PrivateKey};
-use ids::{ClientId, SigningKeyId, TokenId};
+use ids::{ClientId, MemberId, SigningKeyId, TokenId};
 use seams::SeededEntropy;
 use serde_json::{Value, json};
-use wire::v1::{CredentialKind, Domain, Issuer, IssuerKey, SignatureAlgorithm};
+use wire::v1::{CredentialKind, Domain, Issuer, IssuerKey, Member, SignatureAlgorithm};
 
 use super::*;
 
@@ -46,7 +46,7 @@ pub(super) fn publish(world: &mut World, signers: &[&Signer]) {
     world.add([("issuer".to_owned(), Body::Issuer(issuer))]);
 }
 
-fn claims(world: &World) -> Value {
+pub(super) fn claims(world: &World) -> Value {
     let client = world.client().to_string();
     json!({
         "iss": ISSUER, "sub": client, "client_id": client, "aud": AUDIENCE, "iat": NOW.secs(),
@@ -54,7 +54,7 @@ fn claims(world: &World) -> Value {
     })
 }
 
-fn sign(signer: &Signer, claims: &Value) -> String {
+pub(super) fn sign(signer: &Signer, claims: &Value) -> String {
     signer.private.sign(&signer.id.to_string(), "at+jwt", claims).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn refused(world: &World, token: &str) -> bool {
     matches!(present(world, token), Err(Refusal::CredentialInvalid))
 }
 
-fn world() -> (World, Signer) {
+pub(super) fn world() -> (World, Signer) {
     let (mut world, signer) = (World::new(), signer(1, Algorithm::Es256));
     publish(&mut world, &[&signer]);
     (world, signer)
@@ -113,6 +113,7 @@ fn a_claim_that_is_not_as_it_should_be_is_refused() {
         ("nbf", json!(now + 61)),
         ("nbf", json!(u64::MAX)),
         ("cnf", json!({"jkt": "x"})),
+        ("cnf", json!({"x5t#S256": "x"})),
     ] {
         let mut claims = claims(&world);
         claims[claim] = value.clone();
@@ -188,7 +189,7 @@ fn what_was_found_good_once_is_asked_again_with_each_call() {
     let knock = |world: &World, now| {
         let addresses = testing::addresses();
         let exchange = testing::exchange(with(&format!("Bearer {token}")));
-        check(&exchange, &world.place(), &testing::counted(&addresses), &tokens, now)
+        check(&exchange, &world.place(), &testing::counted(&addresses), (&tokens, &Proofs::default()), now)
     };
     let verified = |knocked: Result<Principal, Refusal>| match knocked.unwrap().credential {
         Credential::Token(verified) => verified,
@@ -242,6 +243,63 @@ fn what_was_found_good_once_is_asked_again_with_each_call() {
     });
     assert!(knock(&world, NOW).is_err());
     assert_eq!(tokens.len(), 1);
+}
+
+fn member(number: u8, enabled: bool) -> (String, Body) {
+    let id = MemberId::from_parts(1, [number; 10]);
+    let member = Member { id: id.uuid().as_bytes().to_vec(), enabled, role_ids: Vec::new() };
+    (id.to_string(), Body::Member(member))
+}
+
+#[test]
+fn a_token_of_a_member_is_the_member_through_its_client() {
+    let (mut world, signer) = world();
+    let mut claims = claims(&world);
+    let id = MemberId::from_parts(1, [7; 10]);
+    claims["sub"] = json!(id.to_string());
+    let token = sign(&signer, &claims);
+    assert!(refused(&world, &token), "nobody of this name");
+    world.add([member(7, true), member(8, true)]);
+    let principal = present(&world, &token).unwrap();
+    assert_eq!(principal.holder(), Holder { client: world.client(), member: Some(id) });
+    assert_eq!(principal.shown(), Shown::Token(TokenId::from_parts(NOW.millis(), [3; 10])));
+    // Both have to be there, and on.
+    for (member_on, client_on) in [(false, true), (true, false), (true, true)] {
+        world.edit(|body| match body {
+            Body::Member(member) if member.id == id.uuid().as_bytes() => member.enabled = member_on,
+            Body::Client(client) => client.enabled = client_on,
+            _ => {}
+        });
+        assert_eq!(present(&world, &token).is_ok(), member_on && client_on);
+    }
+    let other = json!(ClientId::from_parts(1, [200; 10]).to_string());
+    claims["client_id"] = other;
+    assert!(refused(&world, &sign(&signer, &claims)), "through a client that is not there");
+}
+
+#[test]
+fn what_was_found_good_ends_with_its_member() {
+    let (mut world, signer) = world();
+    world.add([member(7, true)]);
+    let mut claims = claims(&world);
+    claims["sub"] = json!(MemberId::from_parts(1, [7; 10]).to_string());
+    let (tokens, token) = (Tokens::default(), sign(&signer, &claims));
+    let knock = |world: &World| {
+        let addresses = testing::addresses();
+        let exchange = testing::exchange(with(&format!("Bearer {token}")));
+        check(&exchange, &world.place(), &testing::counted(&addresses), (&tokens, &Proofs::default()), NOW)
+    };
+    let principal = knock(&world).unwrap();
+    for enabled in [false, true] {
+        world.edit(|body| {
+            if let Body::Member(member) = body {
+                member.enabled = enabled;
+            }
+        });
+        assert_eq!(knock(&world).is_ok(), enabled);
+        let (tenant, place) = (world.tenant(), world.place());
+        assert_eq!(principal.still(&tenant, place.endpoint(), NOW).is_some(), enabled, "an open stream");
+    }
 }
 
 #[test]
