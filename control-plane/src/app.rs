@@ -339,14 +339,17 @@ async fn housekeeping(core: Core) {
         if let Err(error) = oauth::client::forget(&core).await {
             tracing::error!(error.cause = %error, "assertions of the past were not deleted");
         }
+        if let Err(error) = oauth::device::forget(&core).await {
+            tracing::error!(error.cause = %error, "device codes of the past were not deleted");
+        }
+        if let Err(error) = oauth::trusted::forget(&core).await {
+            tracing::error!(error.cause = %error, "trusted issuers' assertions of the past were not deleted");
+        }
         if let Err(error) = oauth::authorize::forget(&core).await {
             tracing::error!(error.cause = %error, "codes and tokens of the past were not deleted");
         }
         if let Err(error) = session::forget(&core).await {
             tracing::error!(error.cause = %error, "sessions of the past were not deleted");
-        }
-        if let Err(error) = oauth::trusted::forget(&core).await {
-            tracing::error!(error.cause = %error, "trusted issuers' assertions of the past were not deleted");
         }
         tokio::select! {
             () = tokio::time::sleep(HOUSEKEEPING) => {}

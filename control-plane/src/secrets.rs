@@ -3,6 +3,7 @@
 use crypto::{
     FileKek, Kek, KekError, KeyHasher, MasterPurpose, Presented, Sealer, Zeroizing, digest, jwt::dpop::Nonces,
 };
+use ids::TenantId;
 
 /// Keys of the installation. Shows nothing of them in `Debug`.
 #[derive(Debug)]
@@ -113,6 +114,13 @@ impl Secrets {
     pub fn refresh_successors(&self, token: &str) -> Vec<Zeroizing<[u8; 32]>> {
         let keys = self.kek.derive_all(MasterPurpose::RefreshToken);
         keys.iter().map(|key| Zeroizing::new(digest::hmac_sha256(key, &[token.as_bytes()]))).collect()
+    }
+
+    /// What is stored of a code that a person types for a device: too short for a hash that anybody could compute.
+    #[must_use]
+    pub fn user_code_mac(&self, tenant: TenantId, code: &str) -> [u8; CURSOR_MAC] {
+        let context = digest::sha256(&[b"device user code\0", &tenant.uuid().as_bytes()[..]].concat());
+        self.cursor_mac(&context, code.as_bytes())
     }
 
     /// Authentication code of a cursor. `context` says which list it belongs to.

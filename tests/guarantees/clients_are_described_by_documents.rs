@@ -9,7 +9,7 @@ use control_plane::oauth::{
     registration::{self, ResolveError, Resolved},
 };
 use crypto::jwt::{Algorithm, Jwk, generate};
-use harness::{Gateway, Machine, Page, Tenant, Web, eventually, text};
+use harness::{App, Gateway, Machine, Page, Person, Tenant, Web, app::Tokens, eventually, text};
 use seams::{Clock as _, SystemEntropy};
 use serde_json::{Value, json};
 
@@ -264,4 +264,44 @@ async fn such_a_client_proves_who_it_is_by_the_keys_of_its_document_or_of_its_or
     // Admitted no longer, it is nobody here either.
     world.admit(json!({"from": "off"})).await;
     assert_eq!(error(&id, &other, "two", "5").await, "invalid_client");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_let_such_a_client_act_are_told_where_it_is_described_and_it_acts_while_it_is_admitted() {
+    let world = World::open().await;
+    let ann = Person::join(&world.gateway, &world.tenant, "ann@example.com").await;
+    let resource = "http://127.0.0.1:3/acme/tools/mcp";
+    let app = App {
+        client: world.id("/client.json"),
+        ..App::public(&world.gateway, &world.tenant, "other", &[&world.endpoint]).await
+    };
+    let ask = app.ask(resource, &[]);
+    let refused = ann.get(&ask).await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (400, "oauth_client_document_invalid".into()),
+        "{refused:?}"
+    );
+    assert!(refused.location().is_empty(), "nobody is sent anywhere");
+    world.later(Duration::from_secs(20)).await;
+    world.describe("/client.json", json!({"client_name": "App <i>"}));
+    let page = ann.get(&ask).await;
+    for shown in
+        ["App &lt;i&gt;", "described at <strong>app.example", "The answer goes to <strong>app.example"]
+    {
+        assert!(page.page.contains(shown), "{shown}: {}", page.page);
+    }
+    let tokens = ann.authorize(&app, resource, &[]).await;
+    let tokens = Tokens::of(&app.refresh(&tokens.refresh, &[]).await);
+    // A redirect URI that the document drops is dropped for those who ask now.
+    world.describe("/client.json", json!({"redirect_uris": ["https://app.example/other"]}));
+    world.later(Duration::from_secs(61)).await;
+    let refused = ann.get(&ask).await;
+    assert_eq!((refused.status, refused.code()), (400, "authorization_refused".into()), "{refused:?}");
+    // Admitted no longer, it is given nothing.
+    world.admit(json!({"from": "off"})).await;
+    let refused = ann.get(&ask).await;
+    assert_eq!((refused.status, refused.code()), (400, "authorization_refused".into()), "{refused:?}");
+    let refused = app.refresh(&tokens.refresh, &[]).await;
+    assert_eq!((refused.status, refused.error().as_str()), (401, "invalid_client"), "{refused:?}");
 }

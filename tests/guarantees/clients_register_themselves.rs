@@ -3,15 +3,20 @@
 
 use std::time::Duration;
 
+use crypto::key::KeyKind;
 use harness::{
-    Answered, Gateway, Machine, Tenant, eventually,
+    Answered, App, Gateway, Machine, Person, Tenant,
+    app::Tokens,
+    eventually,
     machine::{FormBody as _, send},
     text,
 };
 use serde_json::{Value, json};
 
+use crate::machines_prove_who_they_are::with_another_secret;
+
 /// A tenant with an endpoint, where clients register as `by` says; gives the endpoint's id.
-async fn acme(gateway: &Gateway, slug: &str, by: &str) -> (Tenant, String) {
+pub(crate) async fn acme(gateway: &Gateway, slug: &str, by: &str) -> (Tenant, String) {
     let tenant = gateway.tenant(slug).await;
     let tools = text(&tenant.post("/endpoints", json!({"slug": "tools", "name": "tools"})).await, "id");
     admit(&tenant, by, &tools).await;
@@ -94,6 +99,10 @@ async fn nobody_registers_a_client_unless_the_tenant_says_so() {
         is(&refused, 401, "invalid_token", "oauth_registration_token_invalid");
         assert_eq!(refused.headers["www-authenticate"], "Bearer error=\"invalid_token\"");
     }
+    let (_, token) = initial_token(&tenant, 1).await;
+    let guessed = with_another_secret(KeyKind::InitialAccessToken, &token);
+    let refused = send(post(&gateway, "acme", &app()).bearer_auth(&guessed)).await;
+    is(&refused, 401, "invalid_token", "oauth_registration_token_invalid");
     // One that is good makes as many clients as it was made for.
     let (id, token) = initial_token(&tenant, 2).await;
     for _ in 0..2 {
@@ -103,7 +112,7 @@ async fn nobody_registers_a_client_unless_the_tenant_says_so() {
     let refused = send(post(&gateway, "acme", &app()).bearer_auth(&token)).await;
     is(&refused, 401, "invalid_token", "oauth_registration_token_invalid");
     let tokens = tenant.admin.get(&format!("{}/registration/tokens", tenant.base)).await.unwrap();
-    assert_eq!((&tokens["items"][0]["id"], &tokens["items"][0]["uses"]), (&json!(id), &json!(2)));
+    assert_eq!((&tokens["items"][1]["id"], &tokens["items"][1]["uses"]), (&json!(id), &json!(2)));
     assert!(!tokens.to_string().contains(&token), "shown once");
     // One that has ended, and one that was deleted, make none.
     let (id, token) = initial_token(&tenant, 1).await;
@@ -232,7 +241,9 @@ async fn a_registration_is_managed_by_its_own_token_alone() {
         .replace(&text(&one, "client_id"), "cl_01hzy3v5d1f4m8q2w6x9c0b7ka")
         .into();
     let mut answers = Vec::new();
+    let guessed = with_another_secret(KeyKind::RegistrationToken, &token);
     for (made, token) in [
+        (&one, guessed.as_str()),
         (&two, token.as_str()),
         (&unknown, &token),
         (&one, "x"),
@@ -335,34 +346,26 @@ async fn strangers_register_a_bounded_number_of_clients_and_unused_ones_go_again
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_of_every_origin_may_call_what_clients_call_and_no_cookie_counts() {
+async fn a_client_that_registers_itself_acts_for_people_who_agree_and_for_nobody_else() {
     let gateway = Gateway::with_proxies(0).await;
-    acme(&gateway, "acme", "open").await;
-    let http = reqwest::Client::new();
-    for path in [
-        "/t/acme/register",
-        "/t/acme/token",
-        "/.well-known/oauth-authorization-server/t/acme",
-        "/t/acme/jwks.json",
-    ] {
-        let url = format!("{}{path}", gateway.auth_url);
-        let asked = http
-            .request(reqwest::Method::OPTIONS, &url)
-            .header("origin", "https://inspector.example")
-            .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type, mcp-protocol-version");
-        let asked = asked.send().await.unwrap();
-        assert_eq!(asked.status(), 204, "{path}");
-        assert_eq!(asked.headers()["access-control-allow-origin"], "*", "{path}");
-        let allowed = asked.headers()["access-control-allow-headers"].to_str().unwrap();
-        assert!(allowed.contains("mcp-protocol-version") && allowed.contains("authorization"), "{path}");
-        assert!(asked.headers().get("access-control-allow-credentials").is_none(), "{path}");
-        let request = if path.ends_with("/register") || path.ends_with("/token") {
-            http.post(&url)
-        } else {
-            http.get(&url)
-        };
-        let answered = request.header("origin", "https://inspector.example").send().await.unwrap();
-        assert_eq!(answered.headers()["access-control-allow-origin"], "*", "{path}: errors too");
-    }
+    let (tenant, tools) = acme(&gateway, "acme", "open").await;
+    let ann = Person::join(&gateway, &tenant, "ann@example.com").await;
+    let resource = "http://127.0.0.1:3/acme/tools/mcp";
+    let made = register(&gateway, "acme", app()).await;
+    let app = App {
+        client: text(&made.body, "client_id"),
+        redirect_uri: "http://localhost:3000/callback".to_owned(),
+        ..App::public(&gateway, &tenant, "other", &[&tools]).await
+    };
+    let page = ann.get(&app.ask(resource, &[])).await;
+    assert!(page.page.contains("Nobody here has made this application"), "{page:?}");
+    let tokens = ann.authorize(&app, resource, &[]).await;
+    Tokens::of(&app.refresh(&tokens.refresh, &[]).await);
+    let own = app.post("token", &[("grant_type", "client_credentials")]).await;
+    assert_eq!((own.status, own.error().as_str()), (400, "unauthorized_client"), "{own:?}");
+    // Ended by itself, what it was given ends.
+    let token = text(&made.body, "registration_access_token");
+    assert_eq!(send(manage(&gateway, &made.body, "DELETE", &token)).await.status, 204);
+    let refused = app.refresh(&tokens.refresh, &[]).await;
+    assert_eq!((refused.status, refused.error().as_str()), (401, "invalid_client"), "{refused:?}");
 }

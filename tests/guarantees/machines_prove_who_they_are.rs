@@ -34,7 +34,7 @@ fn random_secret() -> String {
 }
 
 /// Well formed, with the same public part and another secret one.
-fn with_another_secret(secret: &str) -> String {
+pub(crate) fn with_another_secret(kind: KeyKind, secret: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let (rest, _) = secret.split_at(secret.len() - 6);
     let last = if rest.ends_with('a') { 'b' } else { 'a' };
@@ -45,7 +45,7 @@ fn with_another_secret(secret: &str) -> String {
     });
     let digit = |place: u32| char::from(DIGITS[(crc / 62_u32.pow(place) % 62) as usize]);
     let forged = changed + &(0..6).rev().map(digit).collect::<String>();
-    assert!(key::parse(KeyKind::ClientSecret, &forged).is_ok());
+    assert!(key::parse(kind, &forged).is_ok());
     forged
 }
 
@@ -58,7 +58,8 @@ async fn an_unknown_client_and_a_wrong_secret_are_answered_alike() {
     let unknown = Machine { client: other.client.clone(), secret: random_secret(), ..machine.clone() };
     let foreign = Machine { client: other.client.clone(), secret: other.secret.clone(), ..machine.clone() };
     let mixed = Machine { secret: other.secret.clone(), ..machine.clone() };
-    let guessed = Machine { secret: with_another_secret(&machine.secret), ..machine.clone() };
+    let guessed =
+        Machine { secret: with_another_secret(KeyKind::ClientSecret, &machine.secret), ..machine.clone() };
     let mut seen = Vec::new();
     for who in [&wrong, &unknown, &foreign, &mixed, &guessed] {
         let answered = who.basic("token", &[GRANT]).await;

@@ -54,6 +54,14 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     let keys = format!("/clients/{}/public-keys", endpoint.client);
     let public_key = json!({"name": "first", "key": ed25519("one")});
     let public_key = text(&tenant.post(&keys, public_key).await, "id");
+    let initial = text(&tenant.post("/registration/tokens", json!({"name": "first"})).await, "id");
+    let trusted = json!({
+        "name": "first", "issuer": "https://ci.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
+        "rules": [{"subject": "s", "client_id": endpoint.client}],
+    });
+    let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
+    let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
+    tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let ann = Person::join_as(gateway, &tenant, "ann@example.com", "owner").await;
     Person::join_as(gateway, &tenant, "bob@example.com", "owner").await;
     let path = format!("{}/members/{}/roles/{role}", tenant.base, ann.member);
@@ -63,14 +71,6 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     let consent = text(&items("/consents").await[0], "id");
     let invitation = json!({"email": "cy@example.com", "admin_role": "user"});
     let invitation = text(&tenant.post("/invitations", invitation).await, "id");
-    let initial = text(&tenant.post("/registration/tokens", json!({"name": "first"})).await, "id");
-    let trusted = json!({
-        "name": "first", "issuer": "https://ci.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
-        "rules": [{"subject": "s", "client_id": endpoint.client}],
-    });
-    let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
-    let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
-    tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let attachment = text(&items(&format!("/endpoints/{}/upstreams", endpoint.id)).await[0], "id");
     let ids = [
         ("tenant", tenant.id.clone()),

@@ -79,6 +79,7 @@ async fn metadata_and_keys_are_found_wherever_clients_look() {
             "refresh_token",
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "urn:ietf:params:oauth:grant-type:token-exchange",
+            "urn:ietf:params:oauth:grant-type:device_code",
         ]);
         assert_eq!(metadata["grant_types_supported"], grants, "{path}");
         assert_eq!(metadata["response_types_supported"], json!(["code"]), "{path}");

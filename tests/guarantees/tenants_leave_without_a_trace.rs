@@ -61,6 +61,8 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let key = machine.key(&tenant, Algorithm::EdDsa, "one").await;
     let assertion = key.sign("one", "JWT", &machine.claims("once")).unwrap();
     assert_eq!(machine.assert(&assertion).await.status, 200);
+    register(gateway, &tenant, &endpoint).await;
+    trust(&tenant, &machine).await;
     let person = Person::join(gateway, &tenant, "ann@example.com").await;
     let role = text(&tenant.post("/roles", json!({"name": "people"})).await, "id");
     let path = format!("{}/members/{}/roles/{role}", tenant.base, person.member);
@@ -68,8 +70,6 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let app = App::public(gateway, &tenant, "app", &[&endpoint.id]).await;
     person.authorize(&app, &format!("http://127.0.0.1:3{}", endpoint.path), &[]).await;
     tenant.post("/invitations", json!({"email": "bob@example.com", "admin_role": "user"})).await;
-    register(gateway, &tenant, &endpoint).await;
-    trust(&tenant, &machine).await;
     tenant.post("/kills", json!({"level": "tenant", "reason": "exercise", "drill": true})).await;
     // A definition that is seen and not pinned, beside one that is pinned.
     upstream.set_tools(vec![tool("echo", "Says it back, differently"), tool("other", "New")]);
@@ -107,6 +107,9 @@ async fn trust(tenant: &Tenant, machine: &Machine) {
     let assertion = key.sign("one", "JWT", &claims).unwrap();
     let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
     assert_eq!(machine.bare("token", &[grant, ("assertion", &assertion)]).await.status, 200);
+    let client = format!("{}/clients/{}", tenant.base, machine.client);
+    tenant.admin.patch(&client, json!({"redirect_uris": ["https://app.example/cb"]})).await.unwrap();
+    assert_eq!(machine.basic("device_authorization", &[]).await.status, 200);
     let exchange = format!("{}/clients/{}/token-exchange", tenant.base, machine.client);
     tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use harness::{Answered, Gateway, Machine, Tenant, eventually, text};
+use harness::{Answered, App, Gateway, Machine, Person, Tenant, eventually, text};
 use serde_json::{Value, json};
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -125,4 +125,41 @@ async fn what_is_no_good_token_of_this_issuer_is_exchanged_for_nothing() {
     is(&exchange(&machine, &token, &[("resource", OTHER)]).await, 400, "invalid_grant");
     let refused = tenant.audit("method=issue_token&decision=refused").await;
     assert!(refused.iter().all(|record| text(record, "actor") == machine.client), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_members_token_is_exchanged_by_whom_the_tenant_lets_and_says_who_acts() {
+    let gateway = Gateway::with_proxies(0).await;
+    let (tenant, machine, ids) = acme(&gateway, "acme").await;
+    for scope in ["read", "write"] {
+        tenant.post("/scopes", json!({"name": scope, "description": scope})).await;
+    }
+    let ann = Person::join(&gateway, &tenant, "ann@example.com").await;
+    let app = App::public(&gateway, &tenant, "app", &[&ids[0]]).await;
+    let token = ann.authorize(&app, TOOLS, &["read"]).await.access;
+    allow(&tenant, &machine, "own").await;
+    is(&exchange(&machine, &token, &[("resource", OTHER)]).await, 400, "unauthorized_client");
+    allow(&tenant, &machine, "members").await;
+    is(
+        &exchange(&machine, &token, &[("resource", OTHER), ("scope", "read write")]).await,
+        400,
+        "invalid_scope",
+    );
+    let exchanged = exchange(&machine, &token, &[("resource", OTHER)]).await;
+    assert_eq!(exchanged.status, 200, "{exchanged:?}");
+    let (old, new) = (claims(&token), claims(&text(&exchanged.body, "access_token")));
+    assert_eq!(
+        (&new["sub"], &new["aud"], &new["scope"]),
+        (&json!(ann.member), &json!(OTHER), &json!("read"))
+    );
+    assert_eq!((&new["client_id"], &new["auth_time"]), (&json!(machine.client), &old["auth_time"]));
+    assert_eq!(new["act"], json!({"sub": machine.client, "act": {"sub": app.client}}));
+    assert!(new["exp"].as_u64() <= old["exp"].as_u64());
+    // A public client cannot prove who exchanges.
+    let path = format!("{}/clients/{}/token-exchange", tenant.base, app.client);
+    assert!(
+        tenant.admin.put(&path, json!({"subjects": "own"})).await.unwrap_err().to_string().contains("409")
+    );
+    let bare = [("grant_type", EXCHANGE), ("subject_token", &*token), ("subject_token_type", ACCESS_TOKEN)];
+    is(&app.post("token", &bare).await, 400, "unauthorized_client");
 }

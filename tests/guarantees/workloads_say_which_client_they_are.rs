@@ -189,7 +189,8 @@ async fn what_an_assertion_claims_is_checked() {
 async fn nothing_in_an_assertion_decides_how_it_is_checked() {
     let world = World::new().await;
     let (attacker, attackers) = generate(Algorithm::Rs256, &SystemEntropy).unwrap();
-    let (of_other_kind, _) = generate(Algorithm::EdDsa, &SystemEntropy).unwrap();
+    let (of_other_kind, others) = generate(Algorithm::EdDsa, &SystemEntropy).unwrap();
+    world.publish(&[("one", &world.public), ("ed", &others)]);
     let claims = world.claims("x");
     let header = |more: Value| {
         let mut header = json!({"alg": "RS256", "kid": "one", "typ": "JWT"});
@@ -221,7 +222,7 @@ async fn nothing_in_an_assertion_decides_how_it_is_checked() {
         ("another's signature under another kid", attacker.sign("two", "JWT", &claims).unwrap()),
         ("a kid that leads elsewhere", attacker.sign("../../etc/passwd", "JWT", &claims).unwrap()),
         ("a kid that is SQL", attacker.sign("' OR 1=1 --", "JWT", &claims).unwrap()),
-        ("an algorithm that is not allowed", of_other_kind.sign("one", "JWT", &claims).unwrap()),
+        ("an algorithm that is not allowed", of_other_kind.sign("ed", "JWT", &claims).unwrap()),
         ("jku", signed(header(json!({"jku": url})))),
         ("x5u", signed(header(json!({"x5u": url})))),
         ("jwk", signed(header(json!({"jwk": Jwk::new("one", &attackers)})))),

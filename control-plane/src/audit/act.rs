@@ -23,10 +23,10 @@ pub enum Actor {
     Proxy(ProxyId),
     /// A client, at its tenant's issuer.
     Client(ClientId),
-    /// A person, as the member of the tenant that they are.
-    Member(MemberId),
     /// Somebody who is no client yet, at a tenant's issuer.
     Stranger,
+    /// A person, as the member of the tenant that they are.
+    Member(MemberId),
     /// The control plane itself.
     System,
 }
@@ -38,8 +38,8 @@ impl fmt::Display for Actor {
             Self::AdminToken(id) => id.fmt(f),
             Self::Proxy(id) => id.fmt(f),
             Self::Client(id) => id.fmt(f),
-            Self::Member(id) => id.fmt(f),
             Self::Stranger => f.write_str("stranger"),
+            Self::Member(id) => id.fmt(f),
             Self::System => f.write_str("system"),
         }
     }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use errors::{ErrorCode, Level, oauth};
 use http::{HeaderValue, StatusCode, header};
 
+use super::registration::ResolveError;
 use crate::{db::StoreError, hashing::HashingError, http::problem::ApiError};
 
 /// Every error of the endpoints that clients authenticate at.
@@ -38,6 +39,12 @@ pub enum OAuthError {
     /// The assertion, or whatever else is the grant, is not good.
     #[error("{0}")]
     Assertion(&'static str),
+    /// What a device is told that asks for its token.
+    #[error("the device gets no token now")]
+    Device(DeviceError),
+    /// The document that is to describe the client is not good.
+    #[error("{0}")]
+    Document(&'static str),
     /// The keys by which an assertion is checked cannot be had now.
     #[error("a trusted issuer's keys cannot be fetched")]
     KeysUnavailable,
@@ -76,10 +83,29 @@ pub enum OAuthError {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What a device is told that asks for its token (RFC 8628 section 3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceError {
+    /// Nobody has decided yet.
+    Pending,
+    /// It asks too often.
+    SlowDown,
+    /// Its code has ended.
+    Expired,
+    /// Whoever was asked has said no, or may say nothing.
+    Denied,
+}
+
 impl OAuthError {
     /// Something that should not happen, with its cause for the log.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
+    }
+
+    /// Whether somebody waits and is to ask again, so that nobody was refused anything.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self, Self::Device(DeviceError::Pending | DeviceError::SlowDown))
     }
 
     /// Its code.
@@ -94,6 +120,11 @@ impl OAuthError {
             Self::GrantInvalid => ErrorCode::OauthGrantInvalid,
             Self::Scope => ErrorCode::OauthScopeInvalid,
             Self::Assertion(_) => ErrorCode::OauthAssertionInvalid,
+            Self::Device(DeviceError::Pending) => ErrorCode::OauthAuthorizationPending,
+            Self::Device(DeviceError::SlowDown) => ErrorCode::OauthSlowDown,
+            Self::Device(DeviceError::Expired) => ErrorCode::OauthDeviceCodeExpired,
+            Self::Device(DeviceError::Denied) => ErrorCode::OauthDeviceDenied,
+            Self::Document(_) => ErrorCode::OauthClientDocumentInvalid,
             Self::KeysUnavailable => ErrorCode::OauthKeysUnavailable,
             Self::Target(_) => ErrorCode::OauthTargetInvalid,
             Self::Proof => ErrorCode::OauthProofInvalid,
@@ -111,11 +142,16 @@ impl OAuthError {
     const fn name(&self) -> &'static str {
         match self {
             Self::Request(_) | Self::TooLarge | Self::Slow => "invalid_request",
-            Self::Client { .. } => "invalid_client",
+            Self::Client { .. } | Self::Document(_) => "invalid_client",
             Self::Grant => "unsupported_grant_type",
             Self::GrantInvalid => "invalid_grant",
             Self::Scope => "invalid_scope",
             Self::Assertion(_) => "invalid_grant",
+            // RFC 8628 section 3.5.
+            Self::Device(DeviceError::Pending) => "authorization_pending",
+            Self::Device(DeviceError::SlowDown) => "slow_down",
+            Self::Device(DeviceError::Expired) => "expired_token",
+            Self::Device(DeviceError::Denied) => "access_denied",
             // RFC 8707.
             Self::Target(_) => "invalid_target",
             // RFC 9449.
@@ -152,7 +188,10 @@ impl IntoResponse for OAuthError {
         let status = StatusCode::from_u16(self.code().entry().status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let detail = match self {
-            Self::Request(detail) | Self::Assertion(detail) | Self::Target(detail) => Some(detail),
+            Self::Request(detail)
+            | Self::Assertion(detail)
+            | Self::Document(detail)
+            | Self::Target(detail) => Some(detail),
             _ => None,
         };
         let mut response = (status, oauth::error(self.code(), self.name(), detail)).into_response();
@@ -176,6 +215,18 @@ impl IntoResponse for OAuthError {
             _ => {}
         }
         response
+    }
+}
+
+impl From<ResolveError> for OAuthError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Unknown => Self::Client { challenge: false },
+            ResolveError::Limited { retry_after } => Self::Limited { retry_after },
+            ResolveError::Store(error) => Self::Store(error),
+            error @ ResolveError::Commit(_) => Self::internal(error),
+            error => Self::Document(error.detail().unwrap_or("it is not accepted")),
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
             types::{DocumentHosts, DynamicAdmission},
         },
         scopes::queries as scopes,
+        trusted_issuers::{queries as trusted, types::TrustedPurpose},
     },
 };
 
@@ -50,12 +51,14 @@ pub struct Issuer {
     pub url: String,
     /// The key set, as JSON.
     pub keys: Bytes,
-    /// What clients may ask for.
-    pub scopes: Box<[Scope]>,
     /// Whether documents may describe clients.
     pub documents: bool,
     /// Whether clients may register themselves.
     pub dynamic: bool,
+    /// Whether somebody is trusted to say for whom a client acts.
+    pub identities: bool,
+    /// What clients may ask for.
+    pub scopes: Box<[Scope]>,
 }
 
 type Found = Option<Arc<Issuer>>;
@@ -163,8 +166,9 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
         Some(tenant) => {
             let mut tx = core.store.tenant(tenant).await?;
             let keys = queries::keys(&mut tx).await?;
-            let scopes = scopes::all(&mut tx).await?.into_iter().map(|(scope, _)| scope).collect();
             let policy = policies::get(&mut tx).await?.settings;
+            let identities = trusted::any(&mut tx, TrustedPurpose::IdJag).await?;
+            let scopes = scopes::all(&mut tx).await?.into_iter().map(|(scope, _)| scope).collect();
             drop(tx);
             let now = core.clock.now();
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);
@@ -174,8 +178,8 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let url = url(&core.config.urls.auth, slug);
             let documents = policy.documents.from != DocumentHosts::Off;
             let dynamic = policy.dynamic.by != DynamicAdmission::Off;
-            let slug = slug.into();
-            Some(Arc::new(Issuer { tenant, slug, url, keys: keys.into(), scopes, documents, dynamic }))
+            let (slug, keys) = (slug.into(), keys.into());
+            Some(Arc::new(Issuer { tenant, slug, url, keys, documents, dynamic, identities, scopes }))
         }
     };
     let mut kept = core.issuers.kept.lock();

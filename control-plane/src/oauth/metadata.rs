@@ -13,6 +13,7 @@ use super::{
     issuer::{self, Issuer},
     keys::CACHED_FOR,
     token::GrantType,
+    trusted::id_jag::PROFILE,
 };
 use crate::{
     app::Core,
@@ -38,21 +39,26 @@ struct Metadata<'a> {
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 3],
+    /// RFC 8628 section 4.
+    device_authorization_endpoint: String,
     grant_types_supported: Vec<&'static str>,
-    authorization_endpoint: String,
-    response_types_supported: [&'static str; 1],
-    response_modes_supported: [&'static str; 1],
-    code_challenge_methods_supported: [&'static str; 1],
-    authorization_response_iss_parameter_supported: bool,
     dpop_signing_alg_values_supported: [&'static str; 3],
-    #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
-    scopes_supported: &'a [Scope],
     /// RFC 7591, where the tenant lets clients register themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
     /// draft-ietf-oauth-client-id-metadata-document, where the tenant admits such clients.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     client_id_metadata_document_supported: bool,
+    /// What of others is taken as a grant, where the tenant trusts somebody for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_grant_profiles_supported: Option<[&'static str; 1]>,
+    #[serde(skip_serializing_if = "<[Scope]>::is_empty")]
+    scopes_supported: &'a [Scope],
+    authorization_endpoint: String,
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
+    code_challenge_methods_supported: [&'static str; 1],
+    authorization_response_iss_parameter_supported: bool,
 }
 
 /// The issuer's metadata.
@@ -76,16 +82,18 @@ pub(super) async fn metadata(
         introspection_endpoint: format!("{url}/introspect"),
         introspection_endpoint_auth_methods_supported: PROVING,
         introspection_endpoint_auth_signing_alg_values_supported: algorithms,
+        device_authorization_endpoint: format!("{url}/device_authorization"),
         grant_types_supported: GrantType::ALL.map(GrantType::name).to_vec(),
+        registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
+        client_id_metadata_document_supported: issuer.documents,
+        authorization_grant_profiles_supported: issuer.identities.then_some([PROFILE]),
+        scopes_supported: scopes,
         authorization_endpoint: format!("{url}/authorize"),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
         dpop_signing_alg_values_supported: algorithms,
-        scopes_supported: scopes,
-        registration_endpoint: issuer.dynamic.then(|| format!("{url}/register")),
-        client_id_metadata_document_supported: issuer.documents,
     };
     Ok(public(serde_json::to_vec(&metadata).map_err(ApiError::internal)?, "application/json"))
 }

@@ -8,6 +8,7 @@ pub(crate) mod authorize;
 pub mod client;
 mod client_credentials;
 mod cors;
+pub(crate) mod device;
 pub mod error;
 pub mod exchange;
 pub(crate) mod families;

@@ -19,6 +19,7 @@ use seams::Timestamp;
 use url::Url;
 
 pub use self::document::ResolveError;
+pub(super) use self::queries::client;
 pub(crate) use self::queries::egress;
 use self::{document::id_of, said::Said};
 use super::{client::Origin, error::OAuthError, issuer::Issuer, redirect::RedirectUri};

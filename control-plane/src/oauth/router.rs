@@ -6,7 +6,7 @@ use axum::{
 };
 
 use super::{
-    authorize, cors, introspect, metadata,
+    authorize, cors, device, introspect, metadata,
     registration::{dynamic, manage},
     revoke, token,
 };
@@ -20,6 +20,7 @@ use crate::{
 pub fn routes() -> Router<Core> {
     cors::open(for_clients())
         // People.
+        .route("/t/{tenant}/device", get(device::page::show).post(device::page::act))
         .route("/t/{tenant}/authorize", get(authorize::show).post(authorize::act))
         .route("/account", get(account::show).post(account::act))
         .route("/invitations/{invitation}", get(invitation::show).post(invitation::accept))
@@ -50,6 +51,7 @@ fn for_clients() -> Router<Core> {
         .route("/t/{tenant}/token", post(token::token).options(cors::preflight))
         .route("/t/{tenant}/revoke", post(revoke::revoke).options(cors::preflight))
         .route("/t/{tenant}/introspect", post(introspect::introspect).options(cors::preflight))
+        .route("/t/{tenant}/device_authorization", post(device::authorize).options(cors::preflight))
         .route("/t/{tenant}/register", post(dynamic::register).options(cors::preflight))
         .route(
             "/t/{tenant}/register/{client}",

@@ -14,6 +14,7 @@ use super::{
     authorization_code,
     client::{self, Client, Origin, Shown},
     client_credentials,
+    device::{self, DEVICE_CODE},
     error::OAuthError,
     exchange::{self, ACCESS_TOKEN, TOKEN_EXCHANGE},
     form::Form,
@@ -22,7 +23,7 @@ use super::{
     refresh_token::{self, Refresh},
     registration,
     trusted::{
-        self,
+        id_jag,
         workload::{self, JWT_BEARER},
     },
 };
@@ -33,24 +34,27 @@ use crate::app::Core;
 pub enum GrantType {
     /// RFC 6749 section 4.4: the client's own.
     ClientCredentials,
-    /// RFC 6749 section 4.1: what a member has agreed to.
-    AuthorizationCode,
-    /// RFC 6749 section 6: the same again.
-    RefreshToken,
     /// RFC 7523 section 2.1: what an issuer has signed that the tenant trusts.
     JwtBearer,
     /// RFC 8693.
     TokenExchange,
+    /// RFC 8628.
+    DeviceCode,
+    /// RFC 6749 section 4.1: what a member has agreed to.
+    AuthorizationCode,
+    /// RFC 6749 section 6: the same again.
+    RefreshToken,
 }
 
 impl GrantType {
     /// All that there are.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ClientCredentials,
         Self::AuthorizationCode,
         Self::RefreshToken,
         Self::JwtBearer,
         Self::TokenExchange,
+        Self::DeviceCode,
     ];
 
     /// As in requests and in the metadata.
@@ -58,11 +62,17 @@ impl GrantType {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
-            Self::AuthorizationCode => "authorization_code",
-            Self::RefreshToken => "refresh_token",
             Self::JwtBearer => JWT_BEARER,
             Self::TokenExchange => TOKEN_EXCHANGE,
+            Self::DeviceCode => DEVICE_CODE,
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
         }
+    }
+
+    /// Whether a member has said yes to it.
+    const fn is_for_users(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::RefreshToken | Self::DeviceCode)
     }
 
     fn from_name(name: &str) -> Option<Self> {
@@ -76,11 +86,11 @@ struct Answer {
     access_token: String,
     token_type: &'static str,
     expires_in: u64,
-    #[serde(skip_serializing_if = "Scopes::is_empty")]
-    scope: Scopes,
     /// RFC 8693 section 2.2.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Scopes::is_empty")]
+    scope: Scopes,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<Refresh>,
 }
@@ -112,7 +122,10 @@ pub(super) async fn token(
             Ok(response)
         }
         Err(error) => {
-            log::refused(&core, &issuer, (&client, &origin), "issue_token", error.code()).await?;
+            // A device that waits asks again and again.
+            if !error.is_waiting() {
+                log::refused(&core, &issuer, (&client, &origin), "issue_token", error.code()).await?;
+            }
             Err(error)
         }
     }
@@ -132,24 +145,23 @@ async fn issue(
     let client =
         &Client { confirmation: proof::bound(core, issuer, client.id, form).await?, ..client.clone() };
     let registered = registration::may(core, issuer, client.id, grant.name()).await?;
-    let own = |issued| (issued, None);
+    // What it has itself, nobody is given who only says that they are it.
+    if client.by == Shown::Nothing && !grant.is_for_users() {
+        return Err(OAuthError::NotForThisClient);
+    }
+    let by = (client, origin);
     let issued = match grant {
-        GrantType::AuthorizationCode => authorization_code::issue(core, issuer, (client, origin), form).await,
-        GrantType::RefreshToken => refresh_token::issue(core, issuer, (client, origin), form).await,
-        // The rest is for clients that have proven who they are.
-        _ if client.by == Shown::Nothing => Err(OAuthError::NotForThisClient),
-        GrantType::ClientCredentials => {
-            client_credentials::issue(core, issuer, (client, origin), form).await.map(own)
-        }
+        GrantType::ClientCredentials => (client_credentials::issue(core, issuer, by, form).await?, None),
+        GrantType::AuthorizationCode => authorization_code::issue(core, issuer, by, form).await?,
+        GrantType::RefreshToken => refresh_token::issue(core, issuer, by, form).await?,
         // A workload has become a client: what it gets is the client's own.
-        GrantType::JwtBearer => match client.by {
-            Shown::Workload(_) => {
-                client_credentials::issue(core, issuer, (client, origin), form).await.map(own)
-            }
-            _ => Err(trusted::UNKNOWN),
-        },
-        GrantType::TokenExchange => exchange::issue(core, issuer, (client, origin), form).await.map(own),
-    }?;
+        GrantType::JwtBearer if matches!(client.by, Shown::Workload(_)) => {
+            (client_credentials::issue(core, issuer, by, form).await?, None)
+        }
+        GrantType::JwtBearer => (id_jag::issue(core, issuer, by, form).await?, None),
+        GrantType::TokenExchange => (exchange::issue(core, issuer, by, form).await?, None),
+        GrantType::DeviceCode => (device::issue(core, issuer, by, form).await?, None),
+    };
     // Whoever has brought a proof is given nothing that is good without: a grant that forgets it gives nothing.
     let (access, _) = &issued;
     if access.claims.cnf != client.confirmation {

@@ -1,6 +1,7 @@
 //! Assertions of issuers that the tenant trusts, as grants (RFC 7523 section 2.1): what was signed, by whom, for whom, until when, and
 //! whether it was here before. What one is good for is decided by whoever asks.
 
+pub mod id_jag;
 mod queries;
 pub mod workload;
 
@@ -19,7 +20,7 @@ use url::Url;
 use super::{error::OAuthError, issuer::Issuer, registration::egress};
 use crate::{
     app::Core,
-    db::StoreError,
+    db::{StoreError, TenantTx},
     fetch::{Kind, Wanted},
     resources::trusted_issuers::{
         queries as issuers,
@@ -75,8 +76,7 @@ struct Named {
 }
 
 /// Why an assertion is not taken. To whoever could not have made it no more is said than that.
-pub(super) const UNKNOWN: OAuthError =
-    OAuthError::Assertion("it is not signed by an issuer that is trusted for this");
+const UNKNOWN: OAuthError = OAuthError::Assertion("it is not signed by an issuer that is trusted for this");
 
 /// Checks an assertion. Nothing is noted of it yet.
 pub(super) async fn verify(
@@ -196,7 +196,7 @@ impl Verified {
     ///
     /// # Errors
     /// [`OAuthError::Assertion`] if it was here before, and is good once.
-    pub(super) async fn note(&self, core: &Core, issuer: &Issuer) -> Result<(), OAuthError> {
+    pub(super) async fn note(&self, tx: &mut TenantTx, core: &Core) -> Result<(), OAuthError> {
         let Some(jti) = self.claims.jti.as_ref().filter(|_| self.by.settings.single_use) else {
             return Ok(());
         };
@@ -204,11 +204,10 @@ impl Verified {
         // For as long as it could be good on a clock that is slow.
         let expires = Timestamp::from_secs(self.claims.exp).plus(SKEW);
         let times = (core.clock.now().to_offset(), expires.to_offset());
-        let mut tx = core.store.tenant(issuer.tenant).await?;
-        if !queries::note(&mut tx, self.by.id, &id, times, MOST).await? {
+        if !queries::note(tx, self.by.id, &id, times, MOST).await? {
             return Err(OAuthError::Assertion("it was presented before"));
         }
-        Ok(tx.commit_unpublished().await?)
+        Ok(())
     }
 }
 

@@ -311,11 +311,18 @@ catalogue! {
         "Clients may not register themselves" "Ask an administrator of the tenant for a client.";
     OauthClientDocumentInvalid "oauth_client_document_invalid" 2144 400 Caller false Info
         "The client's document is not accepted" "Correct the document at the client's id, and try again in a minute.";
-
     OauthAssertionInvalid "oauth_assertion_invalid" 2145 400 Caller false Info
         "Assertion or subject token not accepted" "Get a fresh one for this issuer, from an issuer that the tenant trusts for this.";
     OauthKeysUnavailable "oauth_keys_unavailable" 2146 503 Upstream true Warn
         "Keys of a trusted issuer cannot be fetched" "Try again shortly; see that the issuer's `jwks_uri` answers.";
+    OauthAuthorizationPending "oauth_authorization_pending" 2147 400 Caller true Debug
+        "Nobody has decided about the device yet" "Ask again after `interval` seconds.";
+    OauthSlowDown "oauth_slow_down" 2148 400 Caller true Debug
+        "The device asks too often" "Wait five seconds longer between two questions from now on.";
+    OauthDeviceCodeExpired "oauth_device_code_expired" 2149 400 Caller false Debug
+        "There is no such code, or it has ended" "Let the device show a new one, and compare letter by letter.";
+    OauthDeviceDenied "oauth_device_denied" 2150 400 Caller false Info
+        "The device may not act for anybody" "Begin again if it was refused by mistake.";
 
     // Between the planes.
     SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error

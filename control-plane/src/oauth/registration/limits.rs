@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use ids::TenantId;
+use ids::{AccountId, TenantId};
 use limits::{AddressTable, Decision, Rate, address::AddressKey};
 use seams::{Entropy, Monotonic};
 
@@ -10,6 +10,8 @@ use seams::{Entropy, Monotonic};
 const DOCUMENTS: (Rate, Rate) = (Rate { per_minute: 20, burst: 20 }, Rate { per_minute: 60, burst: 120 });
 /// Registrations without an initial access token: from one address, and of one tenant.
 const REGISTRATIONS: (Rate, Rate) = (Rate { per_minute: 6, burst: 12 }, Rate { per_minute: 30, burst: 60 });
+/// Codes of devices that somebody who has signed in types and that are none: of one account, and from one address.
+const GUESSES: (Rate, Rate) = (Rate { per_minute: 6, burst: 10 }, Rate { per_minute: 30, burst: 60 });
 /// Refusals of one tenant that are recorded.
 const REFUSALS: Rate = Rate { per_minute: 30, burst: 60 };
 /// Addresses, and tenants, that are remembered.
@@ -21,6 +23,13 @@ pub struct Limits {
     documents: Both,
     registrations: Both,
     refusals: AddressTable,
+    guesses: Guesses,
+}
+
+#[derive(Debug)]
+struct Guesses {
+    accounts: AddressTable,
+    addresses: AddressTable,
 }
 
 #[derive(Debug)]
@@ -65,7 +74,12 @@ impl Limits {
             AddressTable::new(REMEMBERED, seed)
         };
         let both = || Both { addresses: table(), tenants: table() };
-        Self { documents: both(), registrations: both(), refusals: table() }
+        Self {
+            documents: both(),
+            registrations: both(),
+            refusals: table(),
+            guesses: Guesses { accounts: table(), addresses: table() },
+        }
     }
 
     /// Takes one document that has not described a client here before.
@@ -92,6 +106,33 @@ impl Limits {
         now: Monotonic,
     ) -> Result<(), Duration> {
         self.registrations.take(REGISTRATIONS, tenant, address, now)
+    }
+
+    /// Whether this account may type a code of a device now, from there.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn may_guess(
+        &self,
+        account: AccountId,
+        address: Option<IpAddr>,
+        now: Monotonic,
+    ) -> Result<(), Duration> {
+        let (of_account, of_address) = GUESSES;
+        let account = AddressKey::Name(account.uuid().as_u128());
+        wait(self.guesses.accounts.peek(account, now.nanos(), of_account, 1))?;
+        let Some(address) = address else { return Ok(()) };
+        wait(self.guesses.addresses.peek(address, now.nanos(), of_address, 1))
+    }
+
+    /// It was none.
+    pub fn guessed(&self, account: AccountId, address: Option<IpAddr>, now: Monotonic) {
+        let (of_account, of_address) = GUESSES;
+        let account = AddressKey::Name(account.uuid().as_u128());
+        self.guesses.accounts.try_take(account, now.nanos(), of_account, 1);
+        if let Some(address) = address {
+            self.guesses.addresses.try_take(address, now.nanos(), of_address, 1);
+        }
     }
 
     /// Takes one refusal that is recorded.

@@ -27,7 +27,10 @@ pub(crate) async fn egress(tx: &mut TenantTx) -> Result<Rules, StoreError> {
 }
 
 /// A client as it is stored; `None`: there is none.
-pub(super) async fn client(tx: &mut TenantTx, id: ClientId) -> Result<Option<Resolved>, StoreError> {
+pub(in crate::oauth) async fn client(
+    tx: &mut TenantTx,
+    id: ClientId,
+) -> Result<Option<Resolved>, StoreError> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"SELECT c.name, c.enabled, c.redirect_uris, c.public, r.kind AS "kind?", r.metadata_url,

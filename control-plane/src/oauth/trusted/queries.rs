@@ -1,6 +1,6 @@
 //! `trusted_assertions`, and the clients that workloads are.
 
-use ids::{ClientId, TrustedIssuerId};
+use ids::{ClientId, Id, MemberId, TrustedIssuerId};
 use time::OffsetDateTime;
 
 use crate::db::{OperatorTx, StoreError, TenantTx};
@@ -61,4 +61,27 @@ pub(super) async fn client(tx: &mut TenantTx, id: ClientId) -> Result<Option<Fou
         id.uuid()
     );
     Ok(row.fetch_optional(tx.conn()).await?)
+}
+
+/// How the client is called outside: the URL of its document, if one describes it, and else its id.
+pub(super) async fn name(tx: &mut TenantTx, id: ClientId) -> Result<String, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let found = sqlx::query_scalar!(
+        "SELECT metadata_url FROM client_registrations WHERE tenant_id = $1 AND client_id = $2",
+        tenant,
+        id.uuid()
+    );
+    let url = found.fetch_optional(tx.conn()).await?.flatten();
+    Ok(url.unwrap_or_else(|| id.to_string()))
+}
+
+/// The member with this address, if they may sign in; holds them so.
+pub(super) async fn member(tx: &mut TenantTx, email: &str) -> Result<Option<MemberId>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let found = sqlx::query_scalar!(
+        "SELECT id FROM members WHERE tenant_id = $1 AND email = $2 AND enabled FOR SHARE",
+        tenant,
+        email
+    );
+    Ok(found.fetch_optional(tx.conn()).await?.map(Id::from_uuid))
 }

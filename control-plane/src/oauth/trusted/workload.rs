@@ -88,10 +88,12 @@ async fn client(
     if form.get("client_id").is_some_and(|named| named != id.to_string()) {
         return Err(OAuthError::Assertion("it is another client's"));
     }
-    let found = queries::client(&mut core.store.tenant(issuer.tenant).await?, id).await?;
+    let mut tx = core.store.tenant(issuer.tenant).await?;
+    let found = queries::client(&mut tx, id).await?;
     let found = found.filter(|found| found.enabled);
     let found = found.ok_or(OAuthError::Assertion("no rule says which client it is"))?;
-    verified.note(core, issuer).await?;
+    verified.note(&mut tx, core).await?;
+    tx.commit_unpublished().await?;
     // Postgres keeps it between 900 and 3600.
     let lifetime = Duration::from_secs(found.lifetime.unsigned_abs().into());
     Ok(Client { id, lifetime, by: Shown::Workload(verified.id()), confirmation: None })

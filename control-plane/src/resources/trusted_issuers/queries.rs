@@ -147,6 +147,17 @@ pub(crate) async fn trusted(
     row.with(rules).map(Some)
 }
 
+/// Whether any is trusted for this, and switched on.
+pub(crate) async fn any(tx: &mut TenantTx, purpose: TrustedPurpose) -> Result<bool, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let any = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM trusted_issuers WHERE tenant_id = $1 AND purpose = $2 AND enabled) AS "any!""#,
+        tenant,
+        purpose.name()
+    );
+    Ok(any.fetch_one(tx.conn()).await?)
+}
+
 /// Holds the row until the transaction ends, and reads it.
 pub(super) async fn lock(tx: &mut TenantTx, id: TrustedIssuerId) -> Result<TrustedIssuer, StoreError> {
     let tenant = tx.tenant().uuid();
