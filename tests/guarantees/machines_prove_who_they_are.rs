@@ -168,6 +168,9 @@ async fn a_client_proves_itself_by_what_it_signs_once() {
         let mut again = machine.claims(&format!("{kid}-again"));
         again["aud"] = json!([format!("{}/token", machine.issuer)]);
         assert_eq!(machine.assert(&sign(&key, &kid, &again)).await.status, 200, "for the token endpoint");
+        let said =
+            key.sign(&kid, "client-authentication+jwt", &machine.claims(&format!("{kid}-said"))).unwrap();
+        assert_eq!(machine.assert(&said).await.status, 200, "that says what it is");
     }
 }
 

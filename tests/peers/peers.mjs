@@ -1,6 +1,13 @@
 // The peers: which servers and which SDK clients there are, and how each is started.
 //
-// A client gets URL, mode, a call and the name of a tool it is not granted, and prints one JSON object:
+// A client gets URL, mode, a call and the name of a tool it is not granted; in MCP_IDENTITY who it is, one of
+//   {"kind": "key", "key"}
+//   {"kind": "secret", "issuer", "client_id", "secret"}          a token by client credentials, found by discovery alone
+//   {"kind": "signed", "issuer", "client_id", "private_key"}     the same, with an assertion by a P-256 key in PKCS #8, PEM
+//   {"kind": "person", "issuer", "client_id"?, "redirect_uri", "browser": command}
+//       a token by authorization code; the client registers itself when it has no id; the command gets the issuer's URL as its
+//       last argument, and prints the URL that it was sent back to: see person.mjs
+// or nothing; and prints one JSON object:
 //   {"protocol": revision, "tools": [names], "call": {"is_error", "text"},
 //    "refused": {"kind": "error" | "result", "code", "slug", "remedy", "shown"} | null}   or   {"failed": why}
 import { mkdirSync } from "node:fs";
@@ -67,10 +74,10 @@ export async function startServer(name, { logs, profile }) {
 }
 
 /** Runs one client against `url`; its JSON object. */
-export async function callWith(client, mode, { url, key, call, withheld, profile }) {
+export async function callWith(client, mode, { url, identity, call, withheld, profile }) {
   const [command, ...args] = clients[client].command(profile);
   const all = [...args, url, mode, JSON.stringify(call), ...(withheld ? [withheld] : [])];
-  const ended = await run(command, all, { env: { MCP_KEY: key }, timeout: 60_000 });
+  const ended = await run(command, all, { env: { MCP_IDENTITY: JSON.stringify(identity ?? {}) }, timeout: 60_000 });
   const line = ended.stdout.trim().split("\n").at(-1);
   try {
     return JSON.parse(line);

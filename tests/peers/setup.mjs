@@ -1,5 +1,6 @@
 // Sets a tenant up through the admin API, as its administrator would: upstreams, endpoints, a client with a key, roles
 // and grants, limits, approved tools. Every path of the API that these tools use is in this file.
+import { generateKeyPairSync } from "node:crypto";
 import { sleep } from "./processes.mjs";
 
 /** A client of the admin API. */
@@ -42,7 +43,7 @@ const PLENTY = { per_minute: 10_000_000, burst: 10_000_000, concurrency: 0 };
  * is `{slug, url, tools, prompts, uris, completion, tasks}`: what of it is granted. `tools`: names, absent for each that
  * it has; `prompts`: names; `uris`: patterns of resources to read and to subscribe to; all else absent for none.
  * `roles`: into how many roles, each with a grant of its own, the tools are dealt. `limits`: of the tenant and of the client,
- * absent for as much as there is. Returns `{tenant, key, endpoints: {slug: url}, admin}`.
+ * absent for as much as there is. Returns `{tenant, client, key, endpoints: {slug: url}, issuer, base, admin}`.
  */
 export async function provision(up, { tenant: slug, servers, roles = 1, limits = PLENTY }) {
   const operator = new Api(up.control_url, up.operator_token);
@@ -69,7 +70,23 @@ export async function provision(up, { tenant: slug, servers, roles = 1, limits =
   }
   // The last write waits until every proxy has applied it, and with it all before.
   await admin.post(`${base}/roles?wait=applied`, { name: "last" });
-  return { tenant: tenant.id, key, endpoints, admin };
+  const issuer = `${up.auth_url}/t/${slug}`;
+  return { tenant: tenant.id, client: client.id, key, endpoints, issuer, base, admin };
+}
+
+/** The ways in which a client of a `place` that `provision` made shows by itself who it is: see peers.mjs. */
+export async function machineIdentities({ admin, base, client, key, issuer }) {
+  const common = { issuer, client_id: client };
+  const { secret } = await admin.post(`${base}/clients/${client}/secrets`, { name: "peer" });
+  const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const jwk = { ...pair.publicKey.export({ format: "jwk" }), alg: "ES256", use: "sig" };
+  await admin.post(`${base}/clients/${client}/public-keys?wait=applied`, { name: "peer", key: jwk });
+  const privateKey = pair.privateKey.export({ format: "pem", type: "pkcs8" });
+  return {
+    key: { kind: "key", key },
+    secret: { kind: "secret", ...common, secret },
+    signed: { kind: "signed", ...common, private_key: privateKey },
+  };
 }
 
 /** Tools that one review may decide about. */

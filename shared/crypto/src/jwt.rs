@@ -204,6 +204,8 @@ pub enum Typ {
     AccessToken,
     /// `JWT`, or nothing: what clients sign to say who they are.
     Jwt,
+    /// `client-authentication+jwt`: the same, said (draft-ietf-oauth-rfc7523bis).
+    ClientAuthentication,
     /// `oauth-id-jag+jwt`: an identity assertion for an authorization server (draft-ietf-oauth-identity-assertion-authz-grant).
     IdJag,
     /// Anything else.
@@ -272,6 +274,7 @@ impl<'a> Token<'a> {
             Some(typ) if typ.eq_ignore_ascii_case("application/at+jwt") => Typ::AccessToken,
             None => Typ::Jwt,
             Some(typ) if typ.eq_ignore_ascii_case("jwt") => Typ::Jwt,
+            Some(typ) if typ.eq_ignore_ascii_case("client-authentication+jwt") => Typ::ClientAuthentication,
             Some(typ) if typ.eq_ignore_ascii_case("oauth-id-jag+jwt") => Typ::IdJag,
             Some(_) => Typ::Other,
         };

@@ -1,12 +1,20 @@
 //! rmcp's client as a caller: connects in either era, lists tools, calls one, and reports what it sees of a refusal.
 
+mod identity;
+
 use anyhow::{Context, bail};
 use rmcp::{
     ClientLifecycleMode, ClientServiceExt, ServiceError,
     model::{CallToolRequestParams, CallToolResult, ClientConfig, ProtocolVersion},
-    transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig},
+    transport::{
+        AuthClient, StreamableHttpClientTransport,
+        streamable_http_client::{StreamableHttpClient, StreamableHttpClientTransportConfig},
+    },
 };
 use serde_json::{Map, Value, json};
+
+use identity::Authorized;
+pub use identity::Identity;
 
 /// How the client opens the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +30,8 @@ pub enum Mode {
 pub struct Visit {
     /// URL of the MCP endpoint.
     pub url: String,
-    /// API key, sent as a bearer token.
-    pub key: Option<String>,
+    /// Who calls.
+    pub identity: Identity,
     /// The era to speak.
     pub mode: Mode,
     /// Tool to call.
@@ -42,11 +50,22 @@ pub struct Visit {
 /// # Errors
 /// When the connection, the list or the call fails.
 pub async fn visit(visit: &Visit) -> anyhow::Result<Value> {
-    let mut config = StreamableHttpClientTransportConfig::with_uri(visit.url.as_str());
-    if let Some(key) = &visit.key {
-        config = config.auth_header(key.as_str());
+    let config = StreamableHttpClientTransportConfig::with_uri(visit.url.as_str());
+    match visit.identity.authorize(&visit.url).await.context("authorize")? {
+        Authorized::Header(key) => {
+            follow(visit, StreamableHttpClientTransport::from_config(config.auth_header(key))).await
+        }
+        Authorized::Tokens(manager) => {
+            let http = AuthClient::new(reqwest::Client::new(), *manager);
+            follow(visit, StreamableHttpClientTransport::with_client(http, config)).await
+        }
     }
-    let transport = StreamableHttpClientTransport::from_config(config);
+}
+
+async fn follow<C>(visit: &Visit, transport: StreamableHttpClientTransport<C>) -> anyhow::Result<Value>
+where
+    C: StreamableHttpClient + Send + Sync + 'static,
+{
     let lifecycle = match visit.mode {
         Mode::Legacy => ClientLifecycleMode::Initialize,
         Mode::Modern => {

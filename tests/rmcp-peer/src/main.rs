@@ -1,10 +1,10 @@
-//! `portcullis-rmcp-peer URL MODE CALL [WITHHELD]`, MODE `legacy` or `modern`, CALL `{"name":…,"arguments":…}`; the key is
-//! in MCP_KEY. Prints one JSON object: what [`portcullis_rmcp_peer::visit`] saw, or `{"failed": why}`.
+//! `portcullis-rmcp-peer URL MODE CALL [WITHHELD]`, MODE `legacy` or `modern`, CALL `{"name":…,"arguments":…}`; who
+//! calls is in MCP_IDENTITY, an [`Identity`]. Prints one JSON object: what [`portcullis_rmcp_peer::visit`] saw, or `{"failed": why}`.
 
 use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, bail};
-use portcullis_rmcp_peer::{Mode, Visit, visit};
+use portcullis_rmcp_peer::{Identity, Mode, Visit, visit};
 use serde_json::{Value, json};
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the key does not belong on a command line, which every process can read"
+    reason = "secrets do not belong on a command line, which every process can read"
 )]
 async fn run() -> anyhow::Result<Value> {
     let mut words = std::env::args().skip(1);
@@ -39,6 +39,7 @@ async fn run() -> anyhow::Result<Value> {
     let withheld = words.next();
     let tool = call["name"].as_str().context("CALL has no name")?.to_owned();
     let arguments = call["arguments"].as_object().cloned().unwrap_or_default();
-    let key = std::env::var("MCP_KEY").ok().filter(|key| !key.is_empty());
-    visit(&Visit { url, key, mode, tool, arguments, withheld }).await
+    let identity = std::env::var("MCP_IDENTITY").context("MCP_IDENTITY is not set")?;
+    let identity: Identity = serde_json::from_str(&identity).context("MCP_IDENTITY")?;
+    visit(&Visit { url, identity, mode, tool, arguments, withheld }).await
 }

@@ -55,7 +55,8 @@ pub(super) async fn verify(
 ) -> Result<Option<Found>, OAuthError> {
     let now = core.clock.now();
     let Ok(token) = Token::parse(assertion) else { return Ok(None) };
-    let Some(client) = client.filter(|_| token.typ() == Typ::Jwt) else { return Ok(None) };
+    let of_its_kind = matches!(token.typ(), Typ::Jwt | Typ::ClientAuthentication);
+    let Some(client) = client.filter(|_| of_its_kind) else { return Ok(None) };
     let Ok(claims) = token.claims::<Claims>() else { return Ok(None) };
     if !claims.are_for(issuer, text, now) {
         return Ok(None);
