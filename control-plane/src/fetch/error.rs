@@ -64,12 +64,12 @@ impl FetchError {
     #[must_use]
     pub const fn public(&self) -> &'static str {
         match self {
-            Self::Url => "it is not at a URL that documents are fetched from",
             Self::Crowded => "too many documents are being fetched",
             Self::Status(_) => "its server does not answer with status 200",
             Self::Type => "it is not served as JSON",
             Self::Size => "it is too large",
-            Self::Resolve(_)
+            Self::Url
+            | Self::Resolve(_)
             | Self::Refused(_)
             | Self::Port
             | Self::Connect(_)
@@ -114,6 +114,7 @@ mod tests {
             FetchError::Connect(io::ErrorKind::ConnectionRefused),
             FetchError::Port,
             FetchError::Time,
+            FetchError::Url,
         ];
         for error in &errors {
             assert_eq!(error.public(), errors[0].public());
