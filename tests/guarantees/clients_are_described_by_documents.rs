@@ -286,9 +286,7 @@ async fn people_let_such_a_client_act_are_told_where_it_is_described_and_it_acts
     world.later(Duration::from_secs(20)).await;
     world.describe("/client.json", json!({"client_name": "App <i>"}));
     let page = ann.get(&ask).await;
-    for shown in
-        ["App &lt;i&gt;", "described at <strong>app.example", "The answer goes to <strong>app.example"]
-    {
+    for shown in ["App &lt;i&gt;", "The answer goes to <strong>app.example"] {
         assert!(page.page.contains(shown), "{shown}: {}", page.page);
     }
     let tokens = ann.authorize(&app, resource, &[]).await;

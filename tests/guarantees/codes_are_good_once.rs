@@ -152,3 +152,21 @@ async fn a_public_client_has_nothing_of_its_own() {
     }
     assert_eq!(public.post("revoke", &[("token", &tokens.access)]).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_gives_so_many_codes_and_no_more() {
+    let (_gateway, _tenant, app, ann) = acme().await;
+    ann.authorize(&app, RESOURCE, &[]).await;
+    let path = app.ask(RESOURCE, &[]);
+    let mut given = 0;
+    let limited = loop {
+        let shown = ann.get(&path).await;
+        if shown.status != 303 {
+            break shown;
+        }
+        given += 1;
+        assert!(given < 200, "there is no end to it");
+    };
+    assert_eq!((limited.status, limited.code().as_str()), (429, "sign_in_limited"));
+    assert!(given >= 50, "{given}");
+}

@@ -245,3 +245,28 @@ async fn a_flood_of_passwords_holds_up_neither_machines_nor_the_api() {
     assert!(statuses.iter().all(|status| [401, 429].contains(status)), "{statuses:?}");
     assert!(took < Duration::from_secs(10), "machines waited {took:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_changed_by_who_knows_it_and_ends_every_other_session() {
+    let (gateway, tenant, mut ann) = acme().await;
+    let other = Person::new(&gateway, "ann@example.com");
+    other.sign_in("/account").await;
+    let page = ann.get("/account").await;
+    let before = ann.cookie(COOKIE);
+    for (present, new) in
+        [("a wrong password", "an entirely new one"), (PASSWORD, "short"), (PASSWORD, "password1234")]
+    {
+        let form = [("act", "change_password"), ("password", present), ("new_password", new)];
+        assert_eq!(ann.submit("/account", &page, &form).await.status, 422, "{present} {new}");
+    }
+    assert!(is_signed_in(&other.get("/account").await));
+    let form = [("act", "change_password"), ("password", PASSWORD), ("new_password", "an entirely new one")];
+    assert_eq!(ann.submit("/account", &page, &form).await.status, 303);
+    assert_ne!(ann.cookie(COOKIE), before);
+    assert!(is_signed_in(&ann.get("/account").await) && !is_signed_in(&other.get("/account").await));
+    assert_eq!(other.sign_in("/account").await.status, 401, "the old one");
+    ann.password = "an entirely new one".to_owned();
+    ann.set_cookie(COOKIE, None);
+    assert_eq!(ann.sign_in("/account").await.status, 303);
+    assert_eq!(tenant.audit("method=change_password").await.len(), 1);
+}

@@ -160,6 +160,8 @@ impl Step<'_> {
     async fn give(&self, session: &Session, member: MemberId, agreed: bool) -> Result<Response, PageError> {
         let Self { core, issuer, asked, .. } = self;
         let now = core.clock.now();
+        let limited = |retry_after| PageError::Limited { retry_after };
+        core.sign_ins.code(member, core.clock.monotonic()).map_err(limited)?;
         let mut tx = core.store.tenant(issuer.tenant).await?;
         if core.kills.stop_client(issuer.tenant, asked.client.id) {
             return answer::denied(issuer, asked, Denied::Killed);

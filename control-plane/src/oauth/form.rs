@@ -47,7 +47,7 @@ impl Form {
         self.headers.contains_key(header::AUTHORIZATION)
     }
 
-    fn parse(body: &[u8]) -> Result<Vec<(String, Zeroizing<String>)>, OAuthError> {
+    pub(super) fn parse(body: &[u8]) -> Result<Vec<(String, Zeroizing<String>)>, OAuthError> {
         let mut parameters: Vec<(String, Zeroizing<String>)> = Vec::new();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());

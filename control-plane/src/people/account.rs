@@ -5,6 +5,7 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
+use http::{HeaderValue, StatusCode};
 use ids::{ConsentId, TenantId};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     invitation::PageForm,
     log,
     page::{Page, PageError, see_other},
-    queries, session,
+    password, queries, session,
     session::Session,
     sign_in::{self, SignedIn},
     visitor::Visitor,
@@ -40,10 +41,15 @@ pub(crate) async fn show(
     let Some(session) = visitor.session.clone() else {
         return Ok(sign_in::page(&mut visitor, PLACE, None, None).into_response());
     };
-    Ok(page(&core, &mut visitor, &session).await?.into_response())
+    Ok(page(&core, &mut visitor, &session, None).await?.into_response())
 }
 
-async fn page(core: &Core, visitor: &mut Visitor, session: &Session) -> Result<Page, PageError> {
+async fn page(
+    core: &Core,
+    visitor: &mut Visitor,
+    session: &Session,
+    wrong: Option<&str>,
+) -> Result<Page, PageError> {
     let memberships =
         queries::memberships(&mut core.store.people().await?, session.account, log::TENANTS).await?;
     let mut body = Html::default();
@@ -72,12 +78,24 @@ async fn page(core: &Core, visitor: &mut Visitor, session: &Session) -> Result<P
         }
     }
     body.markup("</ul>");
+    body.markup("<h2>Password</h2>");
+    if let Some(wrong) = wrong {
+        body.markup("<p class=\"wrong\" role=\"alert\">").text(wrong).markup("</p>");
+    }
+    visitor.form(&mut body, PLACE);
+    body.hidden("act", "change_password")
+        .markup("<label>Present password<input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label>")
+        .markup("<label>New password<input name=\"new_password\" type=\"password\" autocomplete=\"new-password\" required></label>")
+        .markup("<button>Change and sign out everywhere else</button></form>");
     for (act, label) in [("sign_out", "Sign out"), ("sign_out_everywhere", "Sign out everywhere")] {
         visitor.form(&mut body, PLACE);
         body.hidden("act", act).markup("<button>").markup(label).markup("</button></form>");
     }
     let mut page = Page::new("Your account", body);
     page.cookies = visitor.cookies();
+    if wrong.is_some() {
+        page.status = StatusCode::UNPROCESSABLE_ENTITY;
+    }
     Ok(page)
 }
 
@@ -103,12 +121,43 @@ pub(crate) async fn act(
             log::record(&core, session.account, &origin, "sign_out_everywhere", None).await?;
             see_other(PLACE, vec![Cookie::Session.clear(&core)?])
         }
+        (Some("change_password"), Some(session)) => {
+            match change_password(&core, &form, &origin, &visitor, &session).await? {
+                Ok(cookies) => see_other(PLACE, cookies),
+                Err(wrong) => Ok(page(&core, &mut visitor, &session, Some(wrong)).await?.into_response()),
+            }
+        }
         (Some("withdraw"), Some(session)) => {
             withdraw(&core, &form, &origin, &session).await?;
             see_other(PLACE, Vec::new())
         }
         _ => Err(PageError::Form),
     }
+}
+
+/// Gives the account another password: all sessions end, and this browser has a new one. What is wrong with it, if something is.
+async fn change_password(
+    core: &Core,
+    form: &Form,
+    origin: &Origin,
+    visitor: &Visitor,
+    session: &Session,
+) -> Result<Result<Vec<HeaderValue>, &'static str>, PageError> {
+    let (typed, new) =
+        (form.get("password").unwrap_or_default(), form.get("new_password").unwrap_or_default());
+    if let Err(wrong) = password::check(new, &session.email) {
+        return Ok(Err(wrong));
+    }
+    if sign_in::check(core, origin, session.email.as_str(), typed).await? != Some(session.account) {
+        return Ok(Err("This is not the present password."));
+    }
+    let hash = password::hash(core, new).await?;
+    let mut tx = core.store.people().await?;
+    queries::change_password(&mut tx, session.account, &hash, core.clock.now().to_offset()).await?;
+    queries::end_sessions(&mut tx, session.account).await?;
+    tx.commit().await?;
+    log::record(core, session.account, origin, "change_password", None).await?;
+    Ok(Ok(sign_in::remember(core, session.account, visitor).await?))
 }
 
 /// Withdraws a consent of the person's; one that is gone, or another's, changes nothing.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crypto::{Zeroizing, digest::HmacKey};
+use ids::MemberId;
 use limits::{AddressTable, Decision, Rate, address::AddressKey};
 use seams::{Entropy, Monotonic};
 

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use crypto::{Zeroizing, digest, password::PasswordError};
+use crypto::{Zeroizing, digest};
 use http::StatusCode;
 use ids::{AccountId, MemberId};
 
@@ -143,10 +143,7 @@ pub(crate) async fn accept(
         core.sign_ins
             .take(origin.address, invited.email.as_str(), core.clock.monotonic())
             .map_err(|retry_after| PageError::Limited { retry_after })?;
-        let (typed, entropy) = (Zeroizing::new(typed.to_owned()), core.entropy.clone());
-        let hashing = move || crypto::password::hash(typed.as_bytes(), &*entropy);
-        let hash: Result<String, PasswordError> = core.sign_ins.hashing.run(hashing).await?;
-        Who::New(hash.map_err(PageError::internal)?)
+        Who::New(password::hash(&core, typed).await?)
     };
     let account = join(&core, &invited, account, &origin).await?;
     let cookies = sign_in::remember(&core, account, &visitor).await?;

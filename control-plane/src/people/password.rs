@@ -1,9 +1,14 @@
 //! Which passwords people may have: long ones, that are not among the first that anybody tries (NIST SP 800-63B section 3.1.1).
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::LazyLock;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::LazyLock,
+};
 
-use super::email::Email;
+use crypto::Zeroizing;
+
+use super::{email::Email, page::PageError};
+use crate::app::Core;
 
 /// Characters at least.
 const SHORTEST: usize = 12;
@@ -40,6 +45,13 @@ pub(super) fn check(password: &str, email: &Email) -> Result<(), &'static str> {
         return Err("The password must not contain the e-mail address.");
     }
     Ok(())
+}
+
+/// What is stored of a password, made when it is its turn.
+pub(super) async fn hash(core: &Core, password: &str) -> Result<String, PageError> {
+    let (password, entropy) = (Zeroizing::new(password.to_owned()), core.entropy.clone());
+    let hashing = move || crypto::password::hash(password.as_bytes(), &*entropy);
+    core.sign_ins.hashing.run(hashing).await?.map_err(PageError::internal)
 }
 
 #[cfg(test)]

@@ -35,6 +35,23 @@ pub(super) async fn create_account(
     Ok(made.execute(tx.conn()).await?.rows_affected() == 1)
 }
 
+/// The account has another password from now on.
+pub(super) async fn change_password(
+    tx: &mut PeopleTx,
+    id: AccountId,
+    password_hash: &str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let changed = sqlx::query!(
+        "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1",
+        id.uuid(),
+        password_hash,
+        now
+    );
+    changed.execute(tx.conn()).await?;
+    Ok(())
+}
+
 type Found = (AccountId, Email, OffsetDateTime, OffsetDateTime);
 
 /// Whose session it is, since when, and when it was last seen, where that is after these. A person of no tenant has none.

@@ -277,6 +277,10 @@ catalogue! {
         "The client may not do this" "Let the client do it to which the token was given.";
     TokenRequestsLimited "token_requests_limited" 2107 429 Caller true Info
         "Too many requests to the token endpoint" "Wait for `Retry-After`; keep a token until it expires.";
+    OauthProofInvalid "oauth_proof_invalid" 2108 400 Caller false Debug
+        "Proof of possession not accepted" "Send one new `DPoP` proof for this request.";
+    OauthProofNonceRequired "oauth_proof_nonce_required" 2109 400 Caller true Debug
+        "Proof of possession needs a nonce" "Repeat the request with a proof that has the nonce of `DPoP-Nonce`.";
 
     // People at the authorization servers' origin.
     SignInRefused "sign_in_refused" 2120 401 Caller false Info
@@ -297,10 +301,6 @@ catalogue! {
         "A person has to sign in or agree" "Ask again without `prompt=none`.";
     OauthResponseTypeUnsupported "oauth_response_type_unsupported" 2128 400 Caller false Debug
         "Response type not supported" "Send `response_type=code`.";
-    OauthProofInvalid "oauth_proof_invalid" 2108 400 Caller false Debug
-        "Proof of possession not accepted" "Send one new `DPoP` proof for this request.";
-    OauthProofNonceRequired "oauth_proof_nonce_required" 2109 400 Caller true Debug
-        "Proof of possession needs a nonce" "Repeat the request with a proof that has the nonce of `DPoP-Nonce`.";
     OauthRedirectUriInvalid "oauth_redirect_uri_invalid" 2140 400 Caller false Debug
         "Redirect URI not accepted" "Register `https` URIs, `http` ones on the user's own machine, or a scheme with a period.";
     OauthClientMetadataInvalid "oauth_client_metadata_invalid" 2141 400 Caller false Debug

@@ -20,6 +20,8 @@ pub(super) enum Denied {
     ResponseType,
     Scope,
     Target,
+    /// It has not said that it would ask for codes.
+    Client,
     /// The person has said no, or may not say yes.
     Refused,
     LoginRequired,
@@ -36,6 +38,7 @@ impl Denied {
             Self::Scope => "invalid_scope",
             // RFC 8707.
             Self::Target => "invalid_target",
+            Self::Client => "unauthorized_client",
             Self::Refused => "access_denied",
             // OpenID Connect Core section 3.1.2.6.
             Self::LoginRequired => "login_required",
@@ -50,6 +53,7 @@ impl Denied {
             Self::ResponseType => ErrorCode::OauthResponseTypeUnsupported,
             Self::Scope => ErrorCode::OauthScopeInvalid,
             Self::Target => ErrorCode::OauthTargetInvalid,
+            Self::Client => ErrorCode::OauthClientUnauthorized,
             Self::Refused => ErrorCode::AccessDenied,
             Self::LoginRequired | Self::ConsentRequired => ErrorCode::AuthorizationNeedsPerson,
             Self::Killed => ErrorCode::Killed,

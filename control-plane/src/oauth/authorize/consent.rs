@@ -1,7 +1,12 @@
 //! The page on which a member is asked whether a client may act for them.
 
+use url::Url;
+
 use super::Step;
-use crate::people::{html::Html, page::Page, session::Session, visitor::Visitor};
+use crate::{
+    oauth::registration::Kind,
+    people::{html::Html, page::Page, session::Session, visitor::Visitor},
+};
 
 /// Asks.
 pub(super) fn page(step: &Step<'_>, visitor: &mut Visitor, session: &Session) -> Page {
@@ -21,16 +26,19 @@ pub(super) fn page(step: &Step<'_>, visitor: &mut Visitor, session: &Session) ->
         body.markup("</ul>");
     }
     body.markup("<p>The answer goes to <strong>").text(&destination).markup("</strong>.</p>");
-    if asked.client.by_itself {
-        body.markup("<p class=\"warning\">Nobody here has made this application: its name is its own word");
-        if let Some(host) = &asked.client.described_at {
-            body.markup(". It is described at <strong>").text(host).markup("</strong>");
-        }
-        body.markup(".</p>");
-    }
     if local {
         body.markup("<p class=\"warning\">This is a program on your own machine. Any program there can say that it is ");
         body.text(&asked.client.name).markup(": agree only if you have just started it yourself.</p>");
+    }
+    match (asked.client.kind, asked.client.document.as_ref().and_then(Url::host_str)) {
+        (Some(Kind::Document), Some(host)) => {
+            body.markup("<p class=\"warning\">It says of itself who it is, at <strong>").text(host);
+            body.markup("</strong>. Nobody of your organisation has checked it.</p>");
+        }
+        (Some(_), _) => {
+            body.markup("<p class=\"warning\">It has registered itself. Its name is its own choice, and nobody of your organisation has checked it.</p>");
+        }
+        (None, _) => {}
     }
     visitor.form(&mut body, &step.place);
     body.markup("<button name=\"act\" value=\"allow\">Allow</button><button name=\"act\" value=\"deny\">Refuse</button>");

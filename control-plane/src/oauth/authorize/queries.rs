@@ -6,10 +6,9 @@ use ids::{AccountId, ClientId, ConsentId, Id, MemberId, Scopes};
 use seams::Timestamp;
 use time::OffsetDateTime;
 
-use super::request::{App, Asked};
+use super::request::Asked;
 use crate::{
     db::{OperatorTx, StoreError, TenantTx, Unreadable},
-    oauth::redirect::RedirectUri,
     people::session::Session,
 };
 
@@ -26,22 +25,10 @@ pub(crate) fn write_scopes(scopes: &Scopes) -> Vec<String> {
     scopes.iter().map(|scope| scope.as_str().to_owned()).collect()
 }
 
-/// A client that is switched on, of a tenant that is.
-pub(super) async fn app(tx: &mut TenantTx, id: ClientId) -> Result<Option<App>, StoreError> {
-    let row = sqlx::query!(
-        "SELECT c.name, c.public, c.redirect_uris FROM clients c JOIN tenants t ON t.id = c.tenant_id
-         WHERE c.tenant_id = $1 AND c.id = $2 AND c.enabled AND NOT t.suspended",
-        tx.tenant().uuid(),
-        id.uuid()
-    );
-    Ok(row.fetch_optional(tx.conn()).await?.map(|row| App {
-        id,
-        name: row.name,
-        public: row.public,
-        redirect_uris: row.redirect_uris.into_iter().map(RedirectUri::stored).collect(),
-        by_itself: false,
-        described_at: None,
-    }))
+/// Whether the tenant is not suspended.
+pub(super) async fn is_open(tx: &mut TenantTx) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!("SELECT suspended FROM tenants WHERE id = $1", tx.tenant().uuid());
+    Ok(!found.fetch_one(tx.conn()).await?)
 }
 
 /// Who the account is in the transaction's tenant, if they may sign in.
@@ -100,7 +87,7 @@ pub(super) async fn agree(
     Ok(())
 }
 
-/// Stores a code by its digest.
+/// Stores a code by its digest, and forgets those of the member that nobody has used in time.
 pub(super) async fn insert_code(
     tx: &mut TenantTx,
     digest: &[u8; 32],
@@ -109,6 +96,15 @@ pub(super) async fn insert_code(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "DELETE FROM authorization_codes
+         WHERE tenant_id = $1 AND member_id = $2 AND authorization_id IS NULL AND expires_at <= $3",
+        tenant,
+        member.uuid(),
+        now.to_offset()
+    )
+    .execute(tx.conn())
+    .await?;
     sqlx::query!(
         "INSERT INTO authorization_codes (tenant_id, digest, member_id, client_id, session, redirect_uri, challenge, resource,
            scopes, signed_in_at, expires_at)

@@ -1,7 +1,7 @@
 //! What a client asks for when it sends a person to the authorization endpoint.
 
 use http::Uri;
-use ids::{ClientId, Scopes};
+use ids::Scopes;
 use url::Url;
 
 use super::{answer::Denied, queries};
@@ -13,8 +13,7 @@ use crate::{
         error::OAuthError,
         form::Form,
         issuer::Issuer,
-        redirect::RedirectUri,
-        registration::{self, ResolveError},
+        registration::{self, ResolveError, Resolved},
         scopes,
     },
     people::page::PageError,
@@ -26,19 +25,6 @@ const MAX_QUERY: usize = 8 * 1024;
 const MAX_STATE: usize = 1_024;
 /// Characters of an S256 challenge: a SHA-256 in base64url (RFC 7636 section 4.2).
 const CHALLENGE: usize = 43;
-
-/// A client, as far as it matters here.
-#[derive(Debug)]
-pub(crate) struct App {
-    pub(crate) id: ClientId,
-    pub(crate) name: String,
-    pub(crate) public: bool,
-    pub(crate) redirect_uris: Vec<RedirectUri>,
-    /// Whether nobody here has made it: what it is called is its own word.
-    pub(crate) by_itself: bool,
-    /// The host of the document that describes it: what can be known of who made it.
-    pub(crate) described_at: Option<String>,
-}
 
 /// What the client wants the person to be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +42,7 @@ pub(super) enum Prompt {
 /// What is asked for. Client and redirect URI are good; the rest is, where nothing was [`Denied`].
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) client: App,
+    pub(crate) client: Resolved,
     pub(crate) redirect_uri: String,
     pub(crate) state: Option<String>,
     pub(crate) challenge: String,
@@ -98,22 +84,24 @@ pub(super) async fn read(
     }
     let form = Form::of_query(query)
         .map_err(|_| PageError::Authorization("The request cannot be read, or says something twice."))?;
-    let unknown = || PageError::Authorization("The application is not one of this organisation's.");
-    let named = form.get("client_id").ok_or_else(unknown)?;
-    let client = match registration::resolve(core, issuer, named, origin).await {
-        Ok(client) => client,
-        Err(ResolveError::Unknown) => return Err(unknown()),
+    let unknown = PageError::Authorization("The application is not one of this organisation's.");
+    let Some(client) = form.get("client_id") else { return Err(unknown) };
+    let client = match registration::resolve(core, issuer, client, origin).await {
+        Ok(client) if client.enabled => client,
+        Ok(_) | Err(ResolveError::Unknown) => return Err(unknown),
         Err(ResolveError::Limited { retry_after }) => return Err(PageError::Limited { retry_after }),
-        Err(error) => match error.detail() {
-            Some(why) => return Err(PageError::Document(why)),
-            None => return Err(OAuthError::from(error).into()),
-        },
+        Err(ResolveError::Store(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::info!(error.code = error.code().slug(), "a client's document was of no use");
+            return Err(PageError::Authorization(
+                "What describes the application is not there, or not good.",
+            ));
+        }
     };
     let mut tx = core.store.tenant(issuer.tenant).await?;
-    let described_at = client.document.as_ref().and_then(Url::host_str).map(str::to_owned);
-    let by_itself = client.kind.is_some();
-    let client = queries::app(&mut tx, client.id).await?.ok_or_else(unknown)?;
-    let client = App { described_at, by_itself, ..client };
+    if !queries::is_open(&mut tx).await? {
+        return Err(unknown);
+    }
     let given =
         form.get("redirect_uri").filter(|given| client.redirect_uris.iter().any(|own| own.admits(given)));
     let redirect_uri = given.map(str::to_owned).ok_or(PageError::Authorization(
@@ -128,8 +116,10 @@ pub(super) async fn read(
         scopes: Scopes::none(),
         prompt: Prompt::Whatever,
     };
+    let may = registration::may(core, issuer, asked.client.id, "authorization_code").await;
     let denied = match rest(&form, &mut asked) {
         Err(denied) => Some(denied),
+        Ok(()) if matches!(may, Err(OAuthError::NotForThisClient)) => Some(Denied::Client),
         Ok(()) if core.kills.stop_client(issuer.tenant, asked.client.id) => Some(Denied::Killed),
         Ok(()) => {
             let chosen = audience::choose(&mut tx, core, issuer, asked.client.id, form.get("resource")).await;
