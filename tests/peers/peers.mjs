@@ -74,10 +74,10 @@ export async function startServer(name, { logs, profile }) {
 }
 
 /** Runs one client against `url`; its JSON object. */
-export async function callWith(client, mode, { url, identity, call, withheld, profile }) {
+export async function callWith(client, mode, { url, identity: { environment, ...identity } = {}, call, withheld, profile }) {
   const [command, ...args] = clients[client].command(profile);
   const all = [...args, url, mode, JSON.stringify(call), ...(withheld ? [withheld] : [])];
-  const ended = await run(command, all, { env: { MCP_IDENTITY: JSON.stringify(identity ?? {}) }, timeout: 60_000 });
+  const ended = await run(command, all, { env: { MCP_IDENTITY: JSON.stringify(identity), ...environment }, timeout: 60_000 });
   const line = ended.stdout.trim().split("\n").at(-1);
   try {
     return JSON.parse(line);

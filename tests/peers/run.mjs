@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { gateway } from "./gateway.mjs";
 import { callWith, clients, servers, startServer } from "./peers.mjs";
 import { inRoot, runToEnd } from "./processes.mjs";
-import { machineIdentities, provision } from "./setup.mjs";
+import { machineIdentities, personIdentities, provision } from "./setup.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -70,7 +70,7 @@ async function main() {
     const tenant = `peers-${Date.now().toString(36)}`;
     const place = await provision(up, { tenant, servers: wanted });
     ({ endpoints } = place);
-    identities = await machineIdentities(place);
+    identities = { ...(await machineIdentities(place)), ...(await personIdentities(place)) };
   }
   const count = { passed: 0, failed: 0 };
   for (const row of rows(Object.keys(urls), chosen(identities, options.identity))) {

@@ -1,7 +1,8 @@
 // Sets a tenant up through the admin API, as its administrator would: upstreams, endpoints, a client with a key, roles
 // and grants, limits, approved tools. Every path of the API that these tools use is in this file.
 import { generateKeyPairSync } from "node:crypto";
-import { sleep } from "./processes.mjs";
+import { browse } from "./person.mjs";
+import { inRoot, sleep } from "./processes.mjs";
 
 /** A client of the admin API. */
 class Api {
@@ -9,10 +10,10 @@ class Api {
     this.base = base;
     this.token = token;
   }
-  async send(method, path, body) {
+  async send(method, path, body, headers = body && { "content-type": "application/json" }) {
     const response = await fetch(this.base + path, {
       method,
-      headers: { authorization: `Bearer ${this.token}`, ...(body && { "content-type": "application/json" }) },
+      headers: { authorization: `Bearer ${this.token}`, ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     const text = await response.text();
@@ -21,6 +22,8 @@ class Api {
   }
   get = (path) => this.send("GET", path);
   post = (path, body) => this.send("POST", path, body);
+  /** A merge patch of whatever is there now. */
+  patch = (path, body) => this.send("PATCH", path, body, { "content-type": "application/merge-patch+json", "if-match": "*" });
   put = (path, body) => this.send("PUT", path, body);
   /** Every item of a list, over all its pages. */
   async all(path) {
@@ -87,6 +90,44 @@ export async function machineIdentities({ admin, base, client, key, issuer }) {
     secret: { kind: "secret", ...common, secret },
     signed: { kind: "signed", ...common, private_key: privateKey },
   };
+}
+
+/** Where applications have people sent back to; nobody listens there. */
+const CALLBACK = "http://127.0.0.1:53682/callback";
+const PASSWORD = "violet tractor 17";
+
+/**
+ * The ways in which an application calls for a member of a `place` that `provision` made, who may what its client may: known to
+ * the issuer, or registering itself. See peers.mjs; `environment` is for the process that plays the browser.
+ */
+export async function personIdentities({ admin, base, issuer }) {
+  const email = "ann@example.com";
+  const person = { email, password: PASSWORD };
+  const { link } = await admin.post(`${base}/invitations`, { email, admin_role: "user" });
+  await browse(link, { ...person, redirect_uri: new URL("/account", link).href });
+  const [member] = await admin.all(`${base}/members`);
+  for (const { id } of await admin.all(`${base}/roles`)) await admin.put(`${base}/members/${member.id}/roles/${id}`, {});
+
+  const endpoints = (await admin.all(`${base}/endpoints`)).map(({ id }) => id);
+  const settings = { name: "application", public: true, redirect_uris: [CALLBACK] };
+  const { id: clientId } = await admin.post(`${base}/clients`, settings);
+  for (const id of endpoints) await admin.put(`${base}/clients/${clientId}/endpoints/${id}`);
+  await admin.patch(`${base}/registration`, { dynamic: { by: "open", endpoint_ids: endpoints } });
+  await registrationIsKnown(issuer);
+
+  const browser = [process.execPath, inRoot("tests/peers/person.mjs")];
+  const common = { kind: "person", issuer, redirect_uri: CALLBACK, browser };
+  const environment = { MCP_PERSON: JSON.stringify({ ...person, redirect_uri: CALLBACK }) };
+  return { known: { ...common, client_id: clientId, environment }, registered: { ...common, environment } };
+}
+
+/** What an issuer says of itself is kept for moments. */
+async function registrationIsKnown(issuer) {
+  const url = issuer.replace("/t/", "/.well-known/oauth-authorization-server/t/");
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(100)) {
+    if ((await (await fetch(url)).json()).registration_endpoint) return;
+  }
+  throw new Error("the issuer does not say where clients register");
 }
 
 /** Tools that one review may decide about. */
