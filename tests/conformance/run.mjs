@@ -2,14 +2,16 @@
 //   node tests/conformance/run.mjs [--profile up] [--up .portcullis/up.json | --url ENDPOINT, key in MCP_KEY] [--direct]
 // Without --up or --url it starts `portcullis up` for itself and sets a tenant up in it: a client that is granted the
 // upstream's tools and prompts by name and its resources by URI, on an endpoint that is closed to everything else. Prints
-// a row per scenario; the last line is `conformance: direct A/B, gateway C/D, lost N` (passed/failed checks over both
-// sets). Fails when a check is lost or the upstream itself scores below its baseline.
+// a row per scenario, then those for authorization servers, against the tenant's issuer; the last line is
+// `conformance: direct A/B, gateway C/D, lost N, issuer E/F` (passed/failed checks over both sets). Fails when a check is lost,
+// when the upstream itself scores below its baseline, or when the issuer fails.
 import { mkdirSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { gateway } from "../peers/gateway.mjs";
 import { startServer } from "../peers/peers.mjs";
 import { inRoot, runToEnd } from "../peers/processes.mjs";
 import { provision } from "../peers/setup.mjs";
+import { runAuthorization } from "./authorization.mjs";
 import { credentialProxy } from "./credential_proxy.mjs";
 import { SETS, lost, runSet, score } from "./suite.mjs";
 
@@ -25,6 +27,9 @@ const { values: options } = parseArgs({
   },
 });
 const out = inRoot("target/conformance");
+
+/** Scenarios for authorization servers. */
+const AUTHORIZATION = ["authorization-code-grant", "authorization-server-metadata-endpoint"];
 
 /** What the client is granted of the upstream, beside its tools. One scenario reads a resource that does not exist. */
 const GRANTED = {
@@ -45,8 +50,8 @@ async function endpoint(upstream) {
   if (options.url) return { url: options.url, key: process.env.MCP_KEY };
   const up = await gateway({ up: options.up, profile: options.profile, dir: `${out}/run`, portBase: 7700 });
   const tenant = `conformance-${Date.now().toString(36)}`;
-  const { endpoints, key } = await provision(up, { tenant, servers: [{ slug: "suite", url: upstream, ...GRANTED }] });
-  return { url: endpoints.suite, key };
+  const place = await provision(up, { tenant, servers: [{ slug: "suite", url: upstream, ...GRANTED }] });
+  return { url: place.endpoints.suite, key: place.key, place };
 }
 
 async function runBoth() {
@@ -56,14 +61,29 @@ async function runBoth() {
   for (const set of SETS) direct[set] = await runSet(upstream, set, `${out}/direct/${set}`);
   if (options.direct) return { direct, through: null };
 
-  const { url, key } = await endpoint(upstream);
+  const { url, key, place } = await endpoint(upstream);
   const proxy = await credentialProxy(url, key);
   const through = {};
   for (const set of SETS) through[set] = await runSet(proxy, set, `${out}/gateway/${set}`);
-  return { direct, through };
+  const issuer = place && (await runAuthorization(place, `${out}/issuer`));
+  return { direct, through, issuer };
 }
 
-function report({ direct, through }) {
+/** A row per scenario for authorization servers; passed and failed checks. */
+function reportIssuer(issuer, faults) {
+  console.log(`\n${"authorization server".padEnd(48)} issuer`);
+  const sum = { passed: 0, failed: 0 };
+  for (const name of AUTHORIZATION) {
+    const { passed, failed } = score(issuer.get(name));
+    console.log(`${name.padEnd(48)} ${passed}/${failed}`);
+    sum.passed += passed;
+    sum.failed += failed;
+    if (passed === 0 || failed > 0) faults.push(`the issuer fails ${name}; see ${out}/issuer`);
+  }
+  return `, issuer ${sum.passed}/${sum.failed}`;
+}
+
+function report({ direct, through, issuer }) {
   const sum = { direct: { passed: 0, failed: 0 }, gateway: { passed: 0, failed: 0 }, lost: 0 };
   const faults = [];
   const add = (to, { passed, failed }) => {
@@ -97,10 +117,11 @@ function report({ direct, through }) {
       faults.push(`${set}: the upstream scores ${scored} directly; its baseline is ${BASELINE[set]}/0`);
     }
   }
+  const ofIssuer = issuer ? reportIssuer(issuer, faults) : "";
   for (const fault of faults) console.log(`\n${fault}`);
   const { direct: d, gateway: g } = sum;
   const behind = through ? `, gateway ${g.passed}/${g.failed}, lost ${sum.lost}` : "";
-  console.log(`\nconformance: direct ${d.passed}/${d.failed}${behind}`);
+  console.log(`\nconformance: direct ${d.passed}/${d.failed}${behind}${ofIssuer}`);
   return faults.length === 0 && sum.lost === 0;
 }
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { node } from "../peers/peers.mjs";
 import { inRoot, run } from "../peers/processes.mjs";
 
-const suite = inRoot("target/peers/npm/node_modules/@modelcontextprotocol/conformance/dist/index.js");
+export const suite = inRoot("target/peers/npm/node_modules/@modelcontextprotocol/conformance/dist/index.js");
 
 /** The frozen sets that are run: a revision's required scenarios, and those that are run without being scored. */
 export const SETS = ["2025-11-25", "2026-07-28"];

@@ -1,7 +1,8 @@
 //! A person with a browser: accepts invitations, signs in, and does what pages of the authorization servers' origin ask.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Mutex};
+use std::{collections::BTreeMap, net::IpAddr};
 
+use parking_lot::Mutex;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use serde_json::json;
 
@@ -115,12 +116,12 @@ impl Person {
     /// A cookie of the browser.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<String> {
-        self.cookies.lock().unwrap().get(name).cloned()
+        self.cookies.lock().get(name).cloned()
     }
 
     /// Puts a cookie into the browser, or takes it away.
     pub fn set_cookie(&self, name: &str, value: Option<&str>) {
-        let mut cookies = self.cookies.lock().unwrap();
+        let mut cookies = self.cookies.lock();
         match value {
             Some(value) => drop(cookies.insert(name.to_owned(), value.to_owned())),
             None => drop(cookies.remove(name)),
@@ -130,7 +131,7 @@ impl Person {
     /// Sends a request with the browser's cookies, and keeps what comes back of them.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Shown {
         let cookies: Vec<_> =
-            self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
+            self.cookies.lock().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header("cookie", cookies.join("; ")) };
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
