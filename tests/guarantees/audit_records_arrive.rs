@@ -102,7 +102,7 @@ async fn a_newer_proxys_records_wait_for_a_control_plane_that_reads_them() {
     let gateway = Gateway::with_proxies(0).await;
     let tenant = gateway.tenant("acme").await;
     let member = Member::join(&gateway, &demo::join_token(&gateway.operator).await.unwrap()).await;
-    let newer = v1::AuditRecord { version: 3, ..record(&tenant, member.proxy, 2) };
+    let newer = v1::AuditRecord { version: 99, ..record(&tenant, member.proxy, 2) };
     let both = batch([record(&tenant, member.proxy, 1), newer]);
     assert_eq!(upload(&gateway, &member, both).await, Err(Code::FailedPrecondition));
     assert_eq!(shown(&gateway, member.proxy).await["audit_records_set_aside"], 0);

@@ -358,7 +358,7 @@ async fn a_client_that_registers_itself_acts_for_people_who_agree_and_for_nobody
         ..App::public(&gateway, &tenant, "other", &[&tools]).await
     };
     let page = ann.get(&app.ask(resource, &[])).await;
-    assert!(page.page.contains("Nobody here has made this application"), "{page:?}");
+    assert!(page.page.contains("It has registered itself."), "{page:?}");
     let tokens = ann.authorize(&app, resource, &[]).await;
     Tokens::of(&app.refresh(&tokens.refresh, &[]).await);
     let own = app.post("token", &[("grant_type", "client_credentials")]).await;

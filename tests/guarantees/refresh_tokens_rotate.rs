@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use harness::{App, Gateway, Person, Tenant, Tokens, text};
+use crypto::jwt::Algorithm;
+use harness::{App, Gateway, Person, Tenant, Tokens, forge, person::ORIGIN, prover::Prover, text};
+use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::json;
 
 use crate::people_let_clients_act::{acme, sql};
@@ -198,4 +200,34 @@ async fn a_consent_is_of_one_client_and_endpoint() {
     let other = App::confidential(&gateway, &tenant, "Other", &[&endpoint]).await;
     ann.authorize(&app, elsewhere, &[]).await;
     assert!(ann.get(&other.ask(elsewhere, &[])).await.page.contains("value=\"allow\""), "another client");
+}
+
+/// The application, which sends a proof with its next request to the token endpoint.
+fn proving(app: &App, prover: &Prover) -> App {
+    let proof = prover.proof(&format!("{ORIGIN}/t/{}/token", app.slug), json!({}));
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("dpop"), proof.parse().unwrap())]);
+    let http = reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap();
+    App { http, ..app.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_public_client_was_given_with_a_proof_is_refreshed_with_the_same_key_alone() {
+    let (gateway, tenant, _app, ann) = acme().await;
+    let endpoints = tenant.admin.get(&format!("{}/endpoints", tenant.base)).await.unwrap();
+    let app = App::public(&gateway, &tenant, "native", &[&text(&endpoints["items"][0], "id")]).await;
+    let (key, another) = (Prover::new(Algorithm::Es256), Prover::new(Algorithm::Es256));
+    let code = ann.code(&app, RESOURCE, &[]).await;
+    let first = Tokens::of(&proving(&app, &key).exchange(&code, &[]).await);
+    assert_eq!(forge::claims(&first.access)["cnf"], json!({"jkt": key.public.thumbprint()}));
+    for (wrong, why) in [(app.clone(), "without a proof"), (proving(&app, &another), "by another key")] {
+        let refused = wrong.refresh(&first.refresh, &[]).await;
+        assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_grant"), "{why}");
+    }
+    let answered = proving(&app, &key).refresh(&first.refresh, &[]).await;
+    assert_eq!(text(&answered.body, "token_type"), "DPoP", "what was refused used nothing up");
+    let second = Tokens::of(&answered);
+    assert_eq!(forge::claims(&second.access)["cnf"], json!({"jkt": key.public.thumbprint()}));
+    // Who has begun without is free to go on without.
+    let free = ann.authorize(&app, RESOURCE, &[]).await;
+    Tokens::of(&app.refresh(&free.refresh, &[]).await);
 }

@@ -8,7 +8,7 @@ use ids::AuthorizationId;
 use super::{
     access_token::Issued,
     audience,
-    client::{Client, Origin},
+    client::{Client, Origin, Shown},
     error::OAuthError,
     families::{self, queries, queries::Which},
     form::Form,
@@ -65,6 +65,12 @@ pub(super) async fn issue(
     let any_dead = !dead.is_empty();
     for credential in dead {
         kills::revoke(&mut tx, &core.kills, credential, now).await?;
+    }
+    // What a client with a secret was given is bound to that.
+    if client.by == Shown::Nothing
+        && let Some(key) = client.confirmation.and_then(|bound| bound.jkt)
+    {
+        queries::bind(&mut tx, family.id, key).await?;
     }
     queries::use_code(&mut tx, &code, family.id).await?;
     let refresh = Refresh::first(core);

@@ -57,7 +57,7 @@ pub struct Issuer {
     pub dynamic: bool,
     /// Whether somebody is trusted to say for whom a client acts.
     pub identities: bool,
-    /// What clients may ask for.
+    /// What clients are to ask for at first. Official clients that are told of nothing else ask for all that stands here.
     pub scopes: Box<[Scope]>,
 }
 
@@ -168,7 +168,8 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let keys = queries::keys(&mut tx).await?;
             let policy = policies::get(&mut tx).await?.settings;
             let identities = trusted::any(&mut tx, TrustedPurpose::IdJag).await?;
-            let scopes = scopes::all(&mut tx).await?.into_iter().map(|(scope, _)| scope).collect();
+            let scopes = scopes::all(&mut tx).await?.into_iter();
+            let scopes = scopes.filter_map(|(scope, first)| first.then_some(scope)).collect();
             drop(tx);
             let now = core.clock.now();
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);

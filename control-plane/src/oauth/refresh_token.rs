@@ -105,8 +105,9 @@ pub(super) async fn issue(
     if !wanted || !queries::hold(&mut tx, family.id, now.to_offset()).await? {
         return Err(OAuthError::GrantInvalid);
     }
+    let key = client.confirmation.and_then(|bound| bound.jkt);
     let stored = queries::refresh_token(&mut tx, &digest).await?;
-    if stored.expires_at <= now {
+    if stored.expires_at <= now || !queries::is_good_with(&mut tx, family.id, key).await? {
         return Err(OAuthError::GrantInvalid);
     }
     if stored.used_at.is_some_and(|used| now.since(used) > GRACE) {

@@ -112,6 +112,9 @@ pub(crate) enum PageError {
     /// What an application has sent them here for cannot be, and where to send them back to is not known.
     #[error("{0}")]
     Authorization(&'static str),
+    /// The document that is to describe an application is not there, or not good.
+    #[error("{0}")]
+    Document(&'static str),
     /// Too many attempts.
     #[error("too many attempts to sign in")]
     Limited {
@@ -140,6 +143,7 @@ impl PageError {
             Self::Form => ErrorCode::FormRefused,
             Self::Invitation => ErrorCode::InvitationInvalid,
             Self::Authorization(_) => ErrorCode::AuthorizationRefused,
+            Self::Document(_) => ErrorCode::OauthClientDocumentInvalid,
             Self::Limited { .. } => ErrorCode::SignInLimited,
             Self::Api(error) => error.code(),
             Self::OAuth(error) => error.code(),
@@ -170,7 +174,7 @@ impl IntoResponse for PageError {
             .markup(".</p><p>")
             .text(entry.remedy)
             .markup("</p>");
-        if let Self::Authorization(detail) = self {
+        if let Self::Authorization(detail) | Self::Document(detail) = self {
             body.markup("<p>").text(detail).markup("</p>");
         }
         body.markup("<p><code>").text(entry.slug).markup("</code></p>");

@@ -5,10 +5,10 @@
 //! does not know is not granted to anyone. A token's scopes limit what grants give: whoever lacks nothing else is told which to ask
 //! for.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ::mcp::{
-    Decide, Method, Target,
+    Decide, Method, ProtocolError, Target,
     envelope::same_but_case,
     raw::{Kind, Raw},
 };
@@ -167,8 +167,11 @@ impl Asked<'_> {
     /// is told of those for all of them at once.
     fn listen(&self, method: Method, filter: Raw<'_>) -> Result<Permit, Refusal> {
         let uris = subscribed(filter).ok_or(Refusal::not_granted(Action::Subscribe))?;
+        if uris.len() > MOST_URIS {
+            return Err(Refusal::Protocol(ProtocolError::invalid_params(200, "more than 256 resources")));
+        }
         let mut permit = self.method_set(method)?;
-        let mut lacking: Option<(Scopes, Vec<Box<str>>)> = None;
+        let mut lacking: Option<(Scopes, BTreeSet<Box<str>>)> = None;
         for uri in &uris {
             match self.grant(&Wanted::Subscription(uri), Grounds::Lifecycle) {
                 Ok(granted) => permit.decision = granted.decision,
@@ -181,6 +184,7 @@ impl Asked<'_> {
             }
         }
         if let Some((scopes, policies)) = lacking {
+            let policies = policies.into_iter().collect();
             return Err(Refusal::ScopesLacking { scopes, policies });
         }
         if !uris.is_empty() {
@@ -198,8 +202,11 @@ impl Asked<'_> {
     }
 }
 
-/// The URIs of a subscription's filter; `None` where they are no list of texts, or a reader that ignores case would find
-/// others.
+/// URIs that one request may listen to: each is decided by itself, on a thread that other tenants' calls wait for.
+const MOST_URIS: usize = 256;
+
+/// The URIs of a subscription's filter, each once, and one more than may be where they are too many; `None` where they are no list of texts,
+/// or a reader that ignores case would find others.
 fn subscribed(filter: Raw<'_>) -> Option<Vec<Box<str>>> {
     const MEMBER: &str = "resourceSubscriptions";
     if filter.members().any(|(name, _)| name != MEMBER && same_but_case(&name, MEMBER)) {
@@ -209,7 +216,14 @@ fn subscribed(filter: Raw<'_>) -> Option<Vec<Box<str>>> {
     if uris.kind() != Kind::Array {
         return None;
     }
-    uris.elements().map(|uri| uri.string().map(Box::from)).collect()
+    let mut found = BTreeSet::new();
+    for uri in uris.elements() {
+        found.insert(Box::from(uri.string()?));
+        if found.len() > MOST_URIS {
+            break;
+        }
+    }
+    Some(found.into_iter().collect())
 }
 
 /// Whether the endpoint's method set has a method.

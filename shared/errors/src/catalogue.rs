@@ -270,7 +270,7 @@ catalogue! {
     OauthGrantUnsupported "oauth_grant_unsupported" 2103 400 Caller false Debug
         "Grant type not supported" "Use one of `grant_types_supported` in the issuer's metadata.";
     OauthScopeInvalid "oauth_scope_invalid" 2104 400 Caller false Debug
-        "Scope not valid" "Ask for scopes of `scopes_supported` in the issuer's metadata, or for none.";
+        "Scope not valid" "Ask for the scopes that the endpoint's challenge names, or for none.";
     OauthTargetInvalid "oauth_target_invalid" 2105 400 TenantConfig false Debug
         "Resource is not one the client may use" "Name one endpoint of the client with `resource`, spelt as its metadata has it.";
     OauthClientUnauthorized "oauth_client_unauthorized" 2106 400 Caller false Info

@@ -91,12 +91,7 @@ pub(super) async fn read(
         Ok(_) | Err(ResolveError::Unknown) => return Err(unknown),
         Err(ResolveError::Limited { retry_after }) => return Err(PageError::Limited { retry_after }),
         Err(ResolveError::Store(error)) => return Err(error.into()),
-        Err(error) => {
-            tracing::info!(error.code = error.code().slug(), "a client's document was of no use");
-            return Err(PageError::Authorization(
-                "What describes the application is not there, or not good.",
-            ));
-        }
+        Err(error) => return Err(PageError::Document(error.detail().unwrap_or_default())),
     };
     let mut tx = core.store.tenant(issuer.tenant).await?;
     if !queries::is_open(&mut tx).await? {

@@ -1,5 +1,6 @@
 //! `authorizations` and what belongs to them.
 
+use crypto::claims::Thumbprint;
 use ids::{AuthorizationId, ClientId, ConsentId, Id, MemberId, Scopes, TokenId, Uuid};
 use seams::Timestamp;
 use time::OffsetDateTime;
@@ -75,6 +76,37 @@ pub(crate) async fn hold(
         now
     );
     Ok(found.fetch_optional(tx.conn()).await?.flatten().unwrap_or(false))
+}
+
+/// Binds the family to a key.
+pub(crate) async fn bind(tx: &mut TenantTx, id: AuthorizationId, key: Thumbprint) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE authorizations SET jkt = $3 WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid(),
+        key.0.as_slice()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Whether the family is bound to no key, or to this.
+pub(crate) async fn is_good_with(
+    tx: &mut TenantTx,
+    id: AuthorizationId,
+    key: Option<Thumbprint>,
+) -> Result<bool, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let found = sqlx::query_scalar!(
+        r#"SELECT jkt IS NULL OR jkt = $3 AS "good" FROM authorizations WHERE tenant_id = $1 AND id = $2"#,
+        tenant,
+        id.uuid(),
+        key.as_ref().map(|key| key.0.as_slice())
+    );
+    // Compared with a key that is not there, neither.
+    Ok(found.fetch_one(tx.conn()).await?.unwrap_or(false))
 }
 
 /// Whether the member is there and switched on; held so.

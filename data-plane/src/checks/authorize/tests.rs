@@ -182,6 +182,14 @@ fn listening_to_resources_needs_a_grant_for_each() {
     let permit = listen(&world, r#"["file:///a/x"]"#).unwrap();
     assert!(matches!(permit.grounds(), Grounds::Subscriptions(uris) if uris.len() == 1));
     assert_eq!(refused_with(listen(&world, r#"["file:///a/x","file:///b/x"]"#)), "resource_not_granted");
+    let many = |number: usize| {
+        let uris: Vec<String> = (0..number).map(|n| format!("\"file:///a/{n}\"")).collect();
+        format!("[{}]", uris.join(","))
+    };
+    assert!(listen(&world, &many(256)).is_ok());
+    assert_eq!(refused_with(listen(&world, &many(257))), "invalid_params", "too many at once");
+    let permit = listen(&world, r#"["file:///a/x","file:///a/y","file:///a/x"]"#).unwrap();
+    assert!(matches!(permit.grounds(), Grounds::Subscriptions(uris) if uris.len() == 2), "each once");
     for other in
         ["[1]", r#""file:///a/x""#, r#"{"0":"file:///b/x"}"#, r#"[],"RESOURCESubscriptions":["file:///b/x"]"#]
     {
