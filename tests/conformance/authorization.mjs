@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:f
 import { node } from "../peers/peers.mjs";
 import { browse } from "../peers/person.mjs";
 import { freePort } from "../peers/processes.mjs";
-import { personIdentities } from "../peers/setup.mjs";
+import { application, personIdentities } from "../peers/setup.mjs";
 import { suite } from "./suite.mjs";
 
 /** A sign-in takes seconds; the suite itself waits five minutes. */
@@ -14,16 +14,15 @@ const PATIENCE = 120_000;
 export async function runAuthorization(place, folder) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const { admin, base, issuer, endpoints } = place;
+  const { issuer, endpoints } = place;
   const port = await freePort();
   const redirect = `http://127.0.0.1:${port}/callback`;
   const { known } = await personIdentities(place);
   const person = { ...JSON.parse(known.environment.MCP_PERSON), redirect_uri: redirect };
-  const client = await admin.post(`${base}/clients`, { name: "suite", public: true, redirect_uris: [redirect] });
-  for (const { id } of await admin.all(`${base}/endpoints`)) await admin.put(`${base}/clients/${client.id}/endpoints/${id}`);
+  const client = await application(place, redirect);
 
   const [resource] = Object.values(endpoints);
-  const args = ["--url", issuer, "--client-id", client.id, "--resource", resource, "-p", String(port), "-o", folder];
+  const args = ["--url", issuer, "--client-id", client, "--resource", resource, "-p", String(port), "-o", folder];
   const child = spawn(node, [suite, "authorization", ...args], { timeout: PATIENCE });
   const [opened, back] = [new Set(), []];
   let printed = "";

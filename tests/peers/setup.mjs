@@ -96,29 +96,45 @@ export async function machineIdentities({ admin, base, client, key, issuer }) {
 const CALLBACK = "http://127.0.0.1:53682/callback";
 const PASSWORD = "violet tractor 17";
 
-/**
- * The ways in which an application calls for a member of a `place` that `provision` made, who may what its client may: known to
- * the issuer, or registering itself. See peers.mjs; `environment` is for the process that plays the browser.
- */
-export async function personIdentities({ admin, base, issuer }) {
-  const email = "ann@example.com";
+/** A new member of a `place` that `provision` made, who may what its client may: what they type to sign in. */
+async function joined({ admin, base }, email) {
   const person = { email, password: PASSWORD };
   const { link } = await admin.post(`${base}/invitations`, { email, admin_role: "user" });
   await browse(link, { ...person, redirect_uri: new URL("/account", link).href });
-  const [member] = await admin.all(`${base}/members`);
+  const member = (await admin.all(`${base}/members`)).find((member) => member.email === email);
   for (const { id } of await admin.all(`${base}/roles`)) await admin.put(`${base}/members/${member.id}/roles/${id}`, {});
+  return person;
+}
 
+/** A public client that may use every endpoint of the `place`; its id. */
+export async function application({ admin, base }, redirectUri) {
+  const settings = { name: `application at ${redirectUri}`, public: true, redirect_uris: [redirectUri] };
+  const { id: client } = await admin.post(`${base}/clients`, settings);
+  for (const { id } of await admin.all(`${base}/endpoints`)) await admin.put(`${base}/clients/${client}/endpoints/${id}`);
+  return client;
+}
+
+/**
+ * The ways in which an application calls for a member of a `place` that `provision` made: known to the issuer, or registering itself.
+ * See peers.mjs; `environment` is for the process that plays the browser. Each is somebody else's, because everybody may sign in a few
+ * times a minute.
+ */
+export async function personIdentities(place) {
+  const { admin, base, issuer } = place;
   const endpoints = (await admin.all(`${base}/endpoints`)).map(({ id }) => id);
-  const settings = { name: "application", public: true, redirect_uris: [CALLBACK] };
-  const { id: clientId } = await admin.post(`${base}/clients`, settings);
-  for (const id of endpoints) await admin.put(`${base}/clients/${clientId}/endpoints/${id}`);
   await admin.patch(`${base}/registration`, { dynamic: { by: "open", endpoint_ids: endpoints } });
   await registrationIsKnown(issuer);
 
   const browser = [process.execPath, inRoot("tests/peers/person.mjs")];
-  const common = { kind: "person", issuer, redirect_uri: CALLBACK, browser };
-  const environment = { MCP_PERSON: JSON.stringify({ ...person, redirect_uri: CALLBACK }) };
-  return { known: { ...common, client_id: clientId, environment }, registered: { ...common, environment } };
+  const identity = async (email, client) => {
+    const person = { ...(await joined(place, email)), redirect_uri: CALLBACK };
+    const environment = { MCP_PERSON: JSON.stringify(person) };
+    return { kind: "person", issuer, redirect_uri: CALLBACK, browser, ...client, environment };
+  };
+  return {
+    known: await identity("ann@example.com", { client_id: await application(place, CALLBACK) }),
+    registered: await identity("bob@example.com", {}),
+  };
 }
 
 /** What an issuer says of itself is kept for moments. */
