@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use harness::{Answered, App, Gateway, Machine, Person, Tenant, eventually, text};
+use crypto::jwt::Algorithm;
+use harness::{Answered, App, Gateway, Machine, Person, Tenant, eventually, prover::Prover, text};
 use serde_json::{Value, json};
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -110,6 +111,10 @@ async fn what_is_no_good_token_of_this_issuer_is_exchanged_for_nothing() {
         assert_eq!(answered.code(), "oauth_assertion_invalid", "{why}");
         is(&answered, 400, "invalid_grant");
     }
+    // What is bound to a key is not set free by exchanging it.
+    let bound = Prover::new(Algorithm::Es256).token(&machine, &[("resource", TOOLS)]).await;
+    let answered = exchange(&machine, &bound, &[("resource", OTHER)]).await;
+    assert_eq!(answered.code(), "oauth_assertion_invalid", "a bound one");
     // Another client's own token is that client's alone, whatever this one may exchange.
     let second = Machine::new(&gateway, &tenant, "second", &[&ids[0]]).await;
     let of_second = second.token().await;
