@@ -7,10 +7,7 @@ use super::types::{AdminRole, Member, MemberSettings};
 use crate::{
     db::{StoreError, TenantTx, Unreadable},
     people::email::Email,
-    resources::{
-        fields::Name,
-        roles::types::{Role, RoleSettings},
-    },
+    resources::roles::{queries::Row as RoleRow, types::Role},
 };
 
 struct Row {
@@ -163,7 +160,8 @@ pub(super) async fn roles(
     fetch: i64,
 ) -> Result<Vec<Role>, StoreError> {
     let tenant = tx.tenant().uuid();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        RoleRow,
         "SELECT role.id, role.name, role.created_at, role.updated_at
          FROM member_roles held JOIN roles role ON role.tenant_id = held.tenant_id AND role.id = held.role_id
          WHERE held.tenant_id = $1 AND held.member_id = $2 AND role.id > $3 ORDER BY role.id LIMIT $4",
@@ -174,13 +172,7 @@ pub(super) async fn roles(
     )
     .fetch_all(tx.conn())
     .await?;
-    let roles = rows.into_iter().map(|row| Role {
-        id: Id::from_uuid(row.id),
-        settings: RoleSettings { name: Name::stored(row.name) },
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    });
-    Ok(roles.collect())
+    Ok(rows.into_iter().map(Role::from).collect())
 }
 
 /// Gives a role. [`StoreError::NotFound`] when there is no such role.

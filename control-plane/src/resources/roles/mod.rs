@@ -1,5 +1,5 @@
 //! Roles, and which clients have them.
 
-mod queries;
+pub(in crate::resources) mod queries;
 pub mod routes;
 pub mod types;

@@ -9,9 +9,29 @@ use crate::{
     resources::fields::Name,
 };
 
+/// A role as stored.
+pub(in crate::resources) struct Row {
+    pub(in crate::resources) id: Uuid,
+    pub(in crate::resources) name: String,
+    pub(in crate::resources) created_at: OffsetDateTime,
+    pub(in crate::resources) updated_at: OffsetDateTime,
+}
+
+impl From<Row> for Role {
+    fn from(row: Row) -> Self {
+        Self {
+            id: Id::from_uuid(row.id),
+            settings: RoleSettings { name: Name::stored(row.name) },
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
 pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<Vec<Role>, StoreError> {
     let tenant = tx.tenant().uuid();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "SELECT id, name, created_at, updated_at FROM roles WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
         after,
@@ -19,13 +39,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     )
     .fetch_all(tx.conn())
     .await?;
-    let roles = rows.into_iter().map(|row| Role {
-        id: Id::from_uuid(row.id),
-        settings: RoleSettings { name: Name::stored(row.name) },
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    });
-    Ok(roles.collect())
+    Ok(rows.into_iter().map(Role::from).collect())
 }
 
 /// Holds the role's row until the transaction ends, and reads it.
@@ -39,19 +53,15 @@ pub(super) async fn lock(tx: &mut TenantTx, id: RoleId) -> Result<Role, StoreErr
 
 pub(super) async fn get(tx: &mut TenantTx, id: RoleId) -> Result<Role, StoreError> {
     let tenant = tx.tenant().uuid();
-    let row = sqlx::query!(
-        "SELECT name, created_at, updated_at FROM roles WHERE tenant_id = $1 AND id = $2",
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT id, name, created_at, updated_at FROM roles WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
     )
     .fetch_one(tx.conn())
     .await?;
-    Ok(Role {
-        id,
-        settings: RoleSettings { name: Name::stored(row.name) },
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    })
+    Ok(row.into())
 }
 
 pub(super) async fn insert(
@@ -107,7 +117,8 @@ pub(super) async fn of_client(
     fetch: i64,
 ) -> Result<Vec<Role>, StoreError> {
     let tenant = tx.tenant().uuid();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "SELECT role.id, role.name, role.created_at, role.updated_at
          FROM client_roles held JOIN roles role ON role.tenant_id = held.tenant_id AND role.id = held.role_id
          WHERE held.tenant_id = $1 AND held.client_id = $2 AND role.id > $3 ORDER BY role.id LIMIT $4",
@@ -118,13 +129,7 @@ pub(super) async fn of_client(
     )
     .fetch_all(tx.conn())
     .await?;
-    let roles = rows.into_iter().map(|row| Role {
-        id: Id::from_uuid(row.id),
-        settings: RoleSettings { name: Name::stored(row.name) },
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    });
-    Ok(roles.collect())
+    Ok(rows.into_iter().map(Role::from).collect())
 }
 
 /// Holds the client's row, so that it is not deleted meanwhile. [`StoreError::NotFound`] when there is none.
