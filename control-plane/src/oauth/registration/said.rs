@@ -239,6 +239,10 @@ fn grant_types(raw: &Raw, by: Speaker<'_>, method: Method) -> Result<Vec<String>
             grant_types.push(grant.clone());
         }
     }
+    // There is nothing to refresh where nothing gives the first.
+    if grant_types == ["refresh_token"] {
+        return Err(Metadata("`refresh_token` goes with a grant by which one is got"));
+    }
     Ok(grant_types)
 }
 

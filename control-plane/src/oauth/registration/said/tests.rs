@@ -62,6 +62,7 @@ fn a_document_describes_a_client_that_acts_for_users_and_keeps_no_secret() {
         json!({"grant_types": ["client_credentials"]}),
         json!({"grant_types": ["implicit"]}),
         json!({"grant_types": ["password"]}),
+        json!({"grant_types": ["refresh_token"]}),
         json!({"response_types": ["token"]}),
         json!({"response_types": ["code", "token"]}),
         json!({"application_type": "browser"}),
