@@ -251,7 +251,7 @@ async fn a_client_that_a_document_describes_comes_by_showing_a_code() {
     let begun = begin("1", &id).await;
     let page = world.ann.get(&place(&begun)).await;
     assert!(
-        page.page.contains("Television") && page.page.contains("described at <strong>app.example"),
+        page.page.contains("Television") && page.page.contains("who it is, at <strong>app.example"),
         "{page:?}"
     );
     // Nor does the path of another tenant's policy admit it.

@@ -23,6 +23,7 @@ use self::{
     request::{Asked, Prompt},
 };
 use super::{
+    asking::place,
     client::Origin,
     issuer::{self, Issuer},
 };
@@ -122,10 +123,6 @@ pub(crate) async fn act(
         }
         _ => Err(PageError::Form),
     }
-}
-
-fn place(uri: &Uri) -> String {
-    uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string)
 }
 
 impl Step<'_> {

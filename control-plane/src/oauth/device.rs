@@ -26,6 +26,7 @@ use super::{
     audience,
     client::{self, Client, Origin},
     error::{DeviceError, OAuthError},
+    families,
     form::Form,
     issuer::{self, Issuer},
     log, registration, scopes,
@@ -174,7 +175,7 @@ pub(super) async fn issue(
         }
     };
     // Asked again: it was some minutes ago that they agreed.
-    if !queries::is_member(&mut tx, member).await? {
+    if !families::queries::hold_member(&mut tx, member).await? {
         return Err(OAuthError::Device(DeviceError::Denied));
     }
     let audience = audience::choose(&mut tx, core, issuer, client.id, Some(&found.resource)).await?;

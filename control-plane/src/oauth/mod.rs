@@ -1,6 +1,7 @@
 //! Each tenant's authorization server, at `{auth origin}/t/{slug}`: `router.rs` lists its routes.
 
 mod access_token;
+mod asking;
 pub mod attempts;
 mod audience;
 mod authorization_code;

@@ -32,7 +32,7 @@ pub(super) async fn is_open(tx: &mut TenantTx) -> Result<bool, StoreError> {
 }
 
 /// Who the account is in the transaction's tenant, if they may sign in.
-pub(super) async fn member(tx: &mut TenantTx, account: AccountId) -> Result<Option<MemberId>, StoreError> {
+pub(crate) async fn member(tx: &mut TenantTx, account: AccountId) -> Result<Option<MemberId>, StoreError> {
     let tenant = tx.tenant().uuid();
     let found = sqlx::query_scalar!(
         "SELECT id FROM members WHERE tenant_id = $1 AND account_id = $2 AND enabled",

@@ -14,7 +14,7 @@ use ids::MemberId;
 use super::{Asking, code, queries};
 use crate::{
     app::Core,
-    oauth::{client::Origin, issuer, issuer::Issuer, registration},
+    oauth::{asking, authorize, client::Origin, issuer, issuer::Issuer, registration},
     people::{
         html::Html,
         invitation::PageForm,
@@ -103,13 +103,12 @@ impl<'a> Step<'a> {
         }
         let mut codes = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "user_code");
         let typed = codes.next().and_then(|(_, value)| code::typed(&value));
-        let place = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
-        Ok(Self { core, issuer, place, typed, origin })
+        Ok(Self { core, issuer, place: asking::place(uri), typed, origin })
     }
 
     async fn member(&self, session: &Session) -> Result<Option<MemberId>, PageError> {
         let mut tx = self.core.store.tenant(self.issuer.tenant).await?;
-        Ok(queries::member(&mut tx, session.account).await?)
+        Ok(authorize::queries::member(&mut tx, session.account).await?)
     }
 
     /// What the code asks for. Wrong ones are counted, and after some the right one is not looked for either.
@@ -179,10 +178,10 @@ impl<'a> Step<'a> {
         visitor: &mut Visitor,
         session: &Session,
         typed: &str,
-        asking: &Asking,
+        what: &Asking,
     ) -> Result<Response, PageError> {
         let mut tx = self.core.store.tenant(self.issuer.tenant).await?;
-        let client = registration::client(&mut tx, asking.client).await?.ok_or(PageError::Form)?;
+        let client = registration::client(&mut tx, what.client).await?.ok_or(PageError::Form)?;
         drop(tx);
         let mut body = Html::default();
         body.markup("<p>A device that shows <strong>")
@@ -191,44 +190,20 @@ impl<'a> Step<'a> {
         body.text(&client.name)
             .markup("</strong> wants to act for you (<strong>")
             .text(session.email.as_str());
-        body.markup("</strong>) at</p><p><code>").text(&asking.resource).markup("</code></p>");
-        if client.kind.is_some() {
-            body.markup(
-                "<p class=\"warning\">Nobody here has made this application: its name is its own word",
-            );
-            if let Some(host) = client.document.as_ref().and_then(url::Url::host_str) {
-                body.markup(". It is described at <strong>").text(host).markup("</strong>");
-            }
-            body.markup(".</p>");
-        }
-        if !asking.scopes.is_empty() {
-            body.markup("<p>with these scopes:</p><ul>");
-            for scope in asking.scopes.iter() {
-                body.markup("<li><code>").text(scope.as_str()).markup("</code></li>");
-            }
-            body.markup("</ul>");
-        }
+        body.markup("</strong>) at</p><p><code>").text(&what.resource).markup("</code></p>");
+        asking::whose_word(&mut body, &client);
+        asking::scopes(&mut body, &what.scopes);
         body.markup("<p class=\"warning\">Agree only if you have the device before you and have just started this yourself. Whoever has sent you a link or a code wants to act as you.</p>");
         visitor.form(&mut body, &self.place);
         body.markup("<button name=\"act\" value=\"allow\">Allow</button><button name=\"act\" value=\"deny\">Refuse</button>");
-        body.markup("<button name=\"act\" value=\"other\">Sign in as somebody else</button></form>");
+        body.markup(asking::OTHER);
         let mut page = Page::new("May this device act for you?", body);
         page.cookies = visitor.cookies();
         Ok(page.into_response())
     }
 
     fn stranger(&self, visitor: &mut Visitor, session: &Session) -> Response {
-        let mut body = Html::default();
-        body.markup("<p><strong>")
-            .text(session.email.as_str())
-            .markup("</strong> may not sign in to <strong>");
-        body.text(&self.issuer.slug).markup("</strong>.</p>");
-        visitor.form(&mut body, &self.place);
-        body.markup("<button name=\"act\" value=\"other\">Sign in as somebody else</button></form>");
-        let mut page = Page::new("Not a member", body);
-        page.status = StatusCode::FORBIDDEN;
-        page.cookies = visitor.cookies();
-        page.into_response()
+        asking::stranger((self.issuer, &self.place), visitor, session, "").into_response()
     }
 
     fn done(&self, title: &'static str, text: &'static str) -> Response {

@@ -1,15 +1,14 @@
 //! `device_authorizations`.
 
-use ids::{AccountId, ClientId, Id, MemberId, Scopes, Uuid};
+use ids::{ClientId, Id, MemberId, Scopes, Uuid};
 use seams::Timestamp;
 use time::OffsetDateTime;
 
 use super::Asking;
-use crate::db::{OperatorTx, StoreError, TenantTx, Unreadable};
-
-fn scopes(stored: &[String]) -> Result<Scopes, StoreError> {
-    stored.join(" ").parse().map_err(|_| Unreadable("scopes").into())
-}
+use crate::{
+    db::{OperatorTx, StoreError, TenantTx, Unreadable},
+    oauth::authorize::queries::{read_scopes, write_scopes},
+};
 
 /// Whether an administrator has made the client for users.
 pub(super) async fn is_for_users(tx: &mut TenantTx, client: ClientId) -> Result<bool, StoreError> {
@@ -62,7 +61,6 @@ pub(super) async fn insert(
     (now, expires_at): (OffsetDateTime, OffsetDateTime),
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
-    let scopes: Vec<_> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
     sqlx::query!(
         "INSERT INTO device_authorizations (tenant_id, id, client_id, lookup, hash, user_code, resource, scopes, state,
            interval_seconds, created_at, expires_at)
@@ -74,7 +72,7 @@ pub(super) async fn insert(
         new.hash.as_slice(),
         new.user_code.as_slice(),
         new.resource,
-        &scopes,
+        &write_scopes(new.scopes),
         new.interval,
         now,
         expires_at
@@ -131,7 +129,7 @@ pub(super) async fn hold(
         id: row.id,
         hash: row.hash.try_into().map_err(|_| Unreadable("hash"))?,
         resource: row.resource,
-        scopes: scopes(&row.scopes)?,
+        scopes: read_scopes(&row.scopes)?,
         decision,
         interval: row.interval_seconds,
         polled_at: row.polled_at.map(Timestamp::from_offset),
@@ -186,7 +184,7 @@ pub(super) async fn asking(
         id: row.id,
         client: Id::from_uuid(row.client_id),
         resource: row.resource,
-        scopes: scopes(&row.scopes)?,
+        scopes: read_scopes(&row.scopes)?,
     }))
 }
 
@@ -209,28 +207,6 @@ pub(super) async fn decide(
     .execute(tx.conn())
     .await?;
     Ok(())
-}
-
-/// Who the account is in the transaction's tenant, if they may sign in.
-pub(super) async fn member(tx: &mut TenantTx, account: AccountId) -> Result<Option<MemberId>, StoreError> {
-    let tenant = tx.tenant().uuid();
-    let found = sqlx::query_scalar!(
-        "SELECT id FROM members WHERE tenant_id = $1 AND account_id = $2 AND enabled",
-        tenant,
-        account.uuid()
-    );
-    Ok(found.fetch_optional(tx.conn()).await?.map(Id::from_uuid))
-}
-
-/// Whether the member may sign in; holds them so.
-pub(super) async fn is_member(tx: &mut TenantTx, member: MemberId) -> Result<bool, StoreError> {
-    let tenant = tx.tenant().uuid();
-    let found = sqlx::query_scalar!(
-        "SELECT id FROM members WHERE tenant_id = $1 AND id = $2 AND enabled FOR SHARE",
-        tenant,
-        member.uuid()
-    );
-    Ok(found.fetch_optional(tx.conn()).await?.is_some())
 }
 
 /// Deletes what has ended.

@@ -110,7 +110,7 @@ pub(crate) async fn is_good_with(
 }
 
 /// Whether the member is there and switched on; held so.
-pub(super) async fn hold_member(tx: &mut TenantTx, member: MemberId) -> Result<bool, StoreError> {
+pub(crate) async fn hold_member(tx: &mut TenantTx, member: MemberId) -> Result<bool, StoreError> {
     let tenant = tx.tenant().uuid();
     let found = sqlx::query_scalar!(
         "SELECT id FROM members WHERE tenant_id = $1 AND id = $2 AND enabled FOR SHARE",
