@@ -7,7 +7,7 @@ use crypto::{
     jwt::{Algorithm, Jwk, generate},
     key::KeyKind,
 };
-use harness::{Answered, Gateway, Machine, Page, Person, Tenant, Web, text};
+use harness::{Answered, App, Gateway, Machine, Page, Person, Tenant, Web, text};
 use seams::{Clock as _, SystemEntropy};
 use serde_json::{Value, json};
 
@@ -263,4 +263,27 @@ async fn a_client_that_a_document_describes_comes_by_showing_a_code() {
         .unwrap();
     let refused = begin("2", &id).await;
     assert_eq!((refused.status, refused.error().as_str()), (401, "invalid_client"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_withdraws_a_consent_ends_what_the_client_was_given_through_a_device_too() {
+    let world = World::new().await;
+    let app = App {
+        client: world.device.client.clone(),
+        secret: Some(world.device.secret.clone()),
+        redirect_uri: "https://app.example/cb".to_owned(),
+        slug: "acme".to_owned(),
+        url: format!("{}/t/acme", world.gateway.auth_url),
+        http: reqwest::Client::builder().no_proxy().build().unwrap(),
+    };
+    world.ann.authorize(&app, "http://127.0.0.1:3/acme/tools/mcp", &[]).await;
+    let begun = world.begin(&[]).await;
+    let page = world.ann.get(&place(&begun)).await;
+    assert_eq!(world.ann.submit(&place(&begun), &page, &[("act", "allow")]).await.status, 200);
+    let token = text(&world.ask(&text(&begun.body, "device_code")).await.body, "access_token");
+    assert!(app.is_active(&token).await);
+    let path = format!("{}/consents", world.tenant.base);
+    let consents = world.tenant.admin.get(&path).await.unwrap();
+    world.tenant.admin.delete(&format!("{path}/{}", text(&consents["items"][0], "id"))).await.unwrap();
+    assert!(!app.is_active(&token).await);
 }

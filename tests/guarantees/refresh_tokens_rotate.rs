@@ -231,3 +231,17 @@ async fn what_a_public_client_was_given_with_a_proof_is_refreshed_with_the_same_
     let free = ann.authorize(&app, RESOURCE, &[]).await;
     Tokens::of(&app.refresh(&free.refresh, &[]).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_who_is_stopped_is_given_nothing_until_that_is_lifted() {
+    let (_gateway, tenant, app, ann, tokens) = granted().await;
+    let code = ann.code(&app, RESOURCE, &[]).await;
+    let kill = json!({"level": "principal", "target": ann.member, "reason": "her agent runs wild"});
+    let kill = tenant.post("/kills", kill).await;
+    for refused in [app.refresh(&tokens.refresh, &[]).await, app.exchange(&code, &[]).await] {
+        assert_eq!(refused.code(), "killed", "{refused:?}");
+    }
+    let lift = json!({"reason": "mended", "epoch": kill["epoch"]});
+    tenant.post(&format!("/kills/{}/lift", text(&kill, "id")), lift).await;
+    Tokens::of(&app.refresh(&tokens.refresh, &[]).await);
+}

@@ -68,6 +68,11 @@ pub(super) async fn issue(
     issuer: &Issuer,
     asked: Asked,
 ) -> Result<Issued, OAuthError> {
+    if let Subject::Member(member) = asked.subject
+        && core.kills.stop_member(tx.tenant(), member)
+    {
+        return Err(OAuthError::Killed);
+    }
     // It is made with the client's first secret.
     let (kid, key) = keys::signer(tx, core).await?.ok_or(OAuthError::internal("no key signs"))?;
     let (now, lifetime) = (core.clock.now(), asked.lifetime.min(LONGEST_LIFE));

@@ -106,12 +106,13 @@ pub(crate) async fn end(
     now: Timestamp,
 ) -> Result<Vec<Credential>, StoreError> {
     let tenant = tx.tenant();
-    let (clients, tokens) = queries::end(tx, which, now.to_offset()).await?;
+    let (between, tokens) = queries::end(tx, which, now.to_offset()).await?;
     let revoked = super::queries::revoked_tokens(tx, now).await?;
     let room = usize::try_from(revoke::MOST - revoked).unwrap_or_default();
     if tokens.len() > room {
-        // Proxies are not told of so many one by one: their clients' other tokens end with them.
-        return Ok(clients.into_iter().map(|client| Credential::TokensOf(tenant, client)).collect());
+        // Proxies are not told of so many one by one: what the client was given for the member besides ends with them.
+        let all = |(member, client)| Credential::TokensOfMemberBy(tenant, member, client);
+        return Ok(between.into_iter().map(all).collect());
     }
     Ok(tokens.into_iter().map(|token| Credential::Token(tenant, token)).collect())
 }
@@ -127,15 +128,17 @@ pub(crate) async fn end_of_member(
     Ok(Credential::TokensOfMember(tx.tenant(), member))
 }
 
-/// Withdraws a consent with all that came of it. `None`: there is no such consent, or not of this member.
+/// Withdraws a consent. The client's access tokens for the member end, whatever they were for and however it was given them: what it still
+/// may it can refresh. What is to be revoked for it, in the same transaction; `None`: there is no such consent, or not of this member.
 pub(crate) async fn withdraw(
     tx: &mut TenantTx,
     consent: ConsentId,
     member: Option<MemberId>,
     now: Timestamp,
-) -> Result<Option<Vec<Credential>>, StoreError> {
+) -> Result<Option<Credential>, StoreError> {
     let Some((member, client, resource)) = queries::delete_consent(tx, consent, member).await? else {
         return Ok(None);
     };
-    Ok(Some(end(tx, Which::OfConsent(member, client, resource), now).await?))
+    queries::end(tx, Which::OfConsent(member, client, resource), now.to_offset()).await?;
+    Ok(Some(Credential::TokensOfMemberBy(tx.tenant(), member, client)))
 }

@@ -126,7 +126,7 @@ async fn fetched(
     let wanted = Wanted { tenant: issuer.tenant, rules, kind: Kind::IssuerKeys, url, anew_after };
     match core.fetcher.get(wanted).await {
         Ok(document) => Ok(usable(&document.body)),
-        // Closed, and for now: whoever sends it can send it again.
+        // Who cannot be asked has not signed it, as far as is known; the code says that repeating may help.
         Err(_) => Err(OAuthError::KeysUnavailable),
     }
 }

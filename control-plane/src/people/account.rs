@@ -173,9 +173,7 @@ async fn withdraw(core: &Core, form: &Form, origin: &Origin, session: &Session) 
     let Some(dead) = families::withdraw(&mut tx, consent, Some(own.member), now).await? else {
         return Ok(());
     };
-    for credential in dead {
-        kills::revoke(&mut tx, &core.kills, credential, now).await?;
-    }
+    kills::revoke(&mut tx, &core.kills, dead, now).await?;
     let act = log::act(own.member, origin, "withdraw_consent", consent.to_string());
     log::done(tx, core, &act).await?;
     core.kills.changed(core).await;

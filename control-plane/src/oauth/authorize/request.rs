@@ -91,7 +91,10 @@ pub(super) async fn read(
         Ok(_) | Err(ResolveError::Unknown) => return Err(unknown),
         Err(ResolveError::Limited { retry_after }) => return Err(PageError::Limited { retry_after }),
         Err(ResolveError::Store(error)) => return Err(error.into()),
-        Err(error) => return Err(PageError::Document(error.detail().unwrap_or_default())),
+        Err(error) => match error.detail() {
+            Some(why) => return Err(PageError::Document(why)),
+            None => return Err(OAuthError::from(error).into()),
+        },
     };
     let mut tx = core.store.tenant(issuer.tenant).await?;
     if !queries::is_open(&mut tx).await? {
@@ -111,10 +114,14 @@ pub(super) async fn read(
         scopes: Scopes::none(),
         prompt: Prompt::Whatever,
     };
-    let may = registration::may(core, issuer, asked.client.id, "authorization_code").await;
+    let may = match registration::may(core, issuer, asked.client.id, "authorization_code").await {
+        Ok(_) => true,
+        Err(OAuthError::NotForThisClient) => false,
+        Err(error) => return Err(error.into()),
+    };
     let denied = match rest(&form, &mut asked) {
         Err(denied) => Some(denied),
-        Ok(()) if matches!(may, Err(OAuthError::NotForThisClient)) => Some(Denied::Client),
+        Ok(()) if !may => Some(Denied::Client),
         Ok(()) if core.kills.stop_client(issuer.tenant, asked.client.id) => Some(Denied::Killed),
         Ok(()) => {
             let chosen = audience::choose(&mut tx, core, issuer, asked.client.id, form.get("resource")).await;

@@ -166,7 +166,7 @@ pub(super) async fn end(
     tx: &mut TenantTx,
     which: Which,
     now: OffsetDateTime,
-) -> Result<(Vec<ClientId>, Vec<TokenId>), StoreError> {
+) -> Result<(Vec<(MemberId, ClientId)>, Vec<TokenId>), StoreError> {
     let (id, member, of): (Option<Uuid>, Option<Uuid>, Option<(ClientId, String)>) = match which {
         Which::One(id) => (Some(id.uuid()), None, None),
         Which::OfMember(member) => (None, Some(member.uuid()), None),
@@ -178,7 +178,7 @@ pub(super) async fn end(
         "UPDATE authorizations SET ended_at = $6 WHERE tenant_id = $1 AND ended_at IS NULL
            AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR member_id = $3)
            AND ($4::uuid IS NULL OR client_id = $4) AND ($5::text IS NULL OR resource = $5)
-         RETURNING id, client_id",
+         RETURNING id, member_id, client_id",
         tenant,
         id,
         member,
@@ -188,9 +188,10 @@ pub(super) async fn end(
     );
     let ended = ended.fetch_all(tx.conn()).await?;
     let families: Vec<Uuid> = ended.iter().map(|row| row.id).collect();
-    let mut clients: Vec<ClientId> = ended.iter().map(|row| Id::from_uuid(row.client_id)).collect();
-    clients.sort_unstable();
-    clients.dedup();
+    let between = ended.iter().map(|row| (Id::from_uuid(row.member_id), Id::from_uuid(row.client_id)));
+    let mut between: Vec<(MemberId, ClientId)> = between.collect();
+    between.sort_unstable();
+    between.dedup();
     let tokens = sqlx::query!(
         "DELETE FROM authorization_tokens WHERE tenant_id = $1 AND authorization_id = ANY($2) RETURNING id, expires_at",
         tenant,
@@ -198,7 +199,7 @@ pub(super) async fn end(
     );
     let tokens = tokens.fetch_all(tx.conn()).await?;
     let live = tokens.into_iter().filter(|row| row.expires_at > now).map(|row| Id::from_uuid(row.id));
-    Ok((clients, live.collect()))
+    Ok((between, live.collect()))
 }
 
 /// Codes of the member that nobody has used.

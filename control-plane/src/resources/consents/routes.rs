@@ -6,7 +6,7 @@ use super::{queries, types::Consent};
 use crate::{
     http::{page::PageQuery, prelude::*},
     oauth::families,
-    resources::members::routes::commit_ending,
+    publish::commit::commit_revoking,
 };
 
 /// What members let clients do, in the order in which they first agreed.
@@ -24,7 +24,8 @@ pub async fn list(
     paging.page(&core, consents, |consent| consent.id)
 }
 
-/// Withdraws a consent: the client's refresh and access tokens for the member at that endpoint end, and it has to ask again.
+/// Withdraws a consent: the client's refresh tokens for the member at that endpoint end, with all access tokens that it has for the
+/// member, and it has to ask again.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/consents/{consent}", operation_id = "delete_consent", tag = "members",
     params(TenantPath, IfMatch, ("consent" = String, Path, description = "Id (`cns_…`)"), Wait),
     responses((status = 204, description = "Withdrawn"), Problems), security(("token" = ["members:write"])))]
@@ -38,6 +39,6 @@ pub async fn delete(
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     if_match.check(&queries::lock(&mut tx, id).await?)?;
     let dead = families::withdraw(&mut tx, id, None, core.clock.now()).await?.ok_or(ApiError::NotFound)?;
-    let published = commit_ending(tx, &core, &caller.act("delete_consent", id), dead).await?;
+    let published = commit_revoking(tx, &core, &caller.act("delete_consent", id), Some(dead)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }

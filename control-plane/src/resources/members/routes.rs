@@ -1,19 +1,16 @@
 //! `/v1/tenants/{tenant}/members`. People become members by invitation.
 
 use ids::MemberId;
-use wire::kill::Credential;
 
 use super::{
     queries,
     types::{AdminRole, Member, MemberSettings},
 };
 use crate::{
-    audit::Act,
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
-    kills,
     oauth::families,
-    publish::commit::{Published, commit_revoking},
+    publish::commit::commit_revoking,
 };
 
 /// All members, in order of joining.
@@ -102,20 +99,6 @@ pub async fn delete(
     queries::delete(&mut tx, id).await?;
     let published = commit_revoking(tx, &core, &caller.act("delete_member", id), Some(dead)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
-}
-
-/// Commits a change that ends what was given to clients.
-pub(in crate::resources) async fn commit_ending(
-    mut tx: TenantTx,
-    core: &Core,
-    act: &Act,
-    mut dead: Vec<Credential>,
-) -> Result<Published, ApiError> {
-    let last = dead.pop();
-    for credential in dead {
-        kills::revoke(&mut tx, &core.kills, credential, core.clock.now()).await?;
-    }
-    Ok(commit_revoking(tx, core, act, last).await?)
 }
 
 /// Nobody gives more than they have, nor takes it from who has more.
