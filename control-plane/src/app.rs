@@ -36,7 +36,10 @@ use crate::{
     oauth::{self, attempts::Attempts, issuer::Issuers, registration},
     people::{attempts::SignIns, session},
     publish::{hub::Hub, trim},
-    resources::tenants::types::SHARED_POOL,
+    resources::{
+        credential_ages::uses::{self, KeyUses},
+        tenants::types::SHARED_POOL,
+    },
     secrets::Secrets,
     tasks::Tasks,
 };
@@ -92,6 +95,8 @@ pub struct Core {
     pub hashing: Arc<Hashing>,
     /// People's attempts to sign in, counted.
     pub sign_ins: Arc<SignIns>,
+    /// Uses of API keys that are not noted yet.
+    pub key_uses: Arc<KeyUses>,
 }
 
 impl Core {
@@ -228,6 +233,7 @@ impl ControlPlane {
             tasks,
             revocations: Arc::default(),
             watches: Arc::default(),
+            key_uses: Arc::default(),
             dns,
             fetcher: fetcher.map_err(StartError::FetchRoots)?,
             polls: watch::Sender::new(0),
@@ -268,6 +274,7 @@ impl ControlPlane {
         global::advance::start(&core, &hub);
         fleet::server::start(core.clone(), hub, enrol, grpc).await?;
         core.tasks.spawn("housekeeping", housekeeping(core.clone()));
+        core.tasks.spawn("uses of keys", uses::follow(core.clone()));
         core.tasks.spawn("changes of the past", trim::follow(core.clone()));
         core.tasks.spawn("signing keys", oauth::schedule::follow(core.clone()));
         core.tasks.spawn("unused clients", registration::sweep::follow(core.clone()));

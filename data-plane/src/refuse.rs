@@ -71,6 +71,8 @@ pub(crate) enum Refusal {
     CredentialMissing,
     CredentialMalformed,
     CredentialInvalid,
+    /// The key is good, and not accepted from there, or not now.
+    CredentialRestricted,
     ClientNotAllowed,
     /// No proof of possession for this request, or one that was taken before.
     ProofInvalid,
@@ -171,6 +173,7 @@ impl Refusal {
             Self::CredentialMissing => ErrorCode::CredentialMissing,
             Self::CredentialMalformed => ErrorCode::CredentialMalformed,
             Self::CredentialInvalid => ErrorCode::CredentialInvalid,
+            Self::CredentialRestricted => ErrorCode::CredentialRestricted,
             Self::ClientNotAllowed => ErrorCode::ClientNotAllowed,
             Self::ProofInvalid => ErrorCode::ProofInvalid,
             Self::ProofNonce { .. } => ErrorCode::ProofNonceRequired,

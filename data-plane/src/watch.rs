@@ -286,8 +286,10 @@ impl Standing {
         let attached = endpoint.attachments.iter().find(|attachment| attachment.upstream.enabled);
         let upstream = attached.map(|attachment| &attachment.upstream).filter(|now| now.id == self.upstream);
         let upstream = upstream.ok_or(ErrorCode::NoUpstream)?;
-        let Still { client, member, not_after } =
-            self.principal.still(tenant, endpoint, now).ok_or(ErrorCode::CredentialInvalid)?;
+        let Still { client, member, not_after } = self
+            .principal
+            .still(tenant, endpoint, (self.address, now))
+            .ok_or(ErrorCode::CredentialInvalid)?;
         if !client.may_use(endpoint.id) {
             return Err(ErrorCode::ClientNotAllowed);
         }

@@ -1,6 +1,7 @@
 //! R1: deleting a tenant removes everything it has, from the database and from the proxies. Its audit log stays, for
 //! operators.
 
+use control_plane::resources::credential_ages::uses;
 use crypto::jwt::{Algorithm, Jwk, generate};
 use harness::{App, Endpoint, Gateway, Machine, Person, Tenant, Upstream, eventually, text, tool};
 use reqwest::header;
@@ -44,6 +45,16 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let revoked = format!("{}/clients/{}/keys/{}", tenant.base, endpoint.client, text(&third, "id"));
     tenant.admin.delete(&revoked).await.unwrap();
     // An answer that is kept, under a key.
+    assert_eq!(endpoint.caller().call("echo").await.status, 200);
+    let ages = format!("{}/credential-ages", tenant.base);
+    eventually("the use of the key is noted", async || {
+        uses::note_all(gateway.core()).await;
+        let ages = tenant.admin.get(&ages).await.unwrap();
+        ages["items"].as_array().unwrap().iter().any(|age| age["last_used_at"].is_string())
+    })
+    .await;
+    let schedule = format!("{}/rotation-schedule", tenant.base);
+    tenant.admin.patch(&schedule, json!({"api_key_days": 30})).await.unwrap();
     let kept = reqwest::Client::new()
         .post(format!("{}{}/clients", gateway.control_url, tenant.base))
         .bearer_auth(tenant.admin_token.expose_secret())

@@ -134,6 +134,7 @@ impl Upload {
             }
             Err(error) => return Err(error.into()),
         }
+        self.core.key_uses.remember(&batch.rows);
         metrics::counter!(telemetry::metric::AUDIT_INGESTED).increment(batch.rows.len() as u64);
         Ok(batch)
     }

@@ -166,16 +166,16 @@ fn configured(parts: &Parts, core: &Core) -> Result<Caller, ApiError> {
     })
 }
 
-fn address(parts: &Parts) -> Option<IpAddr> {
+pub(super) fn address(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.address.ip())
 }
 
-fn request_id(parts: &Parts) -> String {
+pub(super) fn request_id(parts: &Parts) -> String {
     parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default()
 }
 
 /// What of its transaction the request wants; see [`super::ending`].
-fn ending(parts: &Parts) -> Ending {
+pub(super) fn ending(parts: &Parts) -> Ending {
     parts.extensions.get::<Ending>().cloned().unwrap_or_default()
 }
 

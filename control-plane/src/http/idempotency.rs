@@ -48,14 +48,14 @@ pub(super) struct Key(String);
 
 impl Key {
     /// The key, quoted as a structured field or bare. Kills take none: they are not to wait for it, and killing twice
-    /// does no harm.
+    /// does no harm; nor do reports of leaks.
     ///
     /// # Errors
     /// [`ApiError::Malformed`].
     pub(super) fn of(parts: &Parts) -> Result<Option<Self>, ApiError> {
         let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
         let value = match (values.next(), values.next()) {
-            (Some(value), None) if !is_of_kills(parts) => value,
+            (Some(value), None) if !(is_of_kills(parts) || is_of_leaks(parts)) => value,
             (Some(_), Some(_)) => return Err(ApiError::Malformed("there are several Idempotency-Keys")),
             _ => return Ok(None),
         };
@@ -76,6 +76,11 @@ impl Key {
 pub(super) fn is_of_kills(parts: &Parts) -> bool {
     let route = parts.extensions.get::<MatchedPath>();
     route.is_some_and(|route| route.as_str().split('/').any(|part| part == "kills"))
+}
+
+/// Whether it reports leaks, which is open to anybody: nobody is known whose keys these could be.
+fn is_of_leaks(parts: &Parts) -> bool {
+    parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str() == "/v1/leaks")
 }
 
 /// Does the write unless it was done, and answers as it was answered.

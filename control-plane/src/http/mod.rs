@@ -1,6 +1,7 @@
 //! The REST API: `router.rs` lists every route, `middleware.rs` everything a request passes before one.
 
 pub mod admin;
+pub mod anybody;
 pub mod auth;
 pub mod body;
 pub mod deprecation;

@@ -266,7 +266,7 @@ fn explain(constraint: &str) -> (&'static str, &'static str) {
         "endpoint_upstreams_tenant_id_upstream_id_fkey" => {
             ("", "the upstream is attached to an endpoint; detach it first")
         }
-        "limits_tenant_id_subject_client_id_tool_id_key" => ("/subject", "there is a limit for this subject"),
+        "limits_one_of_a_subject" => ("/subject", "there is a limit for this subject"),
         "domains_tenant_id_name_key" => ("/name", "the tenant has this domain"),
         "domains_tenant_id_endpoint_id_fkey" => ("", "a domain stands for the endpoint; delete it first"),
         "client_public_keys_tenant_id_client_id_kid_key" => ("/key/kid", "the client has a key of this name"),

@@ -6,10 +6,10 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, authorities, client_secrets, clients, consents, domains, endpoints,
-        global, grants, initial_access_tokens, invitations, join_tokens, keys, kills, limits, members, pools,
-        proxies, public_keys, registration, revisions, roles, scopes, signing_keys, tenants, token_exchange,
-        tools, trusted_issuers, upstreams,
+        admin_tokens, audit_records, authorities, client_secrets, clients, consents, credential_ages,
+        domains, endpoints, global, grants, initial_access_tokens, invitations, join_tokens, keys, kills,
+        leaks, limits, members, pools, proxies, public_keys, registration, revisions, roles, scopes,
+        signing_keys, tenants, token_exchange, tools, trusted_issuers, upstreams,
     },
 };
 
@@ -20,6 +20,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(pages::error_page))
         .routes(routes!(pages::openapi))
         .routes(routes!(pages::reference))
+        .routes(routes!(leaks::routes::report))
+        .routes(routes!(leaks::routes::format))
         // Operators.
         .routes(routes!(tenants::routes::list, tenants::routes::create))
         .routes(routes!(pools::routes::list, pools::routes::create))
@@ -63,7 +65,7 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(clients::endpoints::list))
         .routes(routes!(clients::endpoints::allow, clients::endpoints::disallow))
         .routes(routes!(keys::routes::list, keys::routes::create))
-        .routes(routes!(keys::routes::get, keys::routes::revoke))
+        .routes(routes!(keys::routes::get, keys::routes::update, keys::routes::revoke))
         .routes(routes!(keys::routes::rotate))
         .routes(routes!(client_secrets::routes::list, client_secrets::routes::create))
         .routes(routes!(client_secrets::routes::get, client_secrets::routes::revoke))
@@ -71,6 +73,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(public_keys::routes::list, public_keys::routes::create))
         .routes(routes!(public_keys::routes::get, public_keys::routes::delete))
         .routes(routes!(registration::routes::get, registration::routes::update))
+        .routes(routes!(credential_ages::routes::list))
+        .routes(routes!(credential_ages::routes::schedule, credential_ages::routes::update_schedule))
         .routes(routes!(initial_access_tokens::routes::list, initial_access_tokens::routes::create))
         .routes(routes!(initial_access_tokens::routes::delete))
         .routes(routes!(token_exchange::routes::get))

@@ -52,6 +52,10 @@ scopes! {
     KeysRead "keys:read";
     /// Make, rotate and revoke API keys.
     KeysWrite "keys:write";
+    /// See how old credentials are, and when they are to be replaced.
+    CredentialAgesRead "credential_ages:read";
+    /// Change after how long credentials are to be replaced.
+    CredentialAgesWrite "credential_ages:write";
     /// See client secrets, never what is secret of them, and clients' public keys.
     ClientSecretsRead "client_secrets:read";
     /// Make, rotate and revoke client secrets, and change clients' public keys.

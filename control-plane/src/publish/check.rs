@@ -7,7 +7,7 @@ use url::Url;
 type Checked<T = ()> = Result<T, &'static str>;
 
 /// The canonical CIDR text of a network; an address alone is its single-address network.
-pub(super) fn network(text: &str) -> Checked<String> {
+pub(crate) fn network(text: &str) -> Checked<String> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
         Err(_) => text.parse::<IpNet>().map_err(|_| "is not an address or a network in CIDR form")?,

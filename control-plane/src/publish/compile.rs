@@ -6,7 +6,7 @@ use std::{
 };
 
 use errors::ErrorCode;
-use ids::{EndpointId, GrantId, LimitId, ToolId, UpstreamId};
+use ids::{GrantId, LimitId, UpstreamId};
 use policy::{CompiledPolicy, GrantedAction, Slicer, Subject, SubjectGrants, ToolSelector};
 use wire::{
     snapshot,
@@ -15,7 +15,8 @@ use wire::{
 
 use super::{
     check, encode,
-    rows::{LimitRow, LimitSubject, TenantRows, ToolRow, ToolState},
+    rows::{LimitRow, TenantRows, ToolRow, ToolState},
+    subject::LimitSubject,
 };
 
 /// The limit of every client where the tenant set none: 60 units a minute, all of which may be taken at once, and 32 calls in
@@ -86,7 +87,7 @@ pub fn compile(rows: &TenantRows, rev: u64) -> Result<Compiled, CompileError> {
     work.clients_and_keys();
     work.members();
     work.grants(&tools);
-    work.limits(&tools);
+    work.limits();
     let Work { mut resources, faults, findings, .. } = work;
     if !faults.is_empty() {
         return Err(CompileError { faults });
@@ -197,7 +198,7 @@ impl<'a> Work<'a> {
 
     fn respell(
         &mut self,
-        id: EndpointId,
+        id: impl ToString + Copy,
         member: &str,
         texts: &mut [String],
         check: impl Fn(&str) -> Result<String, &'static str>,
@@ -255,7 +256,9 @@ impl<'a> Work<'a> {
         for row in &self.rows.api_keys {
             let ended = row.not_after.is_some_and(|end| end <= self.rows.as_of);
             if !(row.revoked || ended || suspended || disabled.contains(&row.client_id)) {
-                self.resources.push(encode::api_key(row));
+                let mut row = row.clone();
+                self.respell(row.id, "allow", &mut row.allow, check::network);
+                self.resources.push(encode::api_key(&row));
             }
         }
     }
@@ -341,19 +344,20 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn limits(&mut self, tools: &[&ToolRow]) {
-        let published: HashSet<ToolId> = tools.iter().map(|tool| tool.id).collect();
+    /// What is not published has nothing that could be limited.
+    fn limits(&mut self) {
         let rows: &'a TenantRows = self.rows;
-        let mut every_client = false;
-        for row in &rows.limits {
-            every_client |= row.subject == LimitSubject::EveryClient;
-            match row.subject {
-                LimitSubject::Tool(tool) if !published.contains(&tool) => {
-                    self.finding(row.id, format!("is inert: {tool} is not published"));
-                }
-                _ => self.resources.push(encode::limit(row)),
-            }
+        let published: HashSet<&str> = self.resources.iter().map(|resource| resource.id.as_str()).collect();
+        let (live, inert): (Vec<_>, Vec<_>) = rows
+            .limits
+            .iter()
+            .map(|row| (row, row.subject.name().filter(|name| !published.contains(name.as_str()))))
+            .partition(|(_, missing)| missing.is_none());
+        self.resources.extend(live.into_iter().map(|(row, _)| encode::limit(row)));
+        for (row, missing) in inert {
+            self.finding(row.id, format!("is inert: {} is not published", missing.unwrap_or_default()));
         }
+        let every_client = rows.limits.iter().any(|row| row.subject == LimitSubject::EveryClient);
         if !every_client {
             let (per_minute, burst, concurrency) = DEFAULT_CLIENT_LIMIT;
             // The default has no row of its own; the tenant's number makes it an id that cannot be another limit's.

@@ -10,8 +10,8 @@ use seams::Timestamp;
 use wire::v1::{self, Resource, resource::Body};
 
 use super::rows::{
-    ApiKeyRow, AttachmentRow, ClientRow, CredentialKind, DomainRow, EndpointRow, IssuerRow, LimitRow,
-    LimitSubject, MemberRow, SealedHeaderRow, TenantRow, ToolRow, ToolState, UnknownTools, UpstreamRow,
+    ApiKeyRow, AttachmentRow, ClientRow, CredentialKind, DomainRow, EndpointRow, HoursRow, IssuerRow,
+    LimitRow, MemberRow, SealedHeaderRow, TenantRow, ToolRow, ToolState, UnknownTools, UpstreamRow,
 };
 use crate::oauth::keys::StoredKey;
 
@@ -171,8 +171,14 @@ pub(super) fn api_key(row: &ApiKeyRow) -> Resource {
         hash: row.hash.to_vec(),
         data_key_id: raw(row.data_key_id),
         not_after_micros: row.not_after.map_or(0, seams::Timestamp::micros),
+        allow: sorted(row.allow.iter().cloned()),
+        hours: sorted(row.hours.iter().copied()).into_iter().map(hours).collect(),
     };
     Resource { id: row.id.to_string(), body: Some(Body::ApiKey(body)) }
+}
+
+fn hours(row: HoursRow) -> v1::KeyHours {
+    v1::KeyHours { days: row.days.into(), from_minute: row.from.into(), until_minute: row.until.into() }
 }
 
 /// `None` for a retired tool.
@@ -249,16 +255,11 @@ pub(super) fn policy(compiled: CompiledPolicy) -> Resource {
 }
 
 pub(super) fn limit(row: &LimitRow) -> Resource {
-    let (subject, subject_id) = match row.subject {
-        LimitSubject::Tenant => (v1::LimitSubject::Tenant, Vec::new()),
-        LimitSubject::EveryClient => (v1::LimitSubject::Client, Vec::new()),
-        LimitSubject::Client(id) => (v1::LimitSubject::Client, raw(id)),
-        LimitSubject::Tool(id) => (v1::LimitSubject::Tool, raw(id)),
-    };
+    let (_, id) = row.subject.parts();
     let body = v1::Limit {
         id: raw(row.id),
-        subject: subject as i32,
-        subject_id,
+        subject: row.subject.wire().into(),
+        subject_id: id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
         per_minute: row.per_minute,
         burst: row.burst,
         concurrency: row.concurrency,

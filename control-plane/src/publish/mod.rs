@@ -2,7 +2,7 @@
 //!
 //! [`compile::compile`] is a pure function: it runs inside the write transaction, and what it refuses never commits.
 
-mod check;
+pub(crate) mod check;
 pub mod commit;
 pub mod compile;
 pub mod convergence;
@@ -11,6 +11,7 @@ pub mod hub;
 mod identity;
 mod queries;
 pub mod rows;
+pub mod subject;
 pub mod trim;
 
 pub use compile::{CompileError, Compiled, Fault, Finding, compile};

@@ -9,13 +9,15 @@ use members::{member_roles, members};
 use policy::{Class, Effect, GrantSpec, Subject};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use seams::Timestamp;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use wire::v1::{Breaker, Timeouts, UpstreamConcurrency};
 
 use super::rows::{
-    ApiKeyRow, AttachmentRow, ClientRow, CredentialKind, EgressRow, EndpointRow, LimitRow, LimitSubject,
+    ApiKeyRow, AttachmentRow, ClientRow, CredentialKind, EgressRow, EndpointRow, HoursRow, LimitRow,
     SealedHeaderRow, TenantRow, TenantRows, ToolRow, ToolState, UnknownTools, UpstreamRow,
 };
+use super::subject::LimitSubject;
 use crate::db::{StoreError, TenantTx, Unreadable};
 use crate::resources::upstreams::parse_pins;
 
@@ -257,8 +259,8 @@ async fn client_roles(
 
 async fn api_keys(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ApiKeyRow>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, client_id, lookup, hash, data_key_id, not_after FROM api_keys
-         WHERE tenant_id = $1 AND revoked_at IS NULL",
+        r#"SELECT id, client_id, lookup, hash, data_key_id, not_after, allow, hours AS "hours: Json<Vec<HoursRow>>"
+         FROM api_keys WHERE tenant_id = $1 AND revoked_at IS NULL"#,
         tenant.uuid()
     )
     .fetch_all(tx.conn())
@@ -273,6 +275,8 @@ async fn api_keys(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ApiKeyRow>,
                 data_key_id: Id::from_uuid(row.data_key_id),
                 not_after: row.not_after.map(Timestamp::from_offset),
                 revoked: false,
+                allow: row.allow,
+                hours: row.hours.0,
             })
         })
         .collect()
@@ -351,8 +355,8 @@ async fn tools(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<ToolRow>, Stor
 
 async fn limits(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<LimitRow>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT l.id, l.subject, l.client_id, l.tool_id, l.per_minute, l.burst, l.concurrency,
-             l.per_day, l.per_month
+        r#"SELECT l.id, l.subject, coalesce(l.client_id, l.tool_id, l.endpoint_id, l.member_id, l.key_id) AS of,
+             l.per_minute, l.burst, l.concurrency, l.per_day, l.per_month
            FROM limits l LEFT JOIN tools tool ON tool.tenant_id = l.tenant_id AND tool.id = l.tool_id
            WHERE l.tenant_id = $1 AND tool.state IS DISTINCT FROM 'retired'"#,
         tenant.uuid()
@@ -361,13 +365,7 @@ async fn limits(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<LimitRow>, St
     .await?;
     rows.into_iter()
         .map(|row| {
-            let subject = match (row.subject.as_str(), row.client_id, row.tool_id) {
-                ("tenant", None, None) => LimitSubject::Tenant,
-                ("every_client", None, None) => LimitSubject::EveryClient,
-                ("client", Some(client), None) => LimitSubject::Client(Id::from_uuid(client)),
-                ("tool", None, Some(tool)) => LimitSubject::Tool(Id::from_uuid(tool)),
-                _ => return Err(Unreadable("limit subject").into()),
-            };
+            let subject = LimitSubject::stored(&row.subject, row.of).ok_or(Unreadable("limit subject"))?;
             Ok(LimitRow {
                 id: Id::from_uuid(row.id),
                 subject,

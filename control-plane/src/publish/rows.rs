@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::subject::LimitSubject;
 use ids::{
     AttachmentId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId, KeyId, LimitId, MemberId, RoleId,
     TenantId, ToolId, UpstreamId,
@@ -245,6 +246,21 @@ pub struct ApiKeyRow {
     pub not_after: Option<Timestamp>,
     /// Revoked keys are not published.
     pub revoked: bool,
+    /// Networks that it is accepted from (CIDR text); empty accepts every address.
+    pub allow: Vec<String>,
+    /// When it is accepted; empty: always.
+    pub hours: Vec<HoursRow>,
+}
+
+/// A time of some days of the week, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HoursRow {
+    /// Minutes since midnight: from this one,
+    pub from: u16,
+    /// until before that one.
+    pub until: u16,
+    /// A bit each, from Monday.
+    pub days: u8,
 }
 
 impl fmt::Debug for ApiKeyRow {
@@ -295,19 +311,6 @@ pub struct ToolRow {
     pub labels: Vec<String>,
     /// Its own time-outs; 0: as the upstream's.
     pub timeouts: Timeouts,
-}
-
-/// What a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitSubject {
-    /// All calls of the tenant.
-    Tenant,
-    /// Calls of each client that has no limit of its own.
-    EveryClient,
-    /// Calls of one client.
-    Client(ClientId),
-    /// Calls of one tool, by whomever.
-    Tool(ToolId),
 }
 
 /// `limits`.

@@ -9,7 +9,7 @@ mod key;
 mod proof;
 mod token;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crypto::{Holder, claims::Thumbprint};
 use http::{HeaderMap, header};
@@ -22,7 +22,7 @@ use crate::{
     decisions::Who,
     kills::Shown,
     refuse::Refusal,
-    snapshot::index::{ClientIndex, EndpointIndex, MemberIndex, TenantIndex},
+    snapshot::index::{ClientIndex, EndpointIndex, MemberIndex, SubjectLimit, TenantIndex},
 };
 
 pub(crate) use proof::Proofs;
@@ -66,6 +66,19 @@ impl Principal {
         Holder { client: self.client.id, member: self.member.as_ref().map(|member| member.id) }
     }
 
+    /// For whom the client calls; `None`: for itself.
+    pub(crate) fn member(&self) -> Option<&Arc<MemberIndex>> {
+        self.member.as_ref()
+    }
+
+    /// The limit of the API key that was shown, where it has one of its own.
+    pub(crate) fn key_limit(&self) -> Option<&Arc<SubjectLimit>> {
+        match &self.credential {
+            Credential::Key(key) => key.limit(),
+            Credential::Token(_) => None,
+        }
+    }
+
     /// As policies are asked.
     pub(crate) fn who(&self) -> Who<'_> {
         Who::from((&self.client, self.member.as_ref()))
@@ -99,15 +112,15 @@ impl Principal {
         self.not_after
     }
 
-    /// Client and member as `tenant` has them, and when the credential ends, if it is good there.
+    /// Client and member as `tenant` has them, and when the credential ends, if it is good there, shown from `address` now.
     pub(crate) fn still<'t>(
         &self,
         tenant: &'t TenantIndex,
         endpoint: &EndpointIndex,
-        now: Timestamp,
+        (address, now): (IpAddr, Timestamp),
     ) -> Option<Still<'t>> {
         match &self.credential {
-            Credential::Key(key) => key.still(tenant, endpoint),
+            Credential::Key(key) => key.still(tenant, endpoint, (address, now)),
             Credential::Token(token) => token.holds(tenant, endpoint, now),
         }
     }
@@ -150,11 +163,10 @@ pub(crate) fn check(
     let (tenant, endpoint) = (&**place.tenant(), &**place.endpoint());
     // A signed token has two dots, and a key none.
     let principal = if presented.contains('.') {
-        token::check(presented, tenant, endpoint, tokens, now)
+        token::check(presented, tenant, endpoint, tokens, now).ok_or(Refusal::CredentialInvalid)?
     } else {
-        key::check(presented, tenant, endpoint, now)
+        key::check(presented, tenant, endpoint, (exchange.address(), now))?
     };
-    let principal = principal.ok_or(Refusal::CredentialInvalid)?;
     match (scheme, principal.bound_to()) {
         (Scheme::Bearer, None) => {}
         (Scheme::Dpop, Some(key)) => {

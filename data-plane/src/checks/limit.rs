@@ -1,4 +1,4 @@
-//! Row 10, limit: tenant, client and tool, and how many run at once, as one reservation: all or nothing.
+//! Row 10, limit: tenant, endpoint, client, member, key and tool, and how many run at once, as one reservation: all or nothing.
 //!
 //! Key: the subject of the limit in the snapshot. Cost: a tool call its tool's weight; everything else 1, in separate
 //! buckets of five times the rate, so that connecting does not eat the budget for calls. Before authorize, so that
@@ -84,11 +84,17 @@ pub(crate) async fn check(
         _ => None,
     };
     // The narrowest first: its refusal says most.
-    let subjects: SmallVec<[(LimitName, &Arc<SubjectLimit>); 3]> =
-        [(LimitName::Tool, tool), (LimitName::Client, Some(client)), (LimitName::Tenant, tenant)]
-            .into_iter()
-            .filter_map(|(name, subject)| Some((name, subject?)))
-            .collect();
+    let subjects: SmallVec<[(LimitName, &Arc<SubjectLimit>); 3]> = [
+        (LimitName::Tool, tool),
+        (LimitName::Key, principal.key_limit()),
+        (LimitName::Member, principal.member().and_then(|member| member.limit.as_ref())),
+        (LimitName::Client, Some(client)),
+        (LimitName::Endpoint, place.endpoint().limit.as_ref()),
+        (LimitName::Tenant, tenant),
+    ]
+    .into_iter()
+    .filter_map(|(name, subject)| Some((name, subject?)))
+    .collect();
     // Leases before units: a refused lease costs nothing.
     let leases = match cost {
         Cost::Message => Leases::new(),

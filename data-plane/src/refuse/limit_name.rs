@@ -9,10 +9,22 @@ pub(crate) enum LimitName {
     Client,
     /// Calls of this tool.
     Tool,
+    /// Calls at this endpoint.
+    Endpoint,
+    /// Calls for this member.
+    Member,
+    /// Calls with this API key.
+    Key,
     /// Requests that are not tool calls, of the tenant.
     TenantProtocol,
-    /// Requests that are not tool calls, of this client.
+    /// Of this client.
     ClientProtocol,
+    /// At this endpoint.
+    EndpointProtocol,
+    /// For this member.
+    MemberProtocol,
+    /// With this API key.
+    KeyProtocol,
     /// Bytes of request bodies of this client that are held at once.
     ClientBodyBytes,
 }
@@ -22,6 +34,9 @@ impl LimitName {
     pub(crate) const fn protocol(self) -> Self {
         match self {
             Self::Tenant | Self::TenantProtocol => Self::TenantProtocol,
+            Self::Endpoint | Self::EndpointProtocol => Self::EndpointProtocol,
+            Self::Member | Self::MemberProtocol => Self::MemberProtocol,
+            Self::Key | Self::KeyProtocol => Self::KeyProtocol,
             Self::Client | Self::Tool | Self::ClientProtocol | Self::ClientBodyBytes => Self::ClientProtocol,
         }
     }
@@ -32,8 +47,14 @@ impl LimitName {
             Self::Tenant => "tenant",
             Self::Client => "client",
             Self::Tool => "tool",
+            Self::Endpoint => "endpoint",
+            Self::Member => "member",
+            Self::Key => "key",
             Self::TenantProtocol => "tenant_protocol",
             Self::ClientProtocol => "client_protocol",
+            Self::EndpointProtocol => "endpoint_protocol",
+            Self::MemberProtocol => "member_protocol",
+            Self::KeyProtocol => "key_protocol",
             Self::ClientBodyBytes => "client_body_bytes",
         }
     }

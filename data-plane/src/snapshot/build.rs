@@ -11,6 +11,7 @@ use std::{
 
 use ids::{Id, Kind, TenantId, UpstreamId, Uuid};
 use ipnet::IpNet;
+use redis_link::counters::Subject;
 use seams::{Monotonic, Timestamp};
 use wire::v1::{self, resource::Body};
 
@@ -22,8 +23,8 @@ use super::{
     decode::DecodeError,
     definitions::Definitions,
     index::{
-        Accepts, AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, TenantIndex,
-        TenantKeys, UpstreamIndex,
+        Accepts, AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, Restrictions,
+        TenantIndex, TenantKeys, UpstreamIndex,
     },
     issuer::IssuerIndex,
     left::Left,
@@ -98,7 +99,7 @@ pub(super) fn build(
     let policies = policy::PolicyIndex::new(parts.policies.into_iter().map(|each| (each.id, each.text)));
     let limits = Limits::new(tenant, &parts.limits, (previous, &*left), now)?;
     let clients = clients(parts.clients, &limits)?;
-    let api_keys = api_keys(parts.keys, &clients)?;
+    let api_keys = api_keys(parts.keys, &clients, &limits)?;
     let former = Former::of(&parts.upstreams, previous);
     let mut tools = tools(parts.tools, &policies, &limits, definitions, &former)?;
     let mut upstreams = Map::default();
@@ -108,7 +109,7 @@ pub(super) fn build(
     }
     let mut endpoints = Map::default();
     for (id, endpoint) in parts.endpoints {
-        let index = self::endpoint(&At(&id), endpoint, &upstreams)?;
+        let index = self::endpoint(&At(&id), endpoint, &upstreams, &limits)?;
         endpoints.insert(index.slug.clone(), Arc::new(index));
     }
     let domains = domains(tenant, parts.domains, &endpoints, &crypto, previous)?;
@@ -143,11 +144,11 @@ pub(super) fn build(
         issuer: parts.issuer.as_ref().map(IssuerIndex::new).transpose()?,
         upstreams,
         clients,
-        members: members(parts.members)?,
+        members: members(parts.members, &limits)?,
         keys: api_keys,
         policies,
         methods,
-        limit: limits.tenant,
+        limit: limits.of(Subject::Tenant),
         crypto,
     })
 }
@@ -179,6 +180,7 @@ fn endpoint(
     at: &At<'_>,
     endpoint: v1::Endpoint,
     upstreams: &Map<UpstreamId, Arc<UpstreamIndex>>,
+    limits: &Limits<'_>,
 ) -> Result<EndpointIndex, DecodeError> {
     let attachments = endpoint.attachments.iter().map(|attachment| {
         let upstream = at.id(&attachment.upstream_id, "attachments.upstream_id")?;
@@ -188,8 +190,10 @@ fn endpoint(
             prefix: attachment.prefix.as_str().into(),
         })
     });
+    let id = at.id(&endpoint.id, "id")?;
     Ok(EndpointIndex {
-        id: at.id(&endpoint.id, "id")?,
+        id,
+        limit: limits.of(Subject::Endpoint(id)),
         hosts: boxed(&endpoint.hosts),
         origins: boxed(&endpoint.origins),
         allow: at.networks(&endpoint.allow, "allow")?,
@@ -272,7 +276,7 @@ fn clients(
             enabled: client.enabled,
             endpoints: endpoints.into(),
             roles: roles.collect::<Result<_, DecodeError>>()?,
-            limit: limits.client(id.uuid()),
+            limit: limits.client(id),
             principal: OnceLock::new(),
             name: client.name.as_str().into(),
         };
@@ -284,6 +288,7 @@ fn clients(
 fn api_keys(
     keys: Vec<(String, v1::ApiKey)>,
     clients: &Map<ids::ClientId, Arc<ClientIndex>>,
+    limits: &Limits<'_>,
 ) -> Result<Map<[u8; 12], KeyIndex>, DecodeError> {
     let mut out = Map::with_capacity_and_hasher(keys.len(), ahash::RandomState::default());
     for (resource, key) in keys {
@@ -291,12 +296,15 @@ fn api_keys(
         let lookup: [u8; 12] = key.lookup.as_bytes().try_into().map_err(|_| at.fault("lookup"))?;
         let client =
             clients.get(&at.id(&key.client_id, "client_id")?).ok_or_else(|| at.fault("client_id"))?;
+        let id = at.id(&key.id, "id")?;
         let index = KeyIndex {
-            id: at.id(&key.id, "id")?,
+            id,
+            limit: limits.of(Subject::Key(id)),
             client: client.clone(),
             hash: at.digest(&key.hash, "hash")?,
             data_key: at.id(&key.data_key_id, "data_key_id")?,
             not_after: (key.not_after_micros > 0).then(|| Timestamp::from_micros(key.not_after_micros)),
+            restrictions: Restrictions::new(at.networks(&key.allow, "allow")?, &key.hours).map(Box::new),
         };
         out.insert(lookup, index);
     }

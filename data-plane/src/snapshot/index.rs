@@ -4,6 +4,7 @@
 mod accepts;
 mod limit;
 mod of_use;
+mod restrictions;
 
 use std::{
     fmt,
@@ -31,6 +32,7 @@ use crate::upstream::{BreakerLimits, GateLimits, Guard, Timeouts, ToolTimeouts};
 pub use accepts::Accepts;
 pub use limit::{Buckets, NearEnds, REFUSALS_RECORDED, SubjectLimit};
 pub(super) use of_use::OfUse;
+pub use restrictions::Restrictions;
 
 pub use super::{
     issuer::IssuerIndex,
@@ -129,6 +131,8 @@ pub struct EndpointIndex {
     pub attachments: Box<[AttachmentIndex]>,
     /// Disabled endpoints answer like unknown ones.
     pub enabled: bool,
+    /// Its own limit.
+    pub limit: Option<Arc<SubjectLimit>>,
 }
 
 /// An upstream as one endpoint shows it.
@@ -236,6 +240,10 @@ pub struct KeyIndex {
     pub data_key: DataKeyId,
     /// Refused from then on.
     pub not_after: Option<Timestamp>,
+    /// From where and when it is accepted.
+    pub restrictions: Option<Box<Restrictions>>,
+    /// Its own limit.
+    pub limit: Option<Arc<SubjectLimit>>,
 }
 
 /// Policies for one granted action at one upstream.

@@ -6,7 +6,7 @@ use ids::TenantId;
 use limits::running::Permits;
 use redis_link::counters::Subject;
 
-use super::index::{Map, SubjectLimit, TenantIndex};
+use super::index::{Map, TenantIndex};
 
 /// By what they are counted as, with the other proxies too: a limit that is deleted and made again, or a tenant that leaves the
 /// pool and comes back, goes on with what runs. Two ends that speak for this proxy of one limit would each tell the store that the
@@ -19,8 +19,8 @@ impl Left {
     pub(super) fn leave(&mut self, former: &TenantIndex, next: Option<&TenantIndex>) {
         self.0.retain(|_, permits| permits.strong_count() > 0);
         let kept: Map<Subject, ()> =
-            next.into_iter().flat_map(all).map(|limit| (limit.subject, ())).collect();
-        for limit in all(former).filter(|limit| !kept.contains_key(&limit.subject)) {
+            next.into_iter().flat_map(TenantIndex::limits).map(|limit| (limit.subject, ())).collect();
+        for limit in former.limits().filter(|limit| !kept.contains_key(&limit.subject)) {
             self.0.insert((limit.tenant, limit.subject), Arc::downgrade(&limit.buckets.in_flight));
         }
     }
@@ -29,12 +29,4 @@ impl Left {
     pub(super) fn get(&self, tenant: TenantId, subject: Subject) -> Option<Arc<Permits>> {
         self.0.get(&(tenant, subject))?.upgrade()
     }
-}
-
-/// Every limit of a tenant.
-fn all(index: &TenantIndex) -> impl Iterator<Item = &SubjectLimit> {
-    let tools = index.upstreams.values().flat_map(|upstream| upstream.tools.values());
-    let tools = tools.filter_map(|tool| tool.limit.as_deref());
-    let clients = index.clients.values().map(|client| &*client.limit);
-    index.limit.as_deref().into_iter().chain(clients).chain(tools)
 }

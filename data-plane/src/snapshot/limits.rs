@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ids::{Id, TenantId, Uuid};
+use ids::{ClientId, Id, MemberId, TenantId, Uuid};
 use limits::{
     Rate,
     budget::{Budget, Window},
@@ -24,12 +24,11 @@ const DEFAULT_CONCURRENCY: u32 = 32;
 
 /// The limits of a snapshot by subject, with what earlier revisions have counted.
 pub(super) struct Limits<'a> {
-    pub(super) tenant: Option<Arc<SubjectLimit>>,
-    pub(super) tools: Map<Uuid, Arc<SubjectLimit>>,
-    clients: Map<Uuid, Arc<SubjectLimit>>,
+    own: Map<Subject, Arc<SubjectLimit>>,
     id: TenantId,
     every_client: Option<v1::Limit>,
-    previous: Option<&'a TenantIndex>,
+    every_member: Option<v1::Limit>,
+    former: Former<'a>,
     left: &'a Left,
     now: Monotonic,
 }
@@ -41,66 +40,102 @@ impl<'a> Limits<'a> {
         (previous, left): (Option<&'a TenantIndex>, &'a Left),
         now: Monotonic,
     ) -> Result<Self, DecodeError> {
-        let mut all = Self {
-            tenant: None,
-            tools: Map::default(),
-            clients: Map::default(),
-            id,
-            every_client: None,
-            previous,
-            left,
-            now,
-        };
-        let former_tools = former_tools(previous);
+        let former = Former::of(previous);
+        let mut all =
+            Self { own: Map::default(), id, every_client: None, every_member: None, former, left, now };
         for (resource, limit) in limits {
-            let at = At(resource);
-            let subject = || Uuid::from_slice(&limit.subject_id).map_err(|_| at.fault("subject_id"));
-            match limit.subject() {
-                LimitSubject::Tenant => {
-                    let former = previous.and_then(|index| index.limit.as_deref());
-                    all.tenant = Some(Arc::new(subject_limit(
-                        (id, Subject::Tenant),
-                        Some(limit),
-                        (former, left),
-                        now,
-                    )));
+            let subject = match (limit.subject(), limit.subject_id.as_slice()) {
+                (LimitSubject::Tenant, _) => Subject::Tenant,
+                (LimitSubject::Client, []) => {
+                    all.every_client = Some(limit.clone());
+                    continue;
                 }
-                LimitSubject::Tool => {
-                    let tool = subject()?;
-                    let former = former_tools.get(&tool).copied();
-                    let of = (id, Subject::Tool(Id::from_uuid(tool)));
-                    all.tools.insert(tool, Arc::new(subject_limit(of, Some(limit), (former, left), now)));
+                (LimitSubject::Member, []) => {
+                    all.every_member = Some(limit.clone());
+                    continue;
                 }
-                LimitSubject::Client if limit.subject_id.is_empty() => all.every_client = Some(limit.clone()),
-                LimitSubject::Client => {
-                    let client = subject()?;
-                    let of = (id, Subject::Client(Id::from_uuid(client)));
-                    let own = subject_limit(of, Some(limit), (all.former_client(client), left), now);
-                    all.clients.insert(client, Arc::new(own));
+                (kind, bytes) => {
+                    let at = At(resource);
+                    let id = Uuid::from_slice(bytes).map_err(|_| at.fault("subject_id"))?;
+                    subject(kind, id).ok_or_else(|| at.fault("subject"))?
                 }
-                LimitSubject::Unspecified => return Err(at.fault("subject")),
-            }
+            };
+            let own = all.count(subject, Some(limit));
+            all.own.insert(subject, Arc::new(own));
         }
         Ok(all)
     }
 
-    fn former_client(&self, id: Uuid) -> Option<&'a SubjectLimit> {
-        Some(&self.previous?.clients.get(&ids::ClientId::from_uuid(id))?.limit)
+    /// What has a limit of its own, if it has.
+    pub(super) fn of(&self, subject: Subject) -> Option<Arc<SubjectLimit>> {
+        self.own.get(&subject).cloned()
     }
 
-    pub(super) fn client(&self, id: Uuid) -> Arc<SubjectLimit> {
-        self.clients.get(&id).cloned().unwrap_or_else(|| {
-            let of = (self.id, Subject::Client(Id::from_uuid(id)));
-            let former = (self.former_client(id), self.left);
-            Arc::new(subject_limit(of, self.every_client.as_ref(), former, self.now))
-        })
+    pub(super) fn client(&self, id: ClientId) -> Arc<SubjectLimit> {
+        let subject = Subject::Client(id);
+        self.of(subject).unwrap_or_else(|| Arc::new(self.count(subject, self.every_client.as_ref())))
+    }
+
+    pub(super) fn member(&self, id: MemberId) -> Option<Arc<SubjectLimit>> {
+        let subject = Subject::Member(id);
+        let shared = || Some(Arc::new(self.count(subject, Some(self.every_member.as_ref()?))));
+        self.of(subject).or_else(shared)
+    }
+
+    fn count(&self, subject: Subject, limit: Option<&v1::Limit>) -> SubjectLimit {
+        subject_limit((self.id, subject), limit, (self.former.get(subject), self.left), self.now)
     }
 }
 
-fn former_tools(previous: Option<&TenantIndex>) -> Map<Uuid, &SubjectLimit> {
-    let upstreams = previous.into_iter().flat_map(|index| index.upstreams.values());
-    let tools = upstreams.flat_map(|upstream| upstream.tools.values());
-    tools.filter_map(|tool| Some((tool.id.uuid(), tool.limit.as_deref()?))).collect()
+/// What is limited one by one; `None`: nothing that a proxy knows.
+fn subject(kind: LimitSubject, id: Uuid) -> Option<Subject> {
+    Some(match kind {
+        LimitSubject::Client => Subject::Client(Id::from_uuid(id)),
+        LimitSubject::Tool => Subject::Tool(Id::from_uuid(id)),
+        LimitSubject::Endpoint => Subject::Endpoint(Id::from_uuid(id)),
+        LimitSubject::Member => Subject::Member(Id::from_uuid(id)),
+        LimitSubject::Key => Subject::Key(Id::from_uuid(id)),
+        LimitSubject::Tenant | LimitSubject::Unspecified => return None,
+    })
+}
+
+/// The limits of the revision before.
+struct Former<'a> {
+    index: Option<&'a TenantIndex>,
+    /// Of what the index does not find by its id.
+    others: Map<Subject, &'a SubjectLimit>,
+}
+
+impl<'a> Former<'a> {
+    fn of(index: Option<&'a TenantIndex>) -> Self {
+        let others = index.into_iter().flat_map(TenantIndex::rare_limits);
+        Self { index, others: others.map(|limit| (limit.subject, limit)).collect() }
+    }
+
+    fn get(&self, subject: Subject) -> Option<&'a SubjectLimit> {
+        match subject {
+            // There are many of them, and each has one.
+            Subject::Client(id) => Some(&self.index?.clients.get(&id)?.limit),
+            other => self.others.get(&other).copied(),
+        }
+    }
+}
+
+impl TenantIndex {
+    /// Every limit.
+    pub(super) fn limits(&self) -> impl Iterator<Item = &SubjectLimit> {
+        self.clients.values().map(|client| &*client.limit).chain(self.rare_limits())
+    }
+
+    /// All but those of clients.
+    fn rare_limits(&self) -> impl Iterator<Item = &SubjectLimit> {
+        let tools = self.upstreams.values().flat_map(|upstream| upstream.tools.values());
+        let tools = tools.filter_map(|tool| tool.limit.as_deref());
+        let endpoints = self.endpoints.values().filter_map(|endpoint| endpoint.limit.as_deref());
+        let members = self.members.values().filter_map(|member| member.limit.as_deref());
+        let keys = self.keys.values().filter_map(|key| key.limit.as_deref());
+        self.limit.as_deref().into_iter().chain(tools).chain(endpoints).chain(members).chain(keys)
+    }
 }
 
 fn subject_limit(

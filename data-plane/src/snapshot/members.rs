@@ -9,7 +9,8 @@ use wire::v1;
 use super::{
     build::At,
     decode::DecodeError,
-    index::{ClientIndex, Map, TenantIndex},
+    index::{ClientIndex, Map, SubjectLimit, TenantIndex},
+    limits::Limits,
 };
 
 /// A member.
@@ -20,6 +21,8 @@ pub struct MemberIndex {
     /// Nobody calls for disabled members.
     pub enabled: bool,
     roles: Box<[RoleId]>,
+    /// Its own limit, or the tenant's for every member.
+    pub limit: Option<Arc<SubjectLimit>>,
     principal: OnceLock<Box<policy::Principal>>,
 }
 
@@ -45,6 +48,7 @@ impl TenantIndex {
 
 pub(super) fn members(
     members: Vec<(String, v1::Member)>,
+    limits: &Limits<'_>,
 ) -> Result<Map<MemberId, Arc<MemberIndex>>, DecodeError> {
     let mut out = Map::default();
     for (resource, member) in members {
@@ -52,7 +56,13 @@ pub(super) fn members(
         let id = at.id(&member.id, "id")?;
         let roles = member.role_ids.iter().map(|bytes| at.id(bytes, "role_ids"));
         let roles = roles.collect::<Result<_, DecodeError>>()?;
-        let index = MemberIndex { id, enabled: member.enabled, roles, principal: OnceLock::new() };
+        let index = MemberIndex {
+            id,
+            enabled: member.enabled,
+            roles,
+            limit: limits.member(id),
+            principal: OnceLock::new(),
+        };
         out.insert(id, Arc::new(index));
     }
     Ok(out)

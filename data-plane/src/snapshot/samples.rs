@@ -115,6 +115,7 @@ impl Sample {
                     hash: data_key.key_hasher().hash(&presented).to_vec(),
                     data_key_id: bytes(data_key.id),
                     not_after_micros: 0,
+                    ..v1::ApiKey::default()
                 }),
             ),
             (

@@ -232,6 +232,26 @@ async fn a_key_that_ends_ends_its_streams() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_no_longer_accepted_from_there_ends_its_streams() {
+    local(async {
+        let from = |network: &'static str| {
+            move |body: &mut Body| {
+                if let Body::ApiKey(key) = body {
+                    key.allow = vec![network.to_owned()];
+                }
+            }
+        };
+        let mut watch = Watch::new(World::new());
+        let mut watching = watch.watched(Grounds::Lifecycle, true).await;
+        watch.world.edit(from("198.51.100.0/24"));
+        assert!(goes_on(&mut watching).await);
+        watch.world.edit(from("203.0.113.0/24"));
+        assert_eq!(watching.await.unwrap(), ErrorCode::CredentialInvalid);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_change_of_another_tenant_wakes_nobody() {
     local(async {
         let watch = Watch::new(World::new());

@@ -135,6 +135,8 @@ catalogue! {
         "Proof of possession not accepted" "Send one new `DPoP` proof for this request, signed with the key that the token names.";
     ProofNonceRequired "proof_nonce_required" 1107 401 Caller true Debug
         "Proof of possession needs a nonce" "Repeat the request with a proof that has the nonce of `DPoP-Nonce`.";
+    CredentialRestricted "credential_restricted" 1120 403 TenantConfig false Info
+        "The key is not accepted from here, or not now" "Call from a network and at a time that the key allows.";
 
     // Speaking MCP.
     ParseError "parse_error" 1201 400 Caller false Debug

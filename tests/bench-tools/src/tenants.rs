@@ -127,6 +127,7 @@ pub fn tenant(number: u32, rev: u64, revoked: u16, shape: Shape) -> v1::TenantSn
             hash: vec![3; 32],
             data_key_id: raw(data_key(number)),
             not_after_micros: 0,
+            ..v1::ApiKey::default()
         };
         resources.push((key.to_string(), Body::ApiKey(body)));
     }

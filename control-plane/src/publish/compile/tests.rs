@@ -13,7 +13,8 @@ use wire::v1::{self, resource::Body};
 use super::{Compiled, DEFAULT_CLIENT_LIMIT, compile};
 use crate::{
     oauth::keys::StoredKey,
-    publish::rows::{CredentialKind, DomainRow, EgressRow, IssuerRow, LimitSubject, TenantRows, ToolState},
+    publish::rows::{CredentialKind, DomainRow, EgressRow, HoursRow, IssuerRow, TenantRows, ToolState},
+    publish::subject::LimitSubject,
 };
 
 fn ids(compiled: &Compiled, prefix: &str) -> Vec<String> {
@@ -128,6 +129,25 @@ fn keys_are_published_only_while_they_work() {
     assert_eq!(ids(&compiled, "cl_").len(), 2);
     let Body::ApiKey(last) = body(&compiled, &ids::KeyId::to_string(&id(4))) else { panic!() };
     assert_eq!(last.not_after_micros, 1_001_000_000);
+}
+
+#[test]
+fn proxies_know_from_where_and_when_keys_are_accepted() {
+    let mut rows = sample();
+    rows.clients = vec![client(1)];
+    rows.api_keys = vec![key(1, 1)];
+    rows.api_keys[0].allow = ["203.0.113.9/24", "2001:DB8::1"].map(str::to_owned).to_vec();
+    let hours = |from, days| HoursRow { from, until: 1440, days };
+    rows.api_keys[0].hours = vec![hours(60, 1), hours(0, 2), hours(60, 1)];
+    let compiled = compile(&rows, 1).unwrap();
+    let Body::ApiKey(published) = body(&compiled, &ids::KeyId::to_string(&id(1))) else { panic!() };
+    assert_eq!(published.allow, ["2001:db8::1/128", "203.0.113.0/24"]);
+    let times: Vec<_> = published.hours.iter().map(|each| (each.from_minute, each.days)).collect();
+    assert_eq!(times, [(0, 2), (60, 1)]);
+
+    rows.api_keys[0].allow[1] = "somewhere".to_owned();
+    let rejected = compile(&rows, 1).unwrap_err();
+    assert_eq!(rejected.faults[0].pointer, "/allow/1");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! API keys: what clients present to endpoints.
 
+pub mod hours;
 mod queries;
 pub mod routes;
 pub mod types;

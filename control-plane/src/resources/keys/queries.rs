@@ -1,11 +1,16 @@
 //! `api_keys`.
 
 use ids::{ClientId, DataKeyId, Id, KeyId, Uuid};
+use sqlx::types::Json;
 use time::OffsetDateTime;
 
-use super::types::Key;
+use super::{
+    hours::Hours,
+    types::{Key, KeySettings},
+};
 use crate::{
     db::{StoreError, TenantTx},
+    publish::rows::HoursRow,
     resources::fields::Name,
 };
 
@@ -18,6 +23,8 @@ struct Row {
     not_after: Option<OffsetDateTime>,
     revoked_at: Option<OffsetDateTime>,
     rotated_to: Option<Uuid>,
+    allow: Vec<String>,
+    hours: Json<Vec<HoursRow>>,
 }
 
 impl From<Row> for Key {
@@ -25,10 +32,14 @@ impl From<Row> for Key {
         Self {
             id: Id::from_uuid(row.id),
             client_id: Id::from_uuid(row.client_id),
-            name: Name::stored(row.name),
+            settings: KeySettings {
+                name: Name::stored(row.name),
+                not_after: row.not_after,
+                allow: row.allow,
+                hours: row.hours.0.into_iter().map(Hours::from).collect(),
+            },
             lookup: row.lookup,
             created_at: row.created_at,
-            not_after: row.not_after,
             revoked_at: row.revoked_at,
             rotated_to: row.rotated_to.map(Id::from_uuid),
         }
@@ -44,7 +55,8 @@ pub(super) async fn list(
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, client_id, name, lookup, created_at, not_after, revoked_at, rotated_to FROM api_keys
+        "SELECT id, client_id, name, lookup, created_at, not_after, revoked_at, rotated_to, allow,
+            hours AS \"hours: Json<Vec<HoursRow>>\" FROM api_keys
          WHERE tenant_id = $1 AND client_id = $2 AND id > $3 ORDER BY id LIMIT $4",
         tenant,
         client.uuid(),
@@ -60,7 +72,8 @@ pub(super) async fn get(tx: &mut TenantTx, client: ClientId, id: KeyId) -> Resul
     let tenant = tx.tenant().uuid();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, client_id, name, lookup, created_at, not_after, revoked_at, rotated_to FROM api_keys
+        "SELECT id, client_id, name, lookup, created_at, not_after, revoked_at, rotated_to, allow,
+            hours AS \"hours: Json<Vec<HoursRow>>\" FROM api_keys
          WHERE tenant_id = $1 AND client_id = $2 AND id = $3",
         tenant,
         client.uuid(),
@@ -93,21 +106,44 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO api_keys (tenant_id, id, client_id, name, lookup, hash, data_key_id, created_at, not_after)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO api_keys (tenant_id, id, client_id, name, lookup, hash, data_key_id, created_at, not_after,
+            allow, hours)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         tenant,
         key.id.uuid(),
         key.client_id.uuid(),
-        key.name.as_str(),
+        key.settings.name.as_str(),
         key.lookup,
         hash.as_slice(),
         data_key.uuid(),
         key.created_at,
-        key.not_after
+        key.settings.not_after,
+        &key.settings.allow,
+        hours(&key.settings) as _
     )
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+pub(super) async fn update(tx: &mut TenantTx, id: KeyId, settings: &KeySettings) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE api_keys SET name = $3, not_after = $4, allow = $5, hours = $6 WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid(),
+        settings.name.as_str(),
+        settings.not_after,
+        &settings.allow,
+        hours(settings) as _
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+fn hours(settings: &KeySettings) -> Json<Vec<HoursRow>> {
+    Json(settings.hours.iter().map(HoursRow::from).collect())
 }
 
 /// The old key ends at `deadline`, or when it would have ended anyway.

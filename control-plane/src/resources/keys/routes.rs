@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use crypto::{ExposeSecret, KeyKind, SecretString, key};
 use ids::{ClientId, KeyId};
-use time::OffsetDateTime;
 use wire::kill::Credential;
 
 use super::{
     queries,
-    types::{Key, KeyMade, KeyNew, KeyRotation},
+    types::{Key, KeyMade, KeyNew, KeyRotation, KeySettings},
 };
 use crate::{
     data_keys,
@@ -18,7 +17,7 @@ use crate::{
     publish::commit::{commit, commit_revoking},
     resources::{
         clients,
-        fields::{Name, check_not_after, check_overlap},
+        fields::{check_not_after, check_overlap},
     },
 };
 
@@ -53,7 +52,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     clients::client(&mut tx, client).await?;
-    let (made, secret) = mint(&mut tx, &core, client, new.name, new.not_after).await?;
+    let (made, secret) = mint(&mut tx, &core, client, new.into()).await?;
     let published = commit(tx, &core, &caller.act("create_key", made.id)).await?;
     let body = KeyMade { made, key: secret.expose_secret().to_owned() };
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&body, "key")?).await
@@ -74,7 +73,44 @@ pub async fn get(
     Reply::resource(&queries::get(&mut tx, client, id).await?)
 }
 
-/// Makes a key that takes this one's place. Both work until the overlap ends.
+/// Changes a key: its name, its end, from where and when it is accepted. Streams that it may no longer have open end.
+#[utoipa::path(patch, path = "/v1/tenants/{tenant}/clients/{client}/keys/{key}", operation_id = "update_key",
+    tag = "keys", params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"),
+        ("key" = String, Path, description = "Id (`key_…`)"), Wait),
+    request_body(content = KeySettings, content_type = "application/merge-patch+json"),
+    responses((status = 200, description = "Changed", body = Key), Problems),
+    security(("token" = ["keys:write"])))]
+pub async fn update(
+    caller: InTenant<KeysWrite>,
+    State(core): State<Core>,
+    OfPath(client): OfPath<ClientId>,
+    OfPath(id): OfPath<KeyId>,
+    if_match: IfMatch,
+    Query(wait): Query<Wait>,
+    patch: MergePatch,
+) -> Result<Response, ApiError> {
+    let now = core.clock.now();
+    let mut tx = core.store.tenant_for_write(caller.tenant).await?;
+    let present = queries::lock(&mut tx, client, id).await?;
+    if_match.check(&present)?;
+    if present.is_over(now) {
+        return Err(ApiError::Conflict("the key was revoked or has ended; make a new one instead"));
+    }
+    let settings = patch.apply(&present.settings)?;
+    settings.check()?;
+    if settings.not_after != present.settings.not_after {
+        check_not_after(settings.not_after, now)?;
+    }
+    if present.rotated_to.is_some() && settings.not_after.is_none() {
+        return Err(ApiError::invalid("/not_after", "is needed: the key was rotated, and ends"));
+    }
+    queries::update(&mut tx, id, &settings).await?;
+    let key = Key { settings, ..present };
+    let published = commit(tx, &core, &caller.act("update_key", id)).await?;
+    Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&key)?).await
+}
+
+/// Makes a key that takes this one's place, accepted from where and when this one is. Both work until the overlap ends.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/clients/{client}/keys/{key}/rotate", operation_id = "rotate_key",
     tag = "keys", params(TenantPath, IfMatch, ("client" = String, Path, description = "Id (`cl_…`)"),
         ("key" = String, Path, description = "Id (`key_…`)"), Wait),
@@ -94,13 +130,13 @@ pub async fn rotate(
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     let old = queries::lock(&mut tx, client, id).await?;
     if_match.check(&old)?;
-    let over = old.revoked_at.is_some() || old.not_after.is_some_and(|end| end <= now.to_offset());
-    if over || old.rotated_to.is_some() {
+    if old.is_over(now) || old.rotated_to.is_some() {
         return Err(ApiError::Conflict(
             "the key was revoked, has ended or was rotated; make a new one instead",
         ));
     }
-    let (made, secret) = mint(&mut tx, &core, client, old.name, rotation.not_after).await?;
+    let settings = KeySettings { not_after: rotation.not_after, ..old.settings };
+    let (made, secret) = mint(&mut tx, &core, client, settings).await?;
     let deadline = now.plus(Duration::from_secs(rotation.overlap_seconds.into()));
     queries::supersede(&mut tx, id, made.id, deadline.to_offset()).await?;
     let act = caller.act("rotate_key", format_args!("{id} {}", made.id));
@@ -135,11 +171,11 @@ async fn mint(
     tx: &mut TenantTx,
     core: &Core,
     client: ClientId,
-    name: Name,
-    not_after: Option<OffsetDateTime>,
+    settings: KeySettings,
 ) -> Result<(Key, SecretString), ApiError> {
     let now = core.clock.now();
-    check_not_after(not_after, now)?;
+    settings.check()?;
+    check_not_after(settings.not_after, now)?;
     let data_key = data_keys::current(tx, core).await?;
     let minted = key::mint(KeyKind::ApiKey, &*core.entropy);
     let presented = key::parse(KeyKind::ApiKey, minted.text.expose_secret()).map_err(ApiError::internal)?;
@@ -147,10 +183,9 @@ async fn mint(
     let key = Key {
         id: KeyId::from_parts(now.millis(), core.entropy.bytes()),
         client_id: client,
-        name,
+        settings,
         lookup: minted.lookup,
         created_at: now.to_offset(),
-        not_after,
         revoked_at: None,
         rotated_to: None,
     };

@@ -3,14 +3,16 @@
 use ids::{ClientId, Id, LimitId, Uuid};
 use time::OffsetDateTime;
 
-use super::types::{Limit, LimitSettings, LimitSubject};
-use crate::db::{StoreError, TenantTx, Unreadable};
+use super::types::{Limit, LimitSettings};
+use crate::{
+    db::{StoreError, TenantTx, Unreadable},
+    publish::subject::LimitSubject,
+};
 
 struct Row {
     id: Uuid,
     subject: String,
-    client_id: Option<Uuid>,
-    tool_id: Option<Uuid>,
+    of: Option<Uuid>,
     per_minute: i32,
     burst: i32,
     concurrency: i32,
@@ -24,13 +26,7 @@ impl TryFrom<Row> for Limit {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let subject = match (row.subject.as_str(), row.client_id, row.tool_id) {
-            ("tenant", None, None) => LimitSubject::Tenant,
-            ("every_client", None, None) => LimitSubject::EveryClient,
-            ("client", Some(client), None) => LimitSubject::Client(Id::from_uuid(client)),
-            ("tool", None, Some(tool)) => LimitSubject::Tool(Id::from_uuid(tool)),
-            _ => return Err(Unreadable("limit subject").into()),
-        };
+        let subject = LimitSubject::stored(&row.subject, row.of).ok_or(Unreadable("limit subject"))?;
         Ok(Self {
             id: Id::from_uuid(row.id),
             subject,
@@ -51,8 +47,8 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day, per_month,
-           created_at, updated_at
+        "SELECT id, subject, coalesce(client_id, tool_id, endpoint_id, member_id, key_id) AS of, per_minute, burst,
+           concurrency, per_day, per_month, created_at, updated_at
          FROM limits
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant,
@@ -77,8 +73,8 @@ pub(super) async fn get(tx: &mut TenantTx, id: LimitId) -> Result<Limit, StoreEr
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
         Row,
-        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day, per_month,
-           created_at, updated_at
+        "SELECT id, subject, coalesce(client_id, tool_id, endpoint_id, member_id, key_id) AS of, per_minute, burst,
+           concurrency, per_day, per_month, created_at, updated_at
          FROM limits
          WHERE tenant_id = $1 AND id = $2",
         tenant,
@@ -97,8 +93,8 @@ pub(super) async fn of_client(
     let tenant = tx.tenant().uuid();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day, per_month,
-           created_at, updated_at
+        "SELECT id, subject, coalesce(client_id, tool_id, endpoint_id, member_id, key_id) AS of, per_minute, burst,
+           concurrency, per_day, per_month, created_at, updated_at
          FROM limits
          WHERE tenant_id = $1 AND (client_id = $2 OR subject = 'every_client')
          ORDER BY client_id NULLS LAST LIMIT 1",
@@ -118,21 +114,18 @@ pub(super) async fn insert(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
-    let (kind, client, tool) = match subject {
-        LimitSubject::Tenant => ("tenant", None, None),
-        LimitSubject::EveryClient => ("every_client", None, None),
-        LimitSubject::Client(id) => ("client", Some(id.uuid()), None),
-        LimitSubject::Tool(id) => ("tool", None, Some(id.uuid())),
-    };
+    let (kind, of) = subject.parts();
     sqlx::query!(
-        "INSERT INTO limits (tenant_id, id, subject, client_id, tool_id, per_minute, burst, concurrency, per_day,
-           per_month, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
+        "INSERT INTO limits (tenant_id, id, subject, client_id, tool_id, endpoint_id, member_id, key_id, per_minute, burst,
+           concurrency, per_day, per_month, created_at, updated_at)
+         SELECT $1, $2, kind, CASE WHEN kind = 'client' THEN of END, CASE WHEN kind = 'tool' THEN of END,
+           CASE WHEN kind = 'endpoint' THEN of END, CASE WHEN kind = 'member' THEN of END,
+           CASE WHEN kind = 'key' THEN of END, $5, $6, $7, $8, $9, $10, $10
+         FROM (SELECT $3::text AS kind, $4::uuid AS of) AS subject",
         tenant,
         id.uuid(),
         kind,
-        client,
-        tool,
+        of,
         settings.per_minute.cast_signed(),
         settings.burst.cast_signed(),
         settings.concurrency.cast_signed(),
@@ -177,29 +170,42 @@ pub(super) async fn delete(tx: &mut TenantTx, id: LimitId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Whether the tenant has the client or tool; keeps it from being deleted until the transaction ends.
+/// Whether the tenant has what is to be limited; keeps it from being deleted until the transaction ends.
 pub(super) async fn subject_exists(tx: &mut TenantTx, subject: LimitSubject) -> Result<bool, StoreError> {
     let tenant = tx.tenant().uuid();
+    let (_, Some(of)) = subject.parts() else { return Ok(true) };
     let found = match subject {
-        LimitSubject::Tenant | LimitSubject::EveryClient => return Ok(true),
-        LimitSubject::Client(id) => {
-            sqlx::query_scalar!(
-                "SELECT id FROM clients WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
-                tenant,
-                id.uuid()
-            )
-            .fetch_optional(tx.conn())
-            .await?
-        }
-        LimitSubject::Tool(id) => {
-            sqlx::query_scalar!(
-                "SELECT id FROM tools WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
-                tenant,
-                id.uuid()
-            )
-            .fetch_optional(tx.conn())
-            .await?
-        }
+        LimitSubject::Tenant | LimitSubject::EveryClient | LimitSubject::EveryMember => return Ok(true),
+        LimitSubject::Client(_) => sqlx::query_scalar!(
+            "SELECT id FROM clients WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
+            tenant,
+            of
+        )
+        .fetch_optional(tx.conn()),
+        LimitSubject::Tool(_) => sqlx::query_scalar!(
+            "SELECT id FROM tools WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
+            tenant,
+            of
+        )
+        .fetch_optional(tx.conn()),
+        LimitSubject::Endpoint(_) => sqlx::query_scalar!(
+            "SELECT id FROM endpoints WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
+            tenant,
+            of
+        )
+        .fetch_optional(tx.conn()),
+        LimitSubject::Member(_) => sqlx::query_scalar!(
+            "SELECT id FROM members WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE",
+            tenant,
+            of
+        )
+        .fetch_optional(tx.conn()),
+        LimitSubject::Key(_) => sqlx::query_scalar!(
+            "SELECT id FROM api_keys WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL FOR KEY SHARE",
+            tenant,
+            of
+        )
+        .fetch_optional(tx.conn()),
     };
-    Ok(found.is_some())
+    Ok(found.await?.is_some())
 }

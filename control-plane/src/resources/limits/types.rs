@@ -1,6 +1,6 @@
 //! What a limit looks like.
 
-use ids::{ClientId, LimitId, ToolId};
+use ids::LimitId;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -8,6 +8,7 @@ use wire::snapshot::{MAX_BUDGET, MAX_CONCURRENCY, MAX_UNITS};
 
 use crate::{
     http::problem::{ApiError, FieldError},
+    publish::subject::LimitSubject,
     resources::fields::moment,
 };
 
@@ -28,34 +29,6 @@ pub struct Limit {
     /// When one of these fields last changed.
     #[serde(with = "moment")]
     pub updated_at: OffsetDateTime,
-}
-
-/// What a limit counts: `"tenant"`, `"every_client"`, `{"client": "cl_…"}` or `{"tool": "tool_…"}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitSubject {
-    /// All calls of the tenant.
-    Tenant,
-    /// Calls of each client that has no limit of its own.
-    EveryClient,
-    /// Calls of one client.
-    #[schema(value_type = String)]
-    Client(ClientId),
-    /// Calls of one tool, by whomever.
-    #[schema(value_type = String)]
-    Tool(ToolId),
-}
-
-impl LimitSubject {
-    /// Where in a limit's JSON the subject's id is, and what to say when the tenant has no such thing.
-    #[must_use]
-    pub const fn unknown(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Tenant | Self::EveryClient => ("/subject", "no such subject"),
-            Self::Client(_) => ("/subject/client", "no such client"),
-            Self::Tool(_) => ("/subject/tool", "no such tool"),
-        }
-    }
 }
 
 /// What can be changed of a limit.
@@ -252,26 +225,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_subject_has_one_form() {
-        let client = ClientId::from_parts(1, [1; 10]);
-        let tool = ToolId::from_parts(1, [2; 10]);
-        for (subject, form) in [
-            (LimitSubject::Tenant, json!("tenant")),
-            (LimitSubject::EveryClient, json!("every_client")),
-            (LimitSubject::Client(client), json!({ "client": client })),
-            (LimitSubject::Tool(tool), json!({ "tool": tool })),
-        ] {
-            assert_eq!(serde_json::to_value(subject).unwrap(), form);
-            assert_eq!(serde_json::from_value::<LimitSubject>(form).unwrap(), subject);
-        }
-        for wrong in
-            [json!("client"), json!({ "client": tool }), json!({}), json!({"client": client, "tool": tool})]
-        {
-            assert!(serde_json::from_value::<LimitSubject>(wrong).is_err());
-        }
-    }
 
     #[test]
     fn numbers_out_of_bounds_are_all_named() {

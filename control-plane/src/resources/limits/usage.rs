@@ -11,9 +11,12 @@ use seams::Timestamp;
 
 use super::{
     queries,
-    types::{BudgetUsage, CountedBy, LimitSettings, LimitSubject, RateUsage, Usage},
+    types::{BudgetUsage, CountedBy, LimitSettings, RateUsage, Usage},
 };
-use crate::{http::prelude::*, publish::compile::DEFAULT_CLIENT_LIMIT};
+use crate::{
+    http::prelude::*,
+    publish::{compile::DEFAULT_CLIENT_LIMIT, subject::LimitSubject},
+};
 
 /// How much of a limit is used now. The limit of `every_client` is counted for each: ask for a client's usage.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/limits/{limit}/usage", operation_id = "get_limit_usage", tag = "limits",
@@ -32,8 +35,16 @@ pub async fn of_limit(
         LimitSubject::Tenant => Subject::Tenant,
         LimitSubject::Client(id) => Subject::Client(id),
         LimitSubject::Tool(id) => Subject::Tool(id),
+        LimitSubject::Endpoint(id) => Subject::Endpoint(id),
+        LimitSubject::Member(id) => Subject::Member(id),
+        LimitSubject::Key(id) => Subject::Key(id),
         LimitSubject::EveryClient => {
             return Err(ApiError::Conflict("each client has counters of its own; ask for a client's usage"));
+        }
+        LimitSubject::EveryMember => {
+            return Err(ApiError::Conflict(
+                "each member has counters of its own; give one a limit to see them",
+            ));
         }
     };
     Reply::resource(&usage(&core, caller.tenant, subject, &limit.settings).await?)

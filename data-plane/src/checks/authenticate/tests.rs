@@ -82,6 +82,32 @@ fn a_key_that_has_ended_is_refused_from_that_moment() {
 }
 
 #[test]
+fn a_good_key_is_told_where_and_when_it_is_not_accepted_and_a_wrong_one_is_not() {
+    let restricted = |networks: &[&str], until_minute: u32| {
+        World::with(|body| {
+            if let Body::ApiKey(key) = body {
+                key.allow = networks.iter().map(|network| (*network).to_owned()).collect();
+                key.hours = vec![wire::v1::KeyHours { days: 127, from_minute: 0, until_minute }];
+            }
+        })
+    };
+    // The clock of these tests shows some minutes after midnight, or many: what counts is which.
+    let minutes = u32::try_from(NOW.micros() / 60_000_000 % 1440).expect("of a day");
+    let here = restricted(&["198.51.100.0/24"], 1440);
+    let principal = knock(&here, here.authorized(Request::post(PATH))).unwrap();
+    let midnight = NOW.micros() - NOW.micros() % 86_400_000_000 + 86_400_000_000;
+    assert_eq!(principal.not_after(), Some(Timestamp::from_micros(midnight)));
+    for world in [restricted(&["198.51.101.0/24"], 1440), restricted(&["198.51.100.0/24"], minutes.max(1))] {
+        let refused = knock(&world, world.authorized(Request::post(PATH)));
+        assert!(matches!(refused, Err(Refusal::CredentialRestricted)), "{refused:?}");
+        let mut wrong = world.sample.key_text.clone().into_bytes();
+        wrong[20] = if wrong[20] == b'a' { b'b' } else { b'a' };
+        let wrong = format!("Bearer {}", String::from_utf8(wrong).unwrap());
+        assert!(matches!(knock(&world, with(&wrong)), Err(Refusal::CredentialInvalid)));
+    }
+}
+
+#[test]
 fn a_disabled_client_is_unknown_and_one_without_the_endpoint_is_told() {
     let disabled = World::with(|body| {
         if let Body::Client(client) = body {

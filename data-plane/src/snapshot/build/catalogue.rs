@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ids::{UpstreamId, Uuid};
+use redis_link::counters::Subject;
 use wire::v1;
 
 use super::{
@@ -47,7 +48,7 @@ pub(super) fn tools(
             slices,
             cost: tool.cost.max(1),
             labels: boxed(&tool.labels),
-            limit: limits.tools.get(&id.uuid()).cloned(),
+            limit: limits.of(Subject::Tool(id)),
             timeouts: tool.timeouts.map(timeouts),
             of_use: former.of_use(upstream, &tool.name),
             name: tool.name.as_str().into(),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use ids::{ClientId, TenantId, ToolId};
+use ids::{ClientId, EndpointId, KeyId, MemberId, TenantId, ToolId};
 use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
 
 /// Whose calls are counted.
@@ -15,6 +15,12 @@ pub enum Subject {
     Client(ClientId),
     /// One tool's.
     Tool(ToolId),
+    /// One endpoint's.
+    Endpoint(EndpointId),
+    /// Those for one member.
+    Member(MemberId),
+    /// Those with one API key.
+    Key(KeyId),
 }
 
 /// Which of a subject's counters.
@@ -75,6 +81,9 @@ fn write_subject(f: &mut fmt::Formatter<'_>, tenant: TenantId, subject: Subject)
         Subject::Tenant => f.write_str("tenant"),
         Subject::Client(id) => write!(f, "{id}"),
         Subject::Tool(id) => write!(f, "{id}"),
+        Subject::Endpoint(id) => write!(f, "{id}"),
+        Subject::Member(id) => write!(f, "{id}"),
+        Subject::Key(id) => write!(f, "{id}"),
     }
 }
 
@@ -114,6 +123,20 @@ mod tests {
                 "{tnt_01mcc5rm00e40r2081040g2081}:limit:tenant:calls",
                 "{tnt_01mcc5rm00e40r2081040g2081}:limit:cl_01mcc5rm00e81840g2081040g2:protocol",
                 "{tnt_01mcc5rm00e40r2081040g2081}:limit:tool_01mcc5rm00ec1r60r30c1g60r3:calls"
+            ]
+        );
+        let at = 1_800_000_000_000;
+        let others = [
+            Subject::Endpoint(EndpointId::from_parts(at, [4; 10])),
+            Subject::Member(MemberId::from_parts(at, [5; 10])),
+            Subject::Key(KeyId::from_parts(at, [6; 10])),
+        ];
+        assert_eq!(
+            others.map(|subject| key(subject, Counter::Calls)),
+            [
+                "{tnt_01mcc5rm00e40r2081040g2081}:limit:ep_01mcc5rm00eg2881040g208104:calls",
+                "{tnt_01mcc5rm00e40r2081040g2081}:limit:mem_01mcc5rm00em2ra1850m2ga185:calls",
+                "{tnt_01mcc5rm00e40r2081040g2081}:limit:key_01mcc5rm00er38c1g60r30c1g6:calls"
             ]
         );
     }

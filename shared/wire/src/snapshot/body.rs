@@ -23,6 +23,8 @@ pub(super) struct Known<'a> {
     pub(super) upstreams: HashSet<&'a Vec<u8>>,
     pub(super) clients: HashSet<&'a Vec<u8>>,
     pub(super) tools: HashSet<&'a Vec<u8>>,
+    pub(super) members: HashSet<&'a Vec<u8>>,
+    pub(super) keys: HashSet<&'a Vec<u8>>,
     pub(super) policies: HashSet<&'a str>,
 }
 
@@ -206,7 +208,18 @@ fn check_key(key: &v1::ApiKey, known: &Known<'_>) -> Check {
     need(known.clients.contains(&key.client_id), "refers to a client that is not there")?;
     need(is_lookup(&key.lookup), "lookup part is malformed")?;
     need(key.hash.len() == 32, "hash is not 32 bytes")?;
-    need(is_id(&key.data_key_id), "data key id is not 16 bytes")
+    need(is_id(&key.data_key_id), "data key id is not 16 bytes")?;
+    texts(&key.allow, MAX_KEY_NETWORKS, MAX_NETWORK_TEXT)?;
+    need(key.hours.len() <= MAX_KEY_HOURS, "has too many times")?;
+    let times = key.hours.iter().map(|hours| (hours.from_minute, hours.until_minute, hours.days));
+    need(sorted(times), "times are out of order or repeat")?;
+    need(key.hours.iter().all(is_time), "a time is out of bounds")
+}
+
+fn is_time(hours: &v1::KeyHours) -> bool {
+    (1..=127).contains(&hours.days)
+        && hours.from_minute < hours.until_minute
+        && hours.until_minute <= MINUTES_OF_A_DAY
 }
 
 fn check_tool(tool: &v1::Tool, known: &Known<'_>) -> Check {
@@ -248,13 +261,17 @@ fn check_policy(policy: &v1::Policy) -> Check {
 
 fn check_limit(limit: &v1::Limit, known: &Known<'_>) -> Check {
     let subject = known_enum(LimitSubject::try_from(limit.subject).ok(), LimitSubject::Unspecified)?;
+    let id = &limit.subject_id;
     let subject_exists = match subject {
         LimitSubject::Unspecified => false,
-        LimitSubject::Tenant => limit.subject_id.is_empty(),
-        LimitSubject::Client => limit.subject_id.is_empty() || known.clients.contains(&limit.subject_id),
-        LimitSubject::Tool => known.tools.contains(&limit.subject_id),
+        LimitSubject::Tenant => id.is_empty(),
+        LimitSubject::Client => id.is_empty() || known.clients.contains(id),
+        LimitSubject::Member => id.is_empty() || known.members.contains(id),
+        LimitSubject::Tool => known.tools.contains(id),
+        LimitSubject::Endpoint => known.endpoints.contains(id),
+        LimitSubject::Key => known.keys.contains(id),
     };
-    need(subject_exists, "refers to a client or tool that is not there")?;
+    need(subject_exists, "is of something that is not there")?;
     need(limit.per_minute <= MAX_UNITS, "units a minute are out of bounds")?;
     need((1..=MAX_UNITS).contains(&limit.burst), "burst is out of bounds")?;
     need(limit.per_day.max(limit.per_month) <= MAX_BUDGET, "a budget is out of bounds")?;

@@ -32,6 +32,12 @@ pub const MAX_STALE_SECONDS: u32 = 7 * 24 * 3600;
 pub const MAX_ENDPOINT_LIST: usize = 1_024;
 /// Bytes in a host, origin or method.
 pub const MAX_ENDPOINT_TEXT: usize = 512;
+/// Networks that a key is accepted from.
+pub const MAX_KEY_NETWORKS: usize = 64;
+/// Times at which it is.
+pub const MAX_KEY_HOURS: usize = 32;
+/// Minutes from one midnight of UTC to the next.
+pub const MINUTES_OF_A_DAY: u32 = 24 * 60;
 /// Bytes in a network's CIDR text.
 pub const MAX_NETWORK_TEXT: usize = 49;
 /// Bytes an endpoint may take or give in one message.

@@ -76,8 +76,9 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
                 known.methods += 1;
                 true
             }
-            // They name themselves, and ids are unique.
-            Body::Issuer(_) | Body::Member(_) => true,
+            // It names itself, and ids are unique.
+            Body::Issuer(_) => true,
+            Body::Member(member) => known.members.insert(&member.id),
             Body::Endpoint(endpoint) => {
                 slugs.insert(endpoint.slug.as_str())
                     & known.endpoints.insert(&endpoint.id)
@@ -87,7 +88,7 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
                 upstream_slugs.insert(upstream.slug.as_str()) & known.upstreams.insert(&upstream.id)
             }
             Body::Client(client) => known.clients.insert(&client.id),
-            Body::ApiKey(key) => lookups.insert(key.lookup.as_str()),
+            Body::ApiKey(key) => lookups.insert(key.lookup.as_str()) & known.keys.insert(&key.id),
             Body::Tool(tool) => {
                 tool_names.insert((&tool.upstream_id, tool.name.as_str())) & known.tools.insert(&tool.id)
             }

@@ -4,7 +4,7 @@ use ids::{Id, Kind};
 use policy::{Class, Effect, GrantSpec, GrantedAction, Subject, ToolSelector};
 use seams::Timestamp;
 
-use crate::publish::rows::*;
+use crate::publish::{rows::*, subject::LimitSubject};
 
 /// Roles and clients with one number have different ids, as they do in life.
 pub(super) fn id<K: Kind>(n: u8) -> Id<K> {
@@ -99,6 +99,8 @@ pub(super) fn key(n: u8, client: u8) -> ApiKeyRow {
         data_key_id: id(0),
         not_after: None,
         revoked: false,
+        allow: Vec::new(),
+        hours: Vec::new(),
     }
 }
 

@@ -298,7 +298,11 @@ fn what_was_found_good_ends_with_its_member() {
         });
         assert_eq!(knock(&world).is_ok(), enabled);
         let (tenant, place) = (world.tenant(), world.place());
-        assert_eq!(principal.still(&tenant, place.endpoint(), NOW).is_some(), enabled, "an open stream");
+        assert_eq!(
+            principal.still(&tenant, place.endpoint(), (testing::ADDRESS, NOW)).is_some(),
+            enabled,
+            "an open stream"
+        );
     }
 }
 

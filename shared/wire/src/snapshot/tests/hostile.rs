@@ -7,7 +7,7 @@ use super::{
     super::{Invalid, bounds::*, decode_exact, encode, is_credential_header, validate},
     sample::{GOLDEN, find, id, raw, role, snapshot},
 };
-use crate::v1::{Breaker, Slice, TenantSnapshot, Timeouts, UpstreamConcurrency, resource::Body};
+use crate::v1::{Breaker, KeyHours, Slice, TenantSnapshot, Timeouts, UpstreamConcurrency, resource::Body};
 
 /// What is wrong after `change`, and with which kind of resource.
 fn refused(change: impl FnOnce(&mut TenantSnapshot)) -> (String, &'static str) {
@@ -88,7 +88,7 @@ fn references() {
     assert_eq!(breach!("key_", ApiKey, |it| it.client_id = nobody()), ("key".to_owned(), client));
     let endpoint = "refers to an endpoint that is not there";
     assert_eq!(breach!("cl_", Client, |it| it.endpoint_ids = vec![nobody()]), ("cl".to_owned(), endpoint));
-    let subject = "refers to a client or tool that is not there";
+    let subject = "is of something that is not there";
     assert_eq!(breach!("lim_", Limit, |it| it.subject_id = nobody()), ("lim".to_owned(), subject));
     let policy = "refers to a policy that is not there";
     assert_eq!(
@@ -213,6 +213,18 @@ fn bounds_and_forms() {
     assert_eq!(breach!("cl_", Client, |it| it.name.clear()).1, "name is empty or too long");
     assert_eq!(breach!("key_", ApiKey, |it| it.hash.push(0)).1, "hash is not 32 bytes");
     assert_eq!(breach!("key_", ApiKey, |it| it.lookup = "short".to_owned()).1, "lookup part is malformed");
+    let time = |days, from_minute, until_minute| KeyHours { days, from_minute, until_minute };
+    for wrong in [time(0, 0, 60), time(128, 0, 60), time(1, 60, 60), time(1, 0, 1441)] {
+        assert_eq!(breach!("key_", ApiKey, |it| it.hours = vec![wrong]).1, "a time is out of bounds");
+    }
+    let twice = vec![time(1, 0, 60); 2];
+    assert_eq!(breach!("key_", ApiKey, |it| it.hours = twice.clone()).1, "times are out of order or repeat");
+    let many: Vec<_> = (0..=MAX_KEY_HOURS as u32).map(|from| time(1, from, 1440)).collect();
+    assert_eq!(breach!("key_", ApiKey, |it| it.hours = many.clone()).1, "has too many times");
+    assert_eq!(
+        breach!("key_", ApiKey, |it| it.allow = vec!["::/0".to_owned(); 2]).1,
+        "a list is out of order or repeats"
+    );
     assert_eq!(breach!("tool_", Tool, |it| it.name = long()).1, "name is empty or too long");
     assert_eq!(breach!("tool_", Tool, |it| it.cost = 0).1, "cost is out of bounds");
     for timeouts in [Timeouts::default(), Timeouts { idle_ms: MAX_TIMEOUT_MS + 1, ..Timeouts::default() }] {

@@ -59,6 +59,7 @@ pub(super) fn snapshot(shape: Shape) -> TenantSnapshot {
             hash: vec![n; 32],
             data_key_id: raw::<ids::kind::DataKey>(id(0)),
             not_after_micros: u64::from(n) * 1_800_000_000_000_000,
+            ..v1::ApiKey::default()
         };
         resources.push(resource(&KeyId::to_string(&id(n)), Body::ApiKey(key)));
     }
