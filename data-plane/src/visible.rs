@@ -1,6 +1,8 @@
-//! What a caller may see in lists and streams: the same decision that admits its calls, asked for each element, and for somebody who has
-//! every scope: what is listed may be called at once, or after the caller has asked for the scopes that its refusal names. Otherwise a
-//! client could never learn what it has to ask for.
+//! What a caller may see in lists and streams: the same decision that admits its calls, asked for each element.
+//!
+//! Of tools, prompts and templates, for somebody who has every scope: what is listed may be called at once, or after the caller has asked
+//! for the scopes that its refusal names. Otherwise a client could never learn what it has to ask for. A list of resources says what there
+//! is, and that one has changed says something of it: both are for whoever may read it with what they have shown.
 //!
 //! Asked against the configuration in force, not the one under which the request began, so that a stream that outlives a
 //! change follows it.
@@ -8,11 +10,12 @@
 use std::rc::Rc;
 
 use crypto::Holder;
-use ids::{TenantId, UpstreamId};
+use ids::{Scopes, TenantId, UpstreamId};
 use policy::Held;
 use wire::v1::ToolState;
 
 use crate::{
+    checks::Principal,
     decisions::{self, Wanted, Who},
     mcp::Visible,
     snapshot::index::{TenantIndex, ToolIndex},
@@ -25,12 +28,23 @@ pub(crate) struct View {
     worker: Rc<Worker>,
     tenant: TenantId,
     caller: Holder,
+    /// The scopes of what was shown; `None`: all there are.
+    scopes: Option<Scopes>,
     upstream: UpstreamId,
 }
 
 impl View {
-    pub(crate) fn new(worker: Rc<Worker>, tenant: TenantId, caller: Holder, upstream: UpstreamId) -> Self {
-        Self { worker, tenant, caller, upstream }
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        tenant: TenantId,
+        caller: &Principal,
+        upstream: UpstreamId,
+    ) -> Self {
+        let scopes = match caller.held() {
+            Held::All => None,
+            Held::These(scopes) => Some(scopes.clone()),
+        };
+        Self { worker, tenant, caller: caller.holder(), scopes, upstream }
     }
 
     /// A tenant, client or member that is gone sees nothing.
@@ -41,10 +55,12 @@ impl View {
         })
     }
 
-    fn permitted(&self, wanted: &Wanted<'_>) -> bool {
-        self.ask(|tenant, who| {
-            decisions::decide(tenant, who, self.upstream, wanted).with(Held::All).is_permit()
-        })
+    fn permitted(&self, wanted: &Wanted<'_>, held: Held<'_>) -> bool {
+        self.ask(|tenant, who| decisions::decide(tenant, who, self.upstream, wanted).with(held).is_permit())
+    }
+
+    fn held(&self) -> Held<'_> {
+        self.scopes.as_ref().map_or(Held::All, Held::These)
     }
 }
 
@@ -63,14 +79,14 @@ impl Visible for View {
     }
 
     fn prompt(&self, name: &str) -> bool {
-        self.permitted(&Wanted::Prompt(name))
+        self.permitted(&Wanted::Prompt(name), Held::All)
     }
 
     fn resource(&self, uri: &str) -> bool {
-        self.permitted(&Wanted::Resource(uri))
+        self.permitted(&Wanted::Resource(uri), self.held())
     }
 
     fn template(&self, uri_template: &str) -> bool {
-        self.permitted(&Wanted::Resource(uri_template))
+        self.permitted(&Wanted::Resource(uri_template), Held::All)
     }
 }

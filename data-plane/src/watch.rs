@@ -325,8 +325,9 @@ impl Standing {
             }
             Grounds::Prompt(name) => permitted(Wanted::Prompt(name)),
             Grounds::Resource(uri) => permitted(Wanted::Resource(uri)),
-            Grounds::Subscriptions(uris) => {
-                uris.iter().try_for_each(|uri| permitted(Wanted::Subscription(uri)))
+            Grounds::Subscriptions { uris, tasks } => {
+                uris.iter().try_for_each(|uri| permitted(Wanted::Subscription(uri)))?;
+                if *tasks { permitted(Wanted::Tasks) } else { Ok(()) }
             }
             Grounds::Completion => permitted(Wanted::Completion),
             Grounds::Tasks => permitted(Wanted::Tasks),

@@ -38,8 +38,8 @@ pub(crate) enum Grounds {
     Prompt(Box<str>),
     /// A resource.
     Resource(Box<str>),
-    /// Subscriptions to resources, each by URI.
-    Subscriptions(Box<[Box<str>]>),
+    /// Subscriptions to resources, each by URI, and to what becomes of tasks.
+    Subscriptions { uris: Box<[Box<str>]>, tasks: bool },
     /// Completions.
     Completion,
     /// Tasks.
@@ -112,7 +112,8 @@ pub(crate) fn check(
                 asked.grant(&Wanted::Resource(uri), Grounds::Resource((&**uri).into()))
             }
             Target::Resource { uri } => {
-                asked.grant(&Wanted::Subscription(uri), Grounds::Subscriptions([(&**uri).into()].into()))
+                let grounds = Grounds::Subscriptions { uris: [(&**uri).into()].into(), tasks: false };
+                asked.grant(&Wanted::Subscription(uri), grounds)
             }
             Target::Listen { filter } => asked.listen(method, *filter),
             Target::CompletePrompt { name } if original(attachment, name).is_none() => {
@@ -163,17 +164,19 @@ impl Asked<'_> {
         }
     }
 
-    /// Changes of lists are part of the method set, like the lists; changes of resources need a grant for each URI. Whoever lacks scopes
-    /// is told of those for all of them at once.
+    /// Changes of lists are part of the method set, like the lists; changes of resources need a grant for each URI, and those of tasks
+    /// the one for tasks. Whoever lacks scopes is told of those for all of them at once.
     fn listen(&self, method: Method, filter: Raw<'_>) -> Result<Permit, Refusal> {
         let uris = subscribed(filter).ok_or(Refusal::not_granted(Action::Subscribe))?;
+        let tasks = names_tasks(filter).ok_or(Refusal::not_granted(Action::UseTasks))?;
         if uris.len() > MOST_URIS {
             return Err(Refusal::Protocol(ProtocolError::invalid_params(200, "more than 256 resources")));
         }
         let mut permit = self.method_set(method)?;
         let mut lacking: Option<(Scopes, BTreeSet<Box<str>>)> = None;
-        for uri in &uris {
-            match self.grant(&Wanted::Subscription(uri), Grounds::Lifecycle) {
+        let wanted = uris.iter().map(|uri| Wanted::Subscription(uri));
+        for wanted in wanted.chain(tasks.then_some(Wanted::Tasks)) {
+            match self.grant(&wanted, Grounds::Lifecycle) {
                 Ok(granted) => permit.decision = granted.decision,
                 Err(Refusal::ScopesLacking { scopes, policies }) => {
                     let (all, of) = lacking.get_or_insert_default();
@@ -187,8 +190,8 @@ impl Asked<'_> {
             let policies = policies.into_iter().collect();
             return Err(Refusal::ScopesLacking { scopes, policies });
         }
-        if !uris.is_empty() {
-            permit.grounds = Grounds::Subscriptions(uris.into());
+        if tasks || !uris.is_empty() {
+            permit.grounds = Grounds::Subscriptions { uris: uris.into(), tasks };
         }
         Ok(permit)
     }
@@ -224,6 +227,13 @@ fn subscribed(filter: Raw<'_>) -> Option<Vec<Box<str>>> {
         }
     }
     Some(found.into_iter().collect())
+}
+
+/// Whether a subscription's filter names tasks; `None` where a reader that ignores case would find some.
+fn names_tasks(filter: Raw<'_>) -> Option<bool> {
+    const MEMBER: &str = "taskIds";
+    let hidden = filter.members().any(|(name, _)| name != MEMBER && same_but_case(&name, MEMBER));
+    (!hidden).then(|| filter.get(MEMBER).is_some())
 }
 
 /// Whether the endpoint's method set has a method.

@@ -180,7 +180,7 @@ fn listening_to_resources_needs_a_grant_for_each() {
     assert_eq!(refused_with(listen(&world, r#"["file:///a/x"]"#)), "resource_not_granted");
     world.grant(Effect::Permit, GrantedAction::Subscribe { upstream, uris: vec!["file:///a/*".to_owned()] });
     let permit = listen(&world, r#"["file:///a/x"]"#).unwrap();
-    assert!(matches!(permit.grounds(), Grounds::Subscriptions(uris) if uris.len() == 1));
+    assert!(matches!(permit.grounds(), Grounds::Subscriptions { uris, .. } if uris.len() == 1));
     assert_eq!(refused_with(listen(&world, r#"["file:///a/x","file:///b/x"]"#)), "resource_not_granted");
     let many = |number: usize| {
         let uris: Vec<String> = (0..number).map(|n| format!("\"file:///a/{n}\"")).collect();
@@ -189,12 +189,35 @@ fn listening_to_resources_needs_a_grant_for_each() {
     assert!(listen(&world, &many(256)).is_ok());
     assert_eq!(refused_with(listen(&world, &many(257))), "invalid_params", "too many at once");
     let permit = listen(&world, r#"["file:///a/x","file:///a/y","file:///a/x"]"#).unwrap();
-    assert!(matches!(permit.grounds(), Grounds::Subscriptions(uris) if uris.len() == 2), "each once");
+    assert!(matches!(permit.grounds(), Grounds::Subscriptions { uris, .. } if uris.len() == 2), "each once");
     for other in
         ["[1]", r#""file:///a/x""#, r#"{"0":"file:///b/x"}"#, r#"[],"RESOURCESubscriptions":["file:///b/x"]"#]
     {
         assert_eq!(refused_with(listen(&world, other)), "resource_not_granted", "{other}");
     }
+}
+
+#[test]
+fn listening_to_tasks_needs_the_grant_for_tasks() {
+    let mut world = World::new();
+    let upstream = world.upstream();
+    world.grant_with(Some("tasks"), Effect::Permit, GrantedAction::UseTasks { upstream });
+    let listen = |world: &World, scopes: &str, filter: &str| {
+        let principal = world.principal().with_scopes(scopes);
+        let params = format!(r#"{{"notifications":{{"toolsListChanged":true{filter}}},{META}}}"#);
+        let request = Request::post(PATH)
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "subscriptions/listen");
+        ask_as(world, &principal, request, "subscriptions/listen", &params)
+    };
+    let tasks = r#","taskIds":["one"]"#;
+    let permit = listen(&world, "tasks", tasks).unwrap();
+    assert!(matches!(permit.grounds(), Grounds::Subscriptions { uris, tasks: true } if uris.is_empty()));
+    assert!(matches!(listen(&world, "", "").unwrap().grounds(), Grounds::MethodSet(_)));
+    assert_eq!(refused_with(listen(&world, "", tasks)), "scope_insufficient");
+    assert_eq!(refused_with(listen(&world, "tasks", r#","TaskIds":["one"]"#)), "action_not_granted");
+    let nobody = World::new();
+    assert_eq!(refused_with(listen(&nobody, "", tasks)), "action_not_granted");
 }
 
 #[test]
