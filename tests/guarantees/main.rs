@@ -43,6 +43,7 @@ mod pages_of_every_origin_may_ask;
 mod people_are_vouched_for_by_their_company;
 mod people_join_tenants;
 mod people_let_clients_act;
+mod people_own_their_accounts;
 mod people_sign_in;
 mod proxies_prove_who_they_are;
 mod rate_limits_hold;

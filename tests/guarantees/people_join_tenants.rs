@@ -41,10 +41,10 @@ async fn an_invitation_makes_a_member_once() {
         "{page:?}"
     );
     for weak in ["short", "password1234", "ann@example.com!"] {
-        let refused = ann.submit(&path, &page, &[("password", weak)]).await;
+        let refused = ann.submit(&path, &page, &[("act", "new"), ("password", weak)]).await;
         assert_eq!(refused.status, 422, "{weak}: {refused:?}");
     }
-    let bare = ann.post(&path, &[("password", harness::person::PASSWORD)]).await;
+    let bare = ann.post(&path, &[("act", "new"), ("password", harness::person::PASSWORD)]).await;
     assert_eq!((bare.status, bare.code().as_str()), (403, "form_refused"));
     assert!(members(&tenant).await.is_empty());
 
@@ -77,7 +77,8 @@ async fn an_invitation_ends_after_a_week_and_when_it_is_withdrawn() {
     let page = ann.get(path).await;
     sql(&gateway, "UPDATE invitations SET expires_at = expires_at - interval '7 days'").await.unwrap();
     assert_eq!(ann.get(path).await.code(), "invitation_invalid");
-    let late = ann.submit(path, &page, &[("password", harness::person::PASSWORD)]).await;
+    let form = [("act", "new"), ("password", harness::person::PASSWORD)];
+    let late = ann.submit(path, &page, &form).await;
     assert_eq!(late.code(), "invitation_invalid", "the page was opened in time, and sent too late");
 
     let link = invite(&tenant, "ann@example.com", "user").await;
@@ -99,10 +100,11 @@ async fn a_person_of_two_tenants_has_one_account_of_which_neither_sees_the_other
     let path = link.strip_prefix(ORIGIN).unwrap();
     let thief = Person::new(&gateway, "ann@example.com");
     let page = thief.get(path).await;
-    let refused = thief.submit(path, &page, &[("password", "another password 1")]).await;
+    let form = [("act", "join"), ("tenant", "acme"), ("password", "another password 1")];
+    let refused = thief.submit(path, &page, &form).await;
     assert_eq!(refused.status, 422, "{refused:?}");
     assert!(members(&other).await.is_empty());
-    ann.accept(&link).await;
+    ann.join_too(&link).await;
     let account = ann.get("/account").await.page;
     assert!(account.contains(">acme<") && account.contains(">other<"), "{account}");
     let (one, two) = (members(&acme).await, members(&other).await);

@@ -158,7 +158,7 @@ async fn nobody_is_signed_in_by_somebody_elses_form() {
     let mallory = Person::new(&gateway, "ann@example.com");
     let token = mallory.get("/account").await.field("form");
     let victim = Person::new(&gateway, "victim@example.com");
-    let typed = [("form", &*token), ("act", "sign_in"), ("email", "ann@example.com"), ("password", PASSWORD)];
+    let typed = [&[("form", &*token)], &mallory.typed()[..]].concat();
     assert_eq!(victim.post("/account", &typed).await.code(), "form_refused", "a browser that saw no page");
     victim.get("/account").await;
     assert_eq!(victim.post("/account", &typed).await.code(), "form_refused", "and one that saw another");
@@ -175,7 +175,7 @@ async fn that_there_is_no_account_shows_neither_in_the_answer_nor_in_its_time() 
         let mut person = Person::new(&gateway, email);
         person.password = "not the password".to_owned();
         let page = person.get("/account").await;
-        let typed = [("act", "sign_in"), ("email", email), ("password", &*person.password)];
+        let typed = person.typed();
         let mut best = Duration::MAX;
         for _ in 0..5 {
             let started = Instant::now();
@@ -201,7 +201,8 @@ async fn guessing_is_slow_and_keeps_the_owner_of_an_account_not_out() {
     for n in 2..6 {
         let mut guesser = Person::from(&gateway, "ann@example.com", [127, 0, 0, n]);
         let page = guesser.get("/account").await;
-        let typed = [("act", "sign_in"), ("email", "ann@example.com"), ("password", "a wrong password")];
+        guesser.password = "a wrong password".to_owned();
+        let typed = guesser.typed();
         // All at once: it is no way to more of them.
         let tried =
             futures_util::future::join_all((0..30).map(|_| guesser.submit("/account", &page, &typed))).await;
@@ -228,7 +229,7 @@ async fn a_flood_of_passwords_holds_up_neither_machines_nor_the_api() {
         let mut person = Person::from(&gateway, &format!("p{n}@example.com"), [127, 0, 1, n]);
         person.password = "some password".to_owned();
         let page = person.get("/account").await;
-        let typed = [("act", "sign_in"), ("email", &*person.email), ("password", &*person.password)];
+        let typed = person.typed();
         let asked = (0..4).map(async |_| person.submit("/account", &page, &typed).await.status);
         futures_util::future::join_all(asked).await
     }));

@@ -21,6 +21,8 @@ pub struct Person {
     pub email: String,
     /// What they type.
     pub password: String,
+    /// The tenant that they say they are of, where that is asked.
+    pub organisation: String,
     /// The member that they are, of the tenant that they joined first; empty if of none.
     pub member: String,
     /// Where the origin listens.
@@ -81,6 +83,7 @@ impl Person {
         Self {
             email: email.to_owned(),
             password: PASSWORD.to_owned(),
+            organisation: "acme".to_owned(),
             member: String::new(),
             url: gateway.auth_url.clone(),
             http: http.no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
@@ -96,6 +99,7 @@ impl Person {
     /// As [`Self::join`], with what they may administer.
     pub async fn join_as(gateway: &Gateway, tenant: &Tenant, email: &str, admin_role: &str) -> Self {
         let mut person = Self::new(gateway, email);
+        person.organisation.clone_from(&tenant.slug);
         person.accept(&invite(tenant, email, admin_role).await).await;
         let page = tenant.admin.get(&format!("{}/members?limit=200", tenant.base)).await.unwrap();
         let members = page["items"].as_array().unwrap();
@@ -104,13 +108,24 @@ impl Person {
         person
     }
 
-    /// Accepts an invitation, which must succeed.
+    /// Accepts an invitation with a new account, which must succeed.
     pub async fn accept(&self, link: &str) {
+        let joined = self.answer(link, &[("act", "new")]).await;
+        assert_eq!((joined.status, joined.location().as_str()), (303, "/account"), "{joined:?}");
+    }
+
+    /// Accepts an invitation with the account that they have in their organisation, which must succeed.
+    pub async fn join_too(&self, link: &str) {
+        let joined = self.answer(link, &[("act", "join"), ("tenant", &self.organisation)]).await;
+        assert_eq!((joined.status, joined.location().as_str()), (303, "/account"), "{joined:?}");
+    }
+
+    /// Opens an invitation and sends one of its forms with their password.
+    pub async fn answer(&self, link: &str, form: &[(&str, &str)]) -> Shown {
         let path = link.strip_prefix(ORIGIN).unwrap();
         let page = self.get(path).await;
         assert_eq!(page.status, 200, "{page:?}");
-        let joined = self.submit(path, &page, &[("password", &self.password)]).await;
-        assert_eq!((joined.status, joined.location().as_str()), (303, "/account"), "{joined:?}");
+        self.submit(path, &page, &[form, &[("password", &self.password)]].concat()).await
     }
 
     /// A cookie of the browser.
@@ -164,11 +179,17 @@ impl Person {
         self.post(path, &[&[("form", token.as_str())], form].concat()).await
     }
 
+    /// What they type to sign in.
+    #[must_use]
+    pub fn typed(&self) -> [(&str, &str); 4] {
+        let Self { organisation, email, password, .. } = self;
+        [("act", "sign_in"), ("tenant", organisation), ("email", email), ("password", password)]
+    }
+
     /// Signs in at the page at `path`, which shows where.
     pub async fn sign_in(&self, path: &str) -> Shown {
         let page = self.get(path).await;
-        let typed = [("act", "sign_in"), ("email", &*self.email), ("password", &*self.password)];
-        self.submit(path, &page, &typed).await
+        self.submit(path, &page, &self.typed()).await
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 
 mod catalogue;
+mod migrations;
 mod partitions;
 mod pools;
 mod roles;

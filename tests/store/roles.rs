@@ -125,6 +125,7 @@ async fn roles_do_nothing_beyond_their_work() {
                 "SELECT hash FROM admin_tokens",
                 "INSERT INTO members (tenant_id) VALUES (gen_random_uuid())",
                 "UPDATE accounts SET email = 'x'",
+                "UPDATE members SET account_id = gen_random_uuid()",
                 "DELETE FROM invitations",
             ],
         ),

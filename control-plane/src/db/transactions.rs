@@ -162,6 +162,12 @@ impl OperatorTx {
         Ok(TenantTx { tx: self.tx, tenant, turn: self.turn })
     }
 
+    /// The same transaction, from here on where accounts of people are: to be followed by [`PeopleTx::become_operator`].
+    pub(crate) async fn meet_people(mut self) -> Result<PeopleTx, StoreError> {
+        become_role(&mut self.tx, Role::People, None).await?;
+        Ok(PeopleTx { tx: self.tx, turn: self.turn })
+    }
+
     /// The same transaction, from here on only able to insert audit records of the installation itself, or of a tenant
     /// that is being deleted.
     pub(crate) async fn into_audit_writer(mut self, tenant: Option<TenantId>) -> Result<AuditTx, StoreError> {
@@ -190,6 +196,12 @@ impl PeopleTx {
     /// For queries.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         &mut self.tx
+    }
+
+    /// The same transaction, from here on with what crosses tenants.
+    pub(crate) async fn become_operator(mut self) -> Result<OperatorTx, StoreError> {
+        become_role(&mut self.tx, Role::Ops, None).await?;
+        Ok(OperatorTx { tx: self.tx, turn: self.turn })
     }
 
     /// The same transaction, from here on inside one tenant.

@@ -35,7 +35,7 @@ use crate::{
         log,
         page::{Page, PageError, see_other, source_of},
         session::Session,
-        sign_in::{self, SignedIn},
+        sign_in::{self, SignedIn, To},
         visitor::Visitor,
     },
 };
@@ -104,11 +104,13 @@ pub(crate) async fn act(
     }
     let step = Step { core: &core, issuer: &issuer, asked, place, origin };
     match (form.get("act"), visitor.session.clone()) {
-        (Some("sign_in"), _) => match sign_in::with(&core, &form, &step.origin, &visitor).await? {
-            // Whoever was to sign in anew has done so.
-            SignedIn::Yes(cookies) => see_other(&request::without_login(&uri), cookies),
-            SignedIn::No(typed) => Ok(step.sign_in(&mut visitor, Some(&typed))),
-        },
+        (Some("sign_in"), _) => {
+            match sign_in::with(&core, &issuer.slug, &form, &step.origin, &visitor).await? {
+                // Whoever was to sign in anew has done so.
+                SignedIn::Yes(cookies) => see_other(&request::without_login(&uri), cookies),
+                SignedIn::No(typed) => Ok(step.sign_in(&mut visitor, Some(&typed))),
+            }
+        }
         (Some("other"), Some(_)) => Ok(step.sign_in(&mut visitor, None)),
         (Some("allow"), Some(session)) => match step.member(&session).await? {
             Some(member) => step.give(&session, member, true).await,
@@ -133,7 +135,8 @@ impl Step<'_> {
     }
 
     fn sign_in(&self, visitor: &mut Visitor, refused: Option<&str>) -> Response {
-        self.page(sign_in::page(visitor, &self.place, Some(&self.asked.client.name), refused))
+        let to = To::Tenant { slug: &self.issuer.slug, then: &self.asked.client.name };
+        self.page(sign_in::page(visitor, &self.place, to, refused))
     }
 
     /// The member of the issuer's tenant that has signed in, if they may.

@@ -16,7 +16,7 @@ use super::{
     page::{Page, PageError, see_other},
     password, queries, session,
     session::Session,
-    sign_in::{self, SignedIn},
+    sign_in::{self, SignedIn, To},
     visitor::Visitor,
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let mut visitor = Visitor::of(&core, &headers, &origin).await?;
     let Some(session) = visitor.session.clone() else {
-        return Ok(sign_in::page(&mut visitor, PLACE, None, None).into_response());
+        return Ok(sign_in::page(&mut visitor, PLACE, To::Any { typed: "" }, None).into_response());
     };
     Ok(page(&core, &mut visitor, &session, None).await?.into_response())
 }
@@ -107,10 +107,16 @@ pub(crate) async fn act(
 ) -> Result<Response, PageError> {
     let mut visitor = Visitor::who_posted(&core, &form, &origin, PLACE).await?;
     match (form.get("act"), visitor.session.clone()) {
-        (Some("sign_in"), _) => match sign_in::with(&core, &form, &origin, &visitor).await? {
-            SignedIn::Yes(cookies) => see_other(PLACE, cookies),
-            SignedIn::No(typed) => Ok(sign_in::page(&mut visitor, PLACE, None, Some(&typed)).into_response()),
-        },
+        (Some("sign_in"), _) => {
+            let slug = form.get("tenant").unwrap_or_default().trim();
+            match sign_in::with(&core, slug, &form, &origin, &visitor).await? {
+                SignedIn::Yes(cookies) => see_other(PLACE, cookies),
+                SignedIn::No(typed) => {
+                    let to = To::Any { typed: slug };
+                    Ok(sign_in::page(&mut visitor, PLACE, to, Some(&typed)).into_response())
+                }
+            }
+        }
         (Some("sign_out"), Some(session)) => {
             session::end(&core, &session).await?;
             log::record(&core, session.account, &origin, "sign_out", None).await?;
@@ -148,7 +154,7 @@ async fn change_password(
     if let Err(wrong) = password::check(new, &session.email) {
         return Ok(Err(wrong));
     }
-    if sign_in::check(core, origin, session.email.as_str(), typed).await? != Some(session.account) {
+    if !sign_in::is_password(core, origin, session, typed).await? {
         return Ok(Err("This is not the present password."));
     }
     let hash = password::hash(core, new).await?;

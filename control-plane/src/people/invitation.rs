@@ -1,5 +1,6 @@
 //! `{auth origin}/invitations/{invitation}`: where somebody who was invited becomes a member. Whoever has the link is the person that
-//! the tenant meant; whose account the address is already, says its password as well.
+//! the tenant meant, and makes an account that belongs to it; or joins with one that they have, which is decided by who knows its
+//! password, or has just signed in with it, and by nobody else.
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ use super::{
     page::{Page, PageError, see_other},
     password,
     queries::{self, Invited},
+    session::Session,
     sign_in,
     visitor::Visitor,
 };
@@ -86,10 +88,11 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let invited = find(&core, &given, &origin).await?;
     let mut visitor = Visitor::of(&core, &headers, &origin).await?;
-    Ok(page(&invited, &mut visitor, uri.path(), None).into_response())
+    Ok(page(&core, &invited, &mut visitor, uri.path(), None).into_response())
 }
 
-fn page(invited: &Invited, visitor: &mut Visitor, place: &str, wrong: Option<&str>) -> Page {
+/// The page says the same whether or not there is an account with the address somewhere: that is nothing that who invites is to learn.
+fn page(core: &Core, invited: &Invited, visitor: &mut Visitor, place: &str, wrong: Option<&str>) -> Page {
     let mut body = Html::default();
     body.markup("<p><strong>")
         .text(&invited.tenant_name)
@@ -97,23 +100,36 @@ fn page(invited: &Invited, visitor: &mut Visitor, place: &str, wrong: Option<&st
         .text(&invited.tenant_slug);
     body.markup("</code>) has invited <strong>");
     body.text(invited.email.as_str()).markup("</strong>.</p>");
-    body.markup(match invited.known {
-        true => "<p>There is an account with this address. Its password joins you.</p>",
-        false => "<p>Choose a password of at least 12 characters.</p>",
-    });
     if let Some(wrong) = wrong {
         body.markup("<p class=\"wrong\" role=\"alert\">").text(wrong).markup("</p>");
     }
+    body.markup("<h2>With a new account</h2><p>Choose a password of at least 12 characters that nobody else knows.</p>");
     visitor.form(&mut body, place);
-    body.markup("<label>Password<input name=\"password\" type=\"password\" required autocomplete=\"");
-    body.markup(if invited.known { "current-password" } else { "new-password" });
-    body.markup("\"></label><button>Join</button></form>");
+    body.hidden("act", "new")
+        .markup("<label>Password<input name=\"password\" type=\"password\" autocomplete=\"new-password\" required></label>")
+        .markup("<button>Join</button></form>");
+    body.markup("<h2>With an account that you have</h2><p>If you are a member of another organisation here with the same address, you can use one account for both. Do so only if nobody but you has ever known its password.</p>");
+    visitor.form(&mut body, place);
+    body.hidden("act", "join");
+    sign_in::organisation(&mut body, "");
+    body.markup("<label>Password<input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label>")
+        .markup("<button>Join with that account</button></form>");
+    if visitor.session.as_ref().is_some_and(|session| may_join(core, invited, session)) {
+        body.markup("<p>You have just signed in with this address in this browser.</p>");
+        visitor.form(&mut body, place);
+        body.hidden("act", "join_signed_in").markup("<button>Join as you are signed in</button></form>");
+    }
     let mut page = Page::new("You are invited", body);
     page.cookies = visitor.cookies();
     if wrong.is_some() {
         page.status = StatusCode::UNPROCESSABLE_ENTITY;
     }
     page
+}
+
+/// Whether who has signed in is whom the invitation is for, and has done so just now: nobody else decides where an account is a member.
+fn may_join(core: &Core, invited: &Invited, session: &Session) -> bool {
+    session.email == invited.email && session.is_fresh(core.clock.now())
 }
 
 /// Joins.
@@ -128,30 +144,43 @@ pub(crate) async fn accept(
     let mut visitor = Visitor::who_posted(&core, &form, &origin, uri.path()).await?;
     let invited = find(&core, &given, &origin).await?;
     let typed = form.get("password").unwrap_or_default();
-    let wrong = |visitor: &mut Visitor, wrong: &str| {
-        Ok(page(&invited, visitor, uri.path(), Some(wrong)).into_response())
-    };
-    let account = if invited.known {
-        match sign_in::check(&core, &origin, invited.email.as_str(), typed).await? {
-            Some(account) => Who::Known(account),
-            None => return wrong(&mut visitor, "This is not the password of the account."),
+    let who = match (form.get("act"), visitor.session.clone()) {
+        (Some("new"), _) => match password::check(typed, &invited.email) {
+            Ok(()) => {
+                sign_in::take(&core, &origin, invited.email.as_str())?;
+                Ok(Who::New(password::hash(&core, typed).await?))
+            }
+            Err(wrong) => Err(wrong),
+        },
+        (Some("join"), _) => {
+            let slug = form.get("tenant").unwrap_or_default().trim();
+            let account = sign_in::check(&core, &origin, (slug, invited.email.as_str()), typed).await?;
+            account
+                .map(Who::Known)
+                .ok_or("This is not the password of a member of that organisation with this address.")
         }
-    } else {
-        if let Err(why) = password::check(typed, &invited.email) {
-            return wrong(&mut visitor, why);
+        (Some("join_signed_in"), Some(session)) if may_join(&core, &invited, &session) => {
+            Ok(Who::Known(session.account))
         }
-        core.sign_ins
-            .take(origin.address, invited.email.as_str(), core.clock.monotonic())
-            .map_err(|retry_after| PageError::Limited { retry_after })?;
-        Who::New(password::hash(&core, typed).await?)
+        _ => return Err(PageError::Form),
     };
-    let account = join(&core, &invited, account, &origin).await?;
+    let who = match who {
+        Ok(who) => who,
+        Err(wrong) => {
+            return Ok(page(&core, &invited, &mut visitor, uri.path(), Some(wrong)).into_response());
+        }
+    };
+    let account = join(&core, &invited, who, &origin).await?;
     let cookies = sign_in::remember(&core, account, &visitor).await?;
     see_other("/account", cookies)
 }
 
 fn gone(error: StoreError) -> PageError {
-    if matches!(error, StoreError::NotFound) { PageError::Invitation } else { error.into() }
+    match error {
+        // The tenant, or the account that was to join, is.
+        StoreError::NotFound | StoreError::Conflict(_) => PageError::Invitation,
+        error => error.into(),
+    }
 }
 
 enum Who {
@@ -171,18 +200,16 @@ async fn join(core: &Core, invited: &Invited, who: Who, origin: &Origin) -> Resu
         Who::New(hash) => {
             let account = AccountId::from_parts(now.millis(), core.entropy.bytes());
             let mut outside = tx.leave().await?;
-            let made = queries::create_account(&mut outside, account, &invited.email, &hash, now.to_offset())
-                .await?;
-            if !made {
-                // Somebody with another invitation was faster: now there is a password that is asked for.
-                return Err(PageError::Invitation);
-            }
+            let at_home = (invited.tenant, &invited.email);
+            queries::create_account(&mut outside, account, at_home, &hash, now.to_offset())
+                .await
+                .map_err(gone)?;
             tx = outside.enter(invited.tenant).await?;
             account
         }
     };
     let member = MemberId::from_parts(now.millis(), core.entropy.bytes());
-    members::join(&mut tx, member, account, (&invited.email, role), now.to_offset()).await?;
+    members::join(&mut tx, member, account, (&invited.email, role), now.to_offset()).await.map_err(gone)?;
     let act = log::act(member, origin, "accept_invitation", invited.id.to_string());
     commit(tx, core, &act).await.map_err(ApiError::from)?;
     Ok(account)

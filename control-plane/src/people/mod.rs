@@ -1,4 +1,4 @@
-//! People: one account over all tenants, how they sign in, and the pages on which they do.
+//! People: accounts, each at home in one tenant and a member of as many as it has joined, how they sign in, and the pages on which they do.
 
 pub(crate) mod account;
 pub mod attempts;
@@ -13,3 +13,17 @@ mod queries;
 pub mod session;
 pub(crate) mod sign_in;
 pub(crate) mod visitor;
+
+use ids::{AccountId, TenantId};
+
+use crate::db::{PeopleTx, StoreError};
+
+/// What becomes of an account that is no member of the tenant any more, in the same transaction.
+pub(crate) async fn left(tx: &mut PeopleTx, account: AccountId, tenant: TenantId) -> Result<(), StoreError> {
+    queries::settle(tx, account, tenant).await
+}
+
+/// What becomes of the accounts that are at home in a tenant that is to be deleted, in the same transaction.
+pub(crate) async fn homeless(tx: &mut PeopleTx, tenant: TenantId) -> Result<(), StoreError> {
+    queries::move_out(tx, tenant).await
+}

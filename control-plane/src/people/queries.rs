@@ -6,33 +6,92 @@ use time::OffsetDateTime;
 use super::email::Email;
 use crate::db::{PeopleTx, StoreError};
 
-/// Who has an account under the address, and the hash of their password, if they have one.
+/// Who of the tenant's members signs in under the address, and the hash of their password, if they have one. Nobody signs in to a tenant
+/// that is suspended, or in which they are switched off.
 pub(super) async fn account(
     tx: &mut PeopleTx,
+    slug: &str,
     email: &Email,
 ) -> Result<Option<(AccountId, Option<String>)>, StoreError> {
-    let row = sqlx::query!("SELECT id, password_hash FROM accounts WHERE email = $1", email.as_str());
+    let row = sqlx::query!(
+        "SELECT a.id, a.password_hash FROM accounts a JOIN members m ON m.account_id = a.id JOIN tenants t ON t.id = m.tenant_id
+         WHERE a.email = $1 AND t.slug = $2 AND m.enabled AND NOT t.suspended",
+        email.as_str(),
+        slug
+    );
     let row = row.fetch_optional(tx.conn()).await?;
     Ok(row.map(|row| (Id::from_uuid(row.id), row.password_hash)))
 }
 
-/// A new account; `false`: there is one under its address.
+/// The hash of the account's password, if it has one.
+pub(super) async fn password_hash(tx: &mut PeopleTx, id: AccountId) -> Result<Option<String>, StoreError> {
+    let hash = sqlx::query_scalar!("SELECT password_hash FROM accounts WHERE id = $1", id.uuid());
+    Ok(hash.fetch_optional(tx.conn()).await?.flatten())
+}
+
+/// Of an account that has left the tenant: it is deleted if it is a member of nothing now; if that was its home, it is at home where it
+/// has been a member longest.
+pub(super) async fn settle(tx: &mut PeopleTx, id: AccountId, left: TenantId) -> Result<(), StoreError> {
+    // Whoever lets it join something meanwhile waits: what is asked after this is as it stays.
+    sqlx::query!("SELECT id FROM accounts WHERE id = $1 FOR UPDATE", id.uuid())
+        .fetch_optional(tx.conn())
+        .await?;
+    sqlx::query!(
+        "DELETE FROM accounts a WHERE a.id = $1 AND NOT EXISTS (SELECT FROM members m WHERE m.account_id = a.id)",
+        id.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "UPDATE accounts SET home_tenant_id = (
+           SELECT m.tenant_id FROM members m WHERE m.account_id = $1 ORDER BY m.created_at, m.tenant_id LIMIT 1)
+         WHERE id = $1 AND home_tenant_id = $2",
+        id.uuid(),
+        left.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Accounts at home in the tenant that are members elsewhere are at home there, where they have been longest; the others are deleted with
+/// the tenant.
+pub(super) async fn move_out(tx: &mut PeopleTx, tenant: TenantId) -> Result<(), StoreError> {
+    // As in `settle`.
+    sqlx::query!("SELECT id FROM accounts WHERE home_tenant_id = $1 ORDER BY id FOR UPDATE", tenant.uuid())
+        .fetch_all(tx.conn())
+        .await?;
+    sqlx::query!(
+        "UPDATE accounts a SET home_tenant_id = other.tenant_id FROM (
+           SELECT DISTINCT ON (m.account_id) m.account_id, m.tenant_id FROM members m WHERE m.tenant_id <> $1
+           ORDER BY m.account_id, m.created_at, m.tenant_id) other
+         WHERE a.home_tenant_id = $1 AND other.account_id = a.id",
+        tenant.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// A new account, of which the tenant is the home: to become a member of it in the same transaction.
 pub(super) async fn create_account(
     tx: &mut PeopleTx,
     id: AccountId,
-    email: &Email,
+    (home, email): (TenantId, &Email),
     password_hash: &str,
     now: OffsetDateTime,
-) -> Result<bool, StoreError> {
-    let made = sqlx::query!(
-        "INSERT INTO accounts (id, email, password_hash, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
-         ON CONFLICT (email) DO NOTHING",
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO accounts (id, home_tenant_id, email, password_hash, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
         id.uuid(),
+        home.uuid(),
         email.as_str(),
         password_hash,
         now
-    );
-    Ok(made.execute(tx.conn()).await?.rows_affected() == 1)
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// The account has another password from now on.
@@ -141,15 +200,6 @@ pub(super) async fn forget_sessions(
     Ok(deleted.execute(tx.conn()).await?.rows_affected())
 }
 
-/// Deletes accounts of people who are members of nothing, and have changed nothing since.
-pub(super) async fn forget_accounts(tx: &mut PeopleTx, before: OffsetDateTime) -> Result<u64, StoreError> {
-    let deleted = sqlx::query!(
-        "DELETE FROM accounts a WHERE a.updated_at < $1 AND NOT EXISTS (SELECT FROM members m WHERE m.account_id = a.id)",
-        before
-    );
-    Ok(deleted.execute(tx.conn()).await?.rows_affected())
-}
-
 /// A tenant that somebody is a member of.
 pub(super) struct Membership {
     pub(super) tenant: TenantId,
@@ -188,8 +238,6 @@ pub(super) struct Invited {
     pub(super) email: Email,
     pub(super) tenant_name: String,
     pub(super) tenant_slug: String,
-    /// Whether there is an account under its address.
-    pub(super) known: bool,
 }
 
 pub(super) async fn invitation(
@@ -198,10 +246,8 @@ pub(super) async fn invitation(
     now: OffsetDateTime,
 ) -> Result<Option<Invited>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT i.tenant_id, i.id, i.email, t.name, t.slug,
-             EXISTS (SELECT FROM accounts a WHERE a.email = i.email) AS "known!"
-           FROM invitations i JOIN tenants t ON t.id = i.tenant_id
-           WHERE i.digest = $1 AND i.expires_at > $2 AND NOT t.suspended"#,
+        "SELECT i.tenant_id, i.id, i.email, t.name, t.slug FROM invitations i JOIN tenants t ON t.id = i.tenant_id
+         WHERE i.digest = $1 AND i.expires_at > $2 AND NOT t.suspended",
         digest,
         now
     );
@@ -212,6 +258,5 @@ pub(super) async fn invitation(
         email: Email::stored(row.email),
         tenant_name: row.name,
         tenant_slug: row.slug,
-        known: row.known,
     }))
 }

@@ -24,8 +24,8 @@ const IDLE: Duration = Duration::from_secs(60 * 60);
 pub(super) const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
 /// How often it is noted that something was asked.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
-/// How long an account is kept that has not changed, when its owner is a member of nothing.
-const ACCOUNTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long ago somebody may have signed in who does what only the account's owner is to do.
+pub(crate) const FRESH: Duration = Duration::from_secs(10 * 60);
 /// Sessions that a person has at a time; the oldest ends for the next.
 const MOST: i64 = 32;
 
@@ -37,6 +37,13 @@ pub(crate) struct Session {
     /// When the password was typed.
     pub(crate) signed_in_at: Timestamp,
     pub(crate) value: Value,
+}
+
+impl Session {
+    /// Whether somebody has just signed in.
+    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
+        now.since(self.signed_in_at) <= FRESH
+    }
 }
 
 /// The session whose cookie the browser has, if it is good.
@@ -98,7 +105,7 @@ pub(crate) async fn goes_on(tx: &mut PeopleTx, digest: &[u8]) -> Result<bool, St
     queries::session_exists(tx, digest).await
 }
 
-/// Forgets sessions that have ended, and accounts of people who are members of nothing any more.
+/// Forgets sessions that have ended.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -106,8 +113,7 @@ pub async fn forget(core: &Core) -> Result<(), StoreError> {
     let now = core.clock.now().to_offset();
     let mut tx = core.store.people().await?;
     let forgotten = queries::forget_sessions(&mut tx, (now - IDLE, now - LONGEST)).await?;
-    let accounts = queries::forget_accounts(&mut tx, now - ACCOUNTS_KEPT).await?;
     tx.commit().await?;
-    tracing::debug!(forgotten, accounts, "sessions and accounts of the past deleted");
+    tracing::debug!(forgotten, "sessions of the past deleted");
     Ok(())
 }

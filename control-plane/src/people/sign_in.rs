@@ -12,7 +12,8 @@ use super::{
     log,
     page::{Page, PageError},
     password::NOBODYS,
-    queries, session,
+    queries,
+    session::{self, Session},
     visitor::Visitor,
 };
 use crate::{
@@ -28,15 +29,17 @@ pub(crate) enum SignedIn {
     No(String),
 }
 
-/// Signs in with what the form says, in the browser of `visitor`, who sees it under another value from then on.
+/// Signs in to the tenant with what the form says, in the browser of `visitor`, who sees it under another value from then on.
 pub(crate) async fn with(
     core: &Core,
+    slug: &str,
     form: &Form,
     origin: &Origin,
     visitor: &Visitor,
 ) -> Result<SignedIn, PageError> {
     let typed = form.get("email").unwrap_or_default();
-    let Some(account) = check(core, origin, typed, form.get("password").unwrap_or_default()).await? else {
+    let password = form.get("password").unwrap_or_default();
+    let Some(account) = check(core, origin, (slug, typed), password).await? else {
         return Ok(SignedIn::No(typed.to_owned()));
     };
     Ok(SignedIn::Yes(remember(core, account, visitor).await?))
@@ -53,22 +56,50 @@ pub(super) async fn remember(
     Ok(vec![Cookie::Session.set(core, &value)?, Cookie::Visit.clear(core)?])
 }
 
-/// Whose e-mail address and password these are.
+/// Whose e-mail address and password these are, of the tenant's members.
 pub(super) async fn check(
     core: &Core,
     origin: &Origin,
-    email: &str,
+    (slug, email): (&str, &str),
     given: &str,
 ) -> Result<Option<AccountId>, PageError> {
     let email = Email::parse(email.trim());
     // What is no address is somebody who does not exist.
-    let counted = email.as_ref().map_or("", Email::as_str);
-    let limited = |retry_after| PageError::Limited { retry_after };
-    let recorded = core.sign_ins.take(origin.address, counted, core.clock.monotonic()).map_err(limited)?;
+    let recorded = take(core, origin, email.as_ref().map_or("", Email::as_str))?;
     let found = match &email {
-        Some(email) => queries::account(&mut core.store.people().await?, email).await?,
-        None => None,
+        // Postgres takes no NUL, which no slug has.
+        Some(email) if !slug.contains('\0') => {
+            queries::account(&mut core.store.people().await?, slug, email).await?
+        }
+        _ => None,
     };
+    verify(core, origin, found, (given, recorded)).await
+}
+
+/// Whether this is the password of the account that has signed in.
+pub(super) async fn is_password(
+    core: &Core,
+    origin: &Origin,
+    session: &Session,
+    given: &str,
+) -> Result<bool, PageError> {
+    let recorded = take(core, origin, session.email.as_str())?;
+    let hash = queries::password_hash(&mut core.store.people().await?, session.account).await?;
+    Ok(verify(core, origin, Some((session.account, hash)), (given, recorded)).await?.is_some())
+}
+
+/// Takes a try. Says whether it is to be recorded.
+pub(super) fn take(core: &Core, origin: &Origin, email: &str) -> Result<bool, PageError> {
+    let limited = |retry_after| PageError::Limited { retry_after };
+    core.sign_ins.take(origin.address, email, core.clock.monotonic()).map_err(limited)
+}
+
+async fn verify(
+    core: &Core,
+    origin: &Origin,
+    found: Option<(AccountId, Option<String>)>,
+    (given, recorded): (&str, bool),
+) -> Result<Option<AccountId>, PageError> {
     let (account, hash) = match found {
         Some((account, Some(hash))) => (Some(account), hash),
         Some((_, None)) | None => (None, NOBODYS.to_owned()),
@@ -88,11 +119,21 @@ pub(super) async fn check(
     Ok(account.filter(|_| fits))
 }
 
+/// To what somebody signs in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// A tenant that the page is of, to go on to what is named so.
+    Tenant { slug: &'a str, then: &'a str },
+    /// The tenant that they say; what they have said before.
+    Any { typed: &'a str },
+}
+
 /// The page on which one signs in, at the place of the page that was asked for.
-pub(crate) fn page(visitor: &mut Visitor, place: &str, to: Option<&str>, refused: Option<&str>) -> Page {
+pub(crate) fn page(visitor: &mut Visitor, place: &str, to: To<'_>, refused: Option<&str>) -> Page {
     let mut body = Html::default();
-    if let Some(to) = to {
-        body.markup("<p>To go on to <strong>").text(to).markup("</strong></p>");
+    if let To::Tenant { slug, then } = to {
+        body.markup("<p>As a member of <strong>").text(slug).markup("</strong>, to go on to <strong>");
+        body.text(then).markup("</strong></p>");
     }
     if refused.is_some() {
         let entry = ErrorCode::SignInRefused.entry();
@@ -100,8 +141,11 @@ pub(crate) fn page(visitor: &mut Visitor, place: &str, to: Option<&str>, refused
         body.markup(" <code>").text(entry.slug).markup("</code></p>");
     }
     visitor.form(&mut body, place);
-    body.hidden("act", "sign_in")
-        .markup("<label>E-mail address<input name=\"email\" type=\"email\" autocomplete=\"username\" required value=\"")
+    body.hidden("act", "sign_in");
+    if let To::Any { typed } = to {
+        organisation(&mut body, typed);
+    }
+    body.markup("<label>E-mail address<input name=\"email\" type=\"email\" autocomplete=\"username\" required value=\"")
         .text(refused.unwrap_or_default())
         .markup("\"></label><label>Password<input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label>")
         .markup("<button>Sign in</button></form>");
@@ -111,4 +155,11 @@ pub(crate) fn page(visitor: &mut Visitor, place: &str, to: Option<&str>, refused
     }
     page.cookies = visitor.cookies();
     page
+}
+
+/// Where one types of which tenant one is a member.
+pub(super) fn organisation(body: &mut Html, typed: &str) {
+    body.markup("<label>Short name of the organisation<input name=\"tenant\" autocomplete=\"organization\" autocapitalize=\"none\" required value=\"")
+        .text(typed)
+        .markup("\"></label>");
 }

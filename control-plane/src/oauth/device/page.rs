@@ -21,7 +21,7 @@ use crate::{
         log,
         page::{Page, PageError, see_other},
         session::Session,
-        sign_in::{self, SignedIn},
+        sign_in::{self, SignedIn, To},
         visitor::Visitor,
     },
 };
@@ -74,10 +74,12 @@ pub(in crate::oauth) async fn act(
     let step = Step::new(&core, &issuer, &uri, origin)?;
     let mut visitor = Visitor::who_posted(&core, &form, &step.origin, &step.place).await?;
     match (form.get("act"), visitor.session.clone()) {
-        (Some("sign_in"), _) => match sign_in::with(&core, &form, &step.origin, &visitor).await? {
-            SignedIn::Yes(cookies) => see_other(&step.place, cookies),
-            SignedIn::No(typed) => Ok(step.sign_in(&mut visitor, Some(&typed))),
-        },
+        (Some("sign_in"), _) => {
+            match sign_in::with(&core, &issuer.slug, &form, &step.origin, &visitor).await? {
+                SignedIn::Yes(cookies) => see_other(&step.place, cookies),
+                SignedIn::No(typed) => Ok(step.sign_in(&mut visitor, Some(&typed))),
+            }
+        }
         (Some("other"), Some(_)) => Ok(step.sign_in(&mut visitor, None)),
         (Some("find"), Some(_)) => match form.get("user_code").and_then(code::typed) {
             Some(typed) => {
@@ -148,7 +150,8 @@ impl<'a> Step<'a> {
     }
 
     fn sign_in(&self, visitor: &mut Visitor, refused: Option<&str>) -> Response {
-        sign_in::page(visitor, &self.place, Some(&self.issuer.slug), refused).into_response()
+        let to = To::Tenant { slug: &self.issuer.slug, then: "a device" };
+        sign_in::page(visitor, &self.place, to, refused).into_response()
     }
 
     /// Where to type.

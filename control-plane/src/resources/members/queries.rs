@@ -87,12 +87,15 @@ pub(super) async fn update(
     Ok(())
 }
 
-pub(super) async fn delete(tx: &mut TenantTx, id: MemberId) -> Result<(), StoreError> {
+/// Removes the member; whose account it was.
+pub(super) async fn delete(tx: &mut TenantTx, id: MemberId) -> Result<AccountId, StoreError> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!("DELETE FROM members WHERE tenant_id = $1 AND id = $2", tenant, id.uuid())
-        .execute(tx.conn())
-        .await?;
-    Ok(())
+    let account = sqlx::query_scalar!(
+        "DELETE FROM members WHERE tenant_id = $1 AND id = $2 RETURNING account_id",
+        tenant,
+        id.uuid()
+    );
+    Ok(Id::from_uuid(account.fetch_one(tx.conn()).await?))
 }
 
 /// Whether the tenant has an owner who may sign in, beside this member. Writes of a tenant follow each other, so it stays so.

@@ -10,6 +10,7 @@ use crate::{
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
     oauth::families,
+    people,
     publish::commit::commit_revoking,
 };
 
@@ -78,8 +79,8 @@ pub async fn update(
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&member)?).await
 }
 
-/// Removes a member. They sign in to nothing of the tenant any more, and what was given to clients for them has ended; their account
-/// is theirs, with what other tenants they belong to.
+/// Removes a member. They sign in to nothing of the tenant any more, and what was given to clients for them has ended. Their account
+/// goes too, unless it is a member of other tenants: then it is theirs.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/members/{member}", operation_id = "delete_member", tag = "members",
     params(TenantPath, IfMatch, ("member" = String, Path, description = "Id (`mem_…`)"), Wait),
     responses((status = 204, description = "Removed"), Problems), security(("token" = ["members:write"])))]
@@ -96,7 +97,10 @@ pub async fn delete(
     may_touch(&caller, present.settings.admin_role)?;
     stays_owned(&mut tx, &present).await?;
     let dead = families::end_of_member(&mut tx, id, core.clock.now()).await?;
-    queries::delete(&mut tx, id).await?;
+    let account = queries::delete(&mut tx, id).await?;
+    let mut outside = tx.leave().await?;
+    people::left(&mut outside, account, caller.tenant).await?;
+    let tx = outside.enter(caller.tenant).await?;
     let published = commit_revoking(tx, &core, &caller.act("delete_member", id), Some(dead)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }

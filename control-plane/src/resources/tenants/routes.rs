@@ -11,6 +11,7 @@ use crate::{
     data_keys,
     db::OperatorTx,
     http::{page::PageQuery, prelude::*},
+    people,
     publish::commit::{commit, commit_operator},
 };
 
@@ -91,7 +92,8 @@ pub async fn update(
     Written::new(id, published).answer(&core, &wait, Reply::resource(&tenant)?).await
 }
 
-/// Deletes a tenant with everything it has, its audit log excepted.
+/// Deletes a tenant with everything it has, its audit log excepted. Accounts of people who are members of other tenants stay, at
+/// home in the one that they joined first.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}", operation_id = "delete_tenant", tag = "tenants",
     params(TenantPath, IfMatch), responses((status = 204, description = "Deleted"), Problems),
     security(("token" = ["operator"])))]
@@ -103,6 +105,9 @@ pub async fn delete(
     let id = caller.tenant;
     let mut tx = core.store.operator().await?;
     if_match.check(&queries::lock(&mut tx, id).await?)?;
+    let mut people = tx.meet_people().await?;
+    people::homeless(&mut people, id).await?;
+    let mut tx = people.become_operator().await?;
     queries::delete(&mut tx, id).await?;
     commit_operator(tx, &core, &caller.act("delete_tenant", id), Some(id)).await?;
     Ok(Reply::nothing())
