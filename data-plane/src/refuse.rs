@@ -11,7 +11,6 @@
 use std::{borrow::Cow, time::Duration};
 
 use ::mcp::{ProtocolError, envelope::ParseError};
-use crypto::jwt::Algorithm;
 use errors::{ErrorCode, Level};
 use http::{HeaderName, HeaderValue, StatusCode};
 use ids::Scopes;
@@ -21,12 +20,11 @@ use telemetry::field;
 
 use crate::{
     audit::spool::SpoolError,
-    checks::Scheme,
     limiter::Counted,
-    resource::Pointer,
     upstream::{Crowded, Shut, UpstreamError},
 };
 
+mod challenge;
 mod limit_name;
 mod render;
 
@@ -262,43 +260,6 @@ impl Refusal {
             _ => StatusCode::OK,
         };
         (prescribed, code.entry().number)
-    }
-
-    /// How to be let in (RFC 6750 section 3, RFC 9728 section 5.1).
-    fn challenge(&self, pointer: Option<&Pointer>) -> Option<HeaderValue> {
-        let baseline = pointer.map(|pointer| &pointer.baseline);
-        let (error, scopes) = match self {
-            Self::CredentialMissing => (None, baseline),
-            Self::CredentialInvalid => (Some("invalid_token"), baseline),
-            Self::CredentialMalformed => (Some("invalid_request"), None),
-            Self::ClientNotAllowed => (Some("insufficient_scope"), None),
-            Self::ProofInvalid => (Some("invalid_dpop_proof"), None),
-            Self::ProofNonce { .. } => (Some("use_dpop_nonce"), None),
-            Self::ScopesLacking { scopes, .. } => (Some("insufficient_scope"), Some(scopes)),
-            _ => return None,
-        };
-        let mut parameters = Vec::new();
-        // Nothing of this has a character that would have to be escaped: scopes have neither `"` nor `\`, and the URL is made of names of
-        // hosts and slugs.
-        let mut say = |name, value: &str| parameters.push(format!("{name}=\"{value}\""));
-        if let Some(error) = error {
-            say("error", error);
-        }
-        if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
-            say("scope", &scopes.to_string());
-        }
-        if let Some(pointer) = pointer {
-            say("resource_metadata", &pointer.metadata);
-        }
-        if matches!(self, Self::ScopesLacking { .. }) {
-            say("error_description", self.code().entry().title);
-        }
-        // Whoever shows tokens with proofs is told by which algorithms; nobody else, as clients read one challenge.
-        let scheme = pointer.map_or(Scheme::Bearer, |pointer| pointer.scheme);
-        if scheme == Scheme::Dpop {
-            parameters.push(format!("algs=\"{}\"", Algorithm::ALL.map(Algorithm::name).join(" ")));
-        }
-        HeaderValue::try_from(format!("{} {}", scheme.name(), parameters.join(", ")).trim_end()).ok()
     }
 
     /// By which the next proof shows that it is new.

@@ -5,7 +5,10 @@ use crypto::jwt::Algorithm;
 use ids::{Scope, Scopes};
 use serde::Serialize;
 
-use crate::checks::{EndpointEvidence, Exchange, METADATA, Scheme};
+use crate::{
+    checks::{EndpointEvidence, Exchange, METADATA, Scheme},
+    snapshot::index::Accepts,
+};
 
 /// How long whoever reads the metadata may keep it, and nobody between: who may knock and from where is asked each time. It changes with the endpoint's domains and kinds of credentials.
 pub(crate) const KEPT: &str = "private, max-age=300";
@@ -22,11 +25,13 @@ struct Metadata<'a> {
     dpop_signing_alg_values_supported: [&'static str; 3],
 }
 
-/// Where whoever is not let in finds out how.
+/// How whoever is not let in could be.
 #[derive(Debug)]
 pub(crate) struct Pointer {
-    /// URL of the endpoint's metadata.
-    pub(crate) metadata: String,
+    /// By what callers may show who they are.
+    pub(crate) accepts: Accepts,
+    /// URL of the endpoint's metadata; `None` where no token is accepted.
+    pub(crate) metadata: Option<String>,
     /// Scopes to ask for at first.
     pub(crate) baseline: Scopes,
     /// By which scheme whoever asks shows a token.
@@ -46,15 +51,24 @@ pub(crate) fn metadata(exchange: &Exchange, place: &EndpointEvidence) -> Option<
     serde_json::to_vec(&metadata).ok().map(Bytes::from)
 }
 
-/// Where the metadata is, and what to ask for; `None` where no access token is accepted.
-pub(crate) fn pointer(exchange: &Exchange, place: &EndpointEvidence) -> Option<Pointer> {
-    let baseline = place.tenant().issuer.as_ref()?.baseline.clone();
-    let mut identifier = identifier(exchange, place).filter(|_| place.endpoint().accepts.access_tokens)?;
+/// What is accepted, where the metadata is, and what to ask for.
+pub(crate) fn pointer(exchange: &Exchange, place: &EndpointEvidence) -> Pointer {
+    let accepts = place.endpoint().accepts;
+    let issuer = place.tenant().issuer.as_ref().filter(|_| accepts.access_tokens);
+    Pointer {
+        accepts,
+        metadata: issuer.and_then(|_| metadata_url(exchange, place)),
+        baseline: issuer.map(|issuer| issuer.baseline.clone()).unwrap_or_default(),
+        scheme: Scheme::of_tokens(exchange.headers()),
+    }
+}
+
+fn metadata_url(exchange: &Exchange, place: &EndpointEvidence) -> Option<String> {
+    let mut identifier = identifier(exchange, place)?;
     let scheme = identifier.find("://")? + 3;
     let path = scheme + identifier.get(scheme..)?.find('/')?;
     identifier.insert_str(path, METADATA);
-    let scheme = Scheme::of(exchange.headers());
-    Some(Pointer { metadata: identifier, baseline, scheme })
+    Some(identifier)
 }
 
 /// The URIs by which a proof of possession may name the endpoint: the one at which the caller reaches it, and its identifier, where a

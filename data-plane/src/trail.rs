@@ -110,8 +110,8 @@ impl Trail {
     }
 
     /// Whoever is not let in is told where to find out how.
-    pub(crate) fn pointing_to(&mut self, pointer: Option<Pointer>) {
-        self.pointer = pointer;
+    pub(crate) fn pointing_to(&mut self, pointer: Pointer) {
+        self.pointer = Some(pointer);
     }
 
     pub(crate) fn by(&mut self, principal: &Principal) {
@@ -203,6 +203,7 @@ impl Trail {
             member: principal.holder().member,
             key: principal.shown().key(),
             token: principal.shown().token(),
+            shown_by: principal.by(),
             address: self.peer.address.ip(),
             endpoint: place.endpoint().id,
             upstream: self.upstream,

@@ -72,14 +72,10 @@ pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Res
 /// What is so by default is not said.
 fn accepted(kinds: &[CredentialKind]) -> Vec<i32> {
     let kinds = sorted(kinds.iter().copied());
-    if kinds == CredentialKind::ALL {
+    if kinds == CredentialKind::USUAL {
         return Vec::new();
     }
-    let number = |kind| match kind {
-        CredentialKind::ApiKey => v1::CredentialKind::ApiKey,
-        CredentialKind::AccessToken => v1::CredentialKind::AccessToken,
-    };
-    kinds.into_iter().map(|kind| number(kind) as i32).collect()
+    kinds.into_iter().map(|kind| kind.wire() as i32).collect()
 }
 
 /// With the keys whose tokens have not all ended at `now`.

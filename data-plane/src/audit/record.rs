@@ -10,14 +10,14 @@ use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, MemberId, TokenId, Too
 use seams::{Entropy, Monotonic, Timestamp};
 use wire::{
     record::Draft,
-    v1::{AuditRecord, Decision, Phase},
+    v1::{AuditRecord, CredentialKind, Decision, Phase},
 };
 
 use super::digest::Sent;
 use crate::snapshot::index::TenantIndex;
 
-/// Version of the record's layout; of one that names an access token the next, and of one that names a member the one after, so that
-/// a control plane that does not know the field leaves it in the spool.
+/// Version of the record's layout; of one that names an access token the next, of one that names a member the one after, and of one that
+/// says how the caller showed who it is the fourth, so that a control plane that does not know the field leaves it in the spool.
 const VERSION: u32 = 1;
 /// Bytes of arguments that are sealed into a record; of longer ones the beginning. Their hash covers all of them.
 const MAX_ARGUMENTS: usize = 4 * 1024;
@@ -41,6 +41,8 @@ pub(crate) struct CallFacts {
     pub(crate) key: Option<KeyId>,
     /// Or access token.
     pub(crate) token: Option<TokenId>,
+    /// How it was shown, where these do not say so.
+    pub(crate) shown_by: Option<CredentialKind>,
     /// From where.
     pub(crate) address: IpAddr,
     /// At which endpoint.
@@ -93,10 +95,11 @@ pub(super) struct Conclusion<'a> {
 
 impl CallFacts {
     const fn version(&self) -> u32 {
-        match (self.token, self.member) {
-            (None, None) => VERSION,
-            (Some(_), None) => VERSION + 1,
-            (_, Some(_)) => VERSION + 2,
+        match (self.token, self.member, self.shown_by) {
+            (None, None, None) => VERSION,
+            (Some(_), None, None) => VERSION + 1,
+            (_, Some(_), None) => VERSION + 2,
+            (_, _, Some(_)) => VERSION + 3,
         }
     }
 
@@ -203,6 +206,9 @@ impl CallFacts {
         }
         if let Some(member) = self.member {
             draft.field(36, member.uuid().as_bytes());
+        }
+        if let Some(kind) = self.shown_by {
+            draft.number(37, kind as u64);
         }
         draft
     }

@@ -1,10 +1,12 @@
 //! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only; tokens that are bound to a key in
-//! `Authorization: DPoP` only, with a proof.
+//! `Authorization: DPoP` only, with a proof; API keys as passwords, where the endpoint takes these. What the endpoint does not accept is
+//! nothing to it.
 //!
 //! What is no good is refused in one way, whatever is the matter with it: unknown, wrong, over, of another tenant, for another
 //! endpoint, of a client or member that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
 //! good credential may learn that.
 
+mod basic;
 mod key;
 mod proof;
 mod token;
@@ -16,6 +18,7 @@ use http::{HeaderMap, header};
 use ids::ClientId;
 use policy::Held;
 use seams::Timestamp;
+use wire::v1::CredentialKind;
 
 use super::{Counted, EndpointEvidence, Exchange};
 use crate::{
@@ -78,6 +81,14 @@ impl Principal {
         }
     }
 
+    /// How it was shown, where key or access token alone do not say so.
+    pub(crate) fn by(&self) -> Option<CredentialKind> {
+        match &self.credential {
+            Credential::Key(key) => (key.by() != CredentialKind::ApiKey).then_some(key.by()),
+            Credential::Token(_) => None,
+        }
+    }
+
     /// The scopes that the credential has.
     pub(crate) fn held(&self) -> Held<'_> {
         match &self.credential {
@@ -120,21 +131,27 @@ pub(crate) enum Scheme {
     Bearer,
     /// With a proof that whoever shows it has a key (RFC 9449).
     Dpop,
+    /// As a password (RFC 7617).
+    Basic,
 }
 
 impl Scheme {
-    const ALL: [Self; 2] = [Self::Bearer, Self::Dpop];
+    const ALL: [Self; 3] = [Self::Bearer, Self::Dpop, Self::Basic];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bearer => "Bearer",
             Self::Dpop => "DPoP",
+            Self::Basic => "Basic",
         }
     }
 
-    /// That of a request, whatever it shows by it.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        credential(headers).map_or(Self::Bearer, |(scheme, _)| scheme)
+    /// That of a request by which tokens are shown, whatever it shows by it.
+    pub(crate) fn of_tokens(headers: &HeaderMap) -> Self {
+        match credential(headers) {
+            Ok((Self::Dpop, _)) => Self::Dpop,
+            _ => Self::Bearer,
+        }
     }
 }
 
@@ -148,20 +165,26 @@ pub(crate) fn check(
 ) -> Result<Principal, Refusal> {
     let (scheme, presented) = credential(exchange.headers())?;
     let (tenant, endpoint) = (&**place.tenant(), &**place.endpoint());
-    // A signed token has two dots, and a key none.
-    let principal = if presented.contains('.') {
-        token::check(presented, tenant, endpoint, tokens, now)
-    } else {
-        key::check(presented, tenant, endpoint, now)
+    let principal = match scheme {
+        // As any scheme that is none here.
+        Scheme::Basic if !endpoint.accepts.basic => return Err(Refusal::CredentialMissing),
+        Scheme::Basic => basic::check(presented, tenant, endpoint, now)?,
+        // A signed token has two dots, and a key none.
+        Scheme::Bearer | Scheme::Dpop if presented.contains('.') => {
+            token::check(presented, tenant, endpoint, tokens, now)
+        }
+        Scheme::Bearer | Scheme::Dpop => key::check(presented, tenant, endpoint, CredentialKind::ApiKey, now),
     };
     let principal = principal.ok_or(Refusal::CredentialInvalid)?;
     match (scheme, principal.bound_to()) {
-        (Scheme::Bearer, None) => {}
+        (Scheme::Bearer | Scheme::Basic, None) => {}
         (Scheme::Dpop, Some(key)) => {
             proof::check(exchange, place, proofs, (principal.client.id, key, presented), now)?;
         }
         // Whoever has stolen a bound token has not the key; and what is not bound is not proven by any.
-        (Scheme::Bearer, Some(_)) | (Scheme::Dpop, None) => return Err(Refusal::CredentialInvalid),
+        (Scheme::Bearer | Scheme::Basic, Some(_)) | (Scheme::Dpop, None) => {
+            return Err(Refusal::CredentialInvalid);
+        }
     }
     if principal.client.may_use(endpoint.id) { Ok(principal) } else { Err(Refusal::ClientNotAllowed) }
 }

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use wire::v1;
 
 use super::{open::Opened, queries::Row};
-use crate::resources::fields::moment;
+use crate::{publish::rows::CredentialKind, resources::fields::moment};
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -162,6 +162,8 @@ pub struct AuditRecord {
     /// With which access token, by its `jti`.
     #[schema(value_type = Option<String>)]
     pub token_id: Option<TokenId>,
+    /// How the caller showed who it is, where that is not a key or access token by itself.
+    pub credential: Option<CredentialKind>,
     /// Who administered.
     pub actor: Option<String>,
     /// From which address; of an aggregate the network.
@@ -249,6 +251,7 @@ impl AuditRecord {
             member_id: Uuid::from_slice(&body.member_id).ok().map(Id::from_uuid),
             key_id: row.key_id.map(Id::from_uuid),
             token_id: Uuid::from_slice(&body.token_id).ok().map(Id::from_uuid),
+            credential: CredentialKind::from_number(body.credential),
             actor: text(body.actor),
             address: text(body.address),
             endpoint_id: row.endpoint_id.map(Id::from_uuid),

@@ -38,7 +38,9 @@ impl Row {
             None => return Err(Unreadable("unknown_tools").into()),
         };
         let base = gateway.as_str().trim_end_matches('/');
+        let accepts = rows::CredentialKind::read(&self.accepts)?;
         Ok(Endpoint {
+            weak: accepts.iter().copied().filter(|kind| kind.is_weak()).collect(),
             id: Id::from_uuid(self.id),
             url: format!("{base}/{}/{}/mcp", self.tenant_slug, self.slug),
             slug: self.slug,
@@ -49,7 +51,7 @@ impl Row {
                 allow: self.allow,
                 deny: self.deny,
                 closed_methods: self.closed_methods,
-                accepts: rows::CredentialKind::read(&self.accepts)?,
+                accepts,
                 unknown_tools,
                 max_request_bytes: self.max_request_bytes.unsigned_abs(),
                 max_response_bytes: self.max_response_bytes.unsigned_abs(),

@@ -47,6 +47,7 @@ pub async fn create(
     queries::insert(&mut tx, id, slug.as_str(), &settings, now.to_offset()).await?;
     let endpoint = queries::get(&mut tx, &core.config.urls.gateway, id).await?;
     let published = commit(tx, &core, &caller.act("create_endpoint", id)).await?;
+    warn_of_weak(&caller, &endpoint);
     Written::new(caller.tenant, published)
         .answer(&core, &wait, Reply::with(StatusCode::CREATED, &endpoint)?)
         .await
@@ -89,6 +90,9 @@ pub async fn update(
     queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
     let endpoint = queries::get(&mut tx, gateway, id).await?;
     let published = commit(tx, &core, &caller.act("update_endpoint", id)).await?;
+    if endpoint.weak != present.weak {
+        warn_of_weak(&caller, &endpoint);
+    }
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&endpoint)?).await
 }
 
@@ -108,6 +112,14 @@ pub async fn delete(
     queries::delete(&mut tx, id).await?;
     let published = commit(tx, &core, &caller.act("delete_endpoint", id)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
+}
+
+/// What is weak is said where operators look, too.
+fn warn_of_weak(caller: &InTenant<EndpointsWrite>, endpoint: &Endpoint) {
+    for kind in &endpoint.weak {
+        let (kind, endpoint) = (kind.name(), endpoint.id);
+        tracing::warn!(tenant.id = %caller.tenant, endpoint.id = %endpoint, credential.kind = kind, "endpoint accepts weak credentials");
+    }
 }
 
 /// The compiler checks the rest; these would not fit the database.

@@ -23,6 +23,8 @@ pub struct Endpoint {
     /// What can be changed.
     #[serde(flatten)]
     pub settings: EndpointSettings,
+    /// Of `accepts`, what is weak: `basic`, whose password is in the hands of whatever keeps passwords.
+    pub weak: Vec<CredentialKind>,
     /// When it was made.
     #[serde(with = "moment")]
     pub created_at: OffsetDateTime,
@@ -57,7 +59,7 @@ pub struct EndpointSettings {
     #[schema(example = json!(["logging/setLevel"]))]
     pub closed_methods: Vec<String>,
     /// By what callers may show who they are; at least one.
-    #[serde(default = "every_kind")]
+    #[serde(default = "usual_kinds")]
     #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
     pub accepts: Vec<CredentialKind>,
     /// What a proxy does about a tool that nobody has reviewed.
@@ -87,8 +89,8 @@ pub enum UnknownTools {
     ApproveFirstSeen,
 }
 
-fn every_kind() -> Vec<CredentialKind> {
-    CredentialKind::ALL.to_vec()
+fn usual_kinds() -> Vec<CredentialKind> {
+    CredentialKind::USUAL.to_vec()
 }
 
 const fn one_mebibyte() -> u32 {
@@ -128,7 +130,7 @@ pub struct EndpointNew {
     #[schema(example = json!(["logging/setLevel"]))]
     pub closed_methods: Vec<String>,
     /// By what callers may show who they are; at least one.
-    #[serde(default = "every_kind")]
+    #[serde(default = "usual_kinds")]
     #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
     pub accepts: Vec<CredentialKind>,
     /// What a proxy does about a tool that nobody has reviewed.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crypto::key::{self, KeyKind};
 use ids::KeyId;
 use seams::Timestamp;
+use wire::v1::CredentialKind;
 
 use super::{Credential, Principal, Still};
 use crate::snapshot::index::{EndpointIndex, TenantIndex};
@@ -16,9 +17,15 @@ pub(super) struct Known {
     id: KeyId,
     /// Its public part.
     lookup: [u8; 12],
+    /// How it was shown: by itself, or as a password.
+    by: CredentialKind,
 }
 
 impl Known {
+    pub(super) const fn by(&self) -> CredentialKind {
+        self.by
+    }
+
     pub(super) const fn id(&self) -> KeyId {
         self.id
     }
@@ -27,7 +34,7 @@ impl Known {
     pub(super) fn still<'t>(&self, tenant: &'t TenantIndex, endpoint: &EndpointIndex) -> Option<Still<'t>> {
         let found = tenant.keys.get(&self.lookup).filter(|found| found.id == self.id)?;
         let still = Still { client: &found.client, member: None, not_after: found.not_after };
-        (endpoint.accepts.api_keys && found.client.enabled).then_some(still)
+        (accepted(self.by, endpoint) && found.client.enabled).then_some(still)
     }
 }
 
@@ -35,6 +42,7 @@ pub(super) fn check(
     presented: &str,
     tenant: &TenantIndex,
     endpoint: &EndpointIndex,
+    by: CredentialKind,
     now: Timestamp,
 ) -> Option<Principal> {
     let presented = key::parse(KeyKind::ApiKey, presented).ok()?;
@@ -45,10 +53,18 @@ pub(super) fn check(
     };
     let good = found.verify(&tenant.crypto, &presented);
     let live = found.not_after.is_none_or(|end| now < end) && found.client.enabled;
-    (good && live && endpoint.accepts.api_keys).then(|| Principal {
+    (good && live && accepted(by, endpoint)).then(|| Principal {
         client: Arc::clone(&found.client),
         member: None,
-        credential: Credential::Key(Known { id: found.id, lookup }),
+        credential: Credential::Key(Known { id: found.id, lookup, by }),
         not_after: found.not_after,
     })
+}
+
+const fn accepted(by: CredentialKind, endpoint: &EndpointIndex) -> bool {
+    match by {
+        CredentialKind::ApiKey => endpoint.accepts.api_keys,
+        CredentialKind::Basic => endpoint.accepts.basic,
+        _ => false,
+    }
 }

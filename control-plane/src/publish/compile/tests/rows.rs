@@ -60,7 +60,7 @@ pub(super) fn endpoint(n: u8) -> EndpointRow {
         allow: Vec::new(),
         deny: Vec::new(),
         closed_methods: vec!["logging/setLevel".to_owned()],
-        accepts: CredentialKind::ALL.to_vec(),
+        accepts: CredentialKind::USUAL.to_vec(),
         unknown_tools: UnknownTools::Block,
         max_request_bytes: 1_048_576,
         max_response_bytes: 1_048_576,
