@@ -100,6 +100,7 @@ impl Admitted {
         let (worker, tenant, endpoint) =
             (self.worker, self.place.tenant().clone(), self.place.endpoint().clone());
         let caller = self.principal.holder();
+        let seer = self.principal.clone();
         let upstream: UpstreamId = self.upstream.id;
         let hold: Box<dyn Any> =
             Box::new(Hold { _leases: self.reservation.keep(), _in_flight: worker.meters.in_flight() });
@@ -113,7 +114,7 @@ impl Admitted {
             keeps_open: self.keeps_open,
         };
         Dispatch {
-            visible: Rc::new(View::new(Rc::clone(&worker), tenant.id, caller, upstream)),
+            visible: Rc::new(View::new(Rc::clone(&worker), tenant.id, seer, upstream)),
             max_response_bytes,
             tenant,
             endpoint,

@@ -8,7 +8,7 @@
 //!
 //! All carry `Portcullis-Refusal: <slug>` for monitors that see only HTTP.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use ::mcp::{ProtocolError, envelope::ParseError};
 use errors::{ErrorCode, Level};
@@ -20,6 +20,7 @@ use telemetry::field;
 
 use crate::{
     audit::spool::SpoolError,
+    issuers::Keys,
     limiter::Counted,
     upstream::{Crowded, Shut, UpstreamError},
 };
@@ -69,6 +70,13 @@ pub(crate) enum Refusal {
     CredentialMissing,
     CredentialMalformed,
     CredentialInvalid,
+    /// The token's issuer has no such key, as far as is known; `away`: nothing is known of its keys.
+    KeyAwaited {
+        keys: Arc<Keys>,
+        away: bool,
+    },
+    /// The token is good, and nobody's here.
+    CallerNotMapped,
     ClientNotAllowed,
     /// No proof of possession for this request, or one that was taken before.
     ProofInvalid,
@@ -168,7 +176,9 @@ impl Refusal {
             Self::AddressLimited { .. } => ErrorCode::AddressLimited,
             Self::CredentialMissing => ErrorCode::CredentialMissing,
             Self::CredentialMalformed => ErrorCode::CredentialMalformed,
-            Self::CredentialInvalid => ErrorCode::CredentialInvalid,
+            Self::CredentialInvalid | Self::KeyAwaited { away: false, .. } => ErrorCode::CredentialInvalid,
+            Self::KeyAwaited { away: true, .. } => ErrorCode::IssuerKeysUnavailable,
+            Self::CallerNotMapped => ErrorCode::CallerNotMapped,
             Self::ClientNotAllowed => ErrorCode::ClientNotAllowed,
             Self::ProofInvalid => ErrorCode::ProofInvalid,
             Self::ProofNonce { .. } => ErrorCode::ProofNonceRequired,
@@ -240,6 +250,7 @@ impl Refusal {
             | Self::UpstreamCrowded { retry_after, .. } => *retry_after,
             Self::NotReady | Self::Draining | Self::ConcurrencyLimited { .. } => Duration::from_secs(1),
             Self::ConfigStale => Duration::from_secs(30),
+            Self::KeyAwaited { away: true, .. } => Duration::from_secs(10),
             _ => limits::NEVER,
         };
         (wait != limits::NEVER).then_some(wait)

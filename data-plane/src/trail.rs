@@ -204,6 +204,10 @@ impl Trail {
             key: principal.shown().key(),
             token: principal.shown().token(),
             shown_by: principal.by(),
+            external: principal.of().map(|(issuer, subject)| {
+                let keys = place.tenant().crypto.current();
+                (issuer, keys.map(|keys| keys.audit_mac.mac(&[subject.as_bytes()])))
+            }),
             address: self.peer.address.ip(),
             endpoint: place.endpoint().id,
             upstream: self.upstream,

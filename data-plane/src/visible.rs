@@ -7,12 +7,12 @@
 
 use std::rc::Rc;
 
-use crypto::Holder;
 use ids::{TenantId, UpstreamId};
 use policy::Held;
 use wire::v1::ToolState;
 
 use crate::{
+    checks::Principal,
     decisions::{self, Wanted, Who},
     mcp::Visible,
     snapshot::index::{TenantIndex, ToolIndex},
@@ -24,12 +24,12 @@ use crate::{
 pub(crate) struct View {
     worker: Rc<Worker>,
     tenant: TenantId,
-    caller: Holder,
+    caller: Principal,
     upstream: UpstreamId,
 }
 
 impl View {
-    pub(crate) fn new(worker: Rc<Worker>, tenant: TenantId, caller: Holder, upstream: UpstreamId) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, tenant: TenantId, caller: Principal, upstream: UpstreamId) -> Self {
         Self { worker, tenant, caller, upstream }
     }
 
@@ -37,7 +37,8 @@ impl View {
     fn ask(&self, question: impl FnOnce(&TenantIndex, Who<'_>) -> bool) -> bool {
         self.worker.with_fleet(|fleet| {
             let Some(tenant) = fleet.tenant(self.tenant) else { return false };
-            tenant.who(self.caller).is_some_and(|who| question(tenant, Who::from(who)))
+            let known = self.caller.as_of(tenant);
+            known.is_some_and(|(client, member)| question(tenant, Who::from((&client, member.as_ref()))))
         })
     }
 

@@ -37,13 +37,15 @@ pub enum CredentialKind {
     ApiKey,
     /// An access token of the tenant's own issuer.
     AccessToken,
+    /// A token of an issuer of others, which the endpoint names in `external_issuers`.
+    ExternalToken,
     /// A client's id and one of its API keys, as user and password (RFC 7617). Weak: programs keep and send passwords carelessly.
     Basic,
 }
 
 impl CredentialKind {
     /// All of them, in order.
-    pub const ALL: [Self; 3] = [Self::ApiKey, Self::AccessToken, Self::Basic];
+    pub const ALL: [Self; 4] = [Self::ApiKey, Self::AccessToken, Self::ExternalToken, Self::Basic];
     /// What an endpoint accepts that says nothing.
     pub const USUAL: [Self; 2] = [Self::ApiKey, Self::AccessToken];
 
@@ -53,6 +55,7 @@ impl CredentialKind {
         match self {
             Self::ApiKey => "api_key",
             Self::AccessToken => "access_token",
+            Self::ExternalToken => "external_token",
             Self::Basic => "basic",
         }
     }
@@ -69,6 +72,7 @@ impl CredentialKind {
         match self {
             Self::ApiKey => v1::CredentialKind::ApiKey,
             Self::AccessToken => v1::CredentialKind::AccessToken,
+            Self::ExternalToken => v1::CredentialKind::ExternalToken,
             Self::Basic => v1::CredentialKind::Basic,
         }
     }

@@ -8,6 +8,7 @@ pub mod clients;
 pub mod consents;
 pub mod domains;
 pub mod endpoints;
+pub mod external_issuers;
 pub mod fields;
 pub mod global;
 pub mod grants;

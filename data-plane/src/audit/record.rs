@@ -6,7 +6,10 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use crypto::{Aad, Sealer};
 use errors::ErrorCode;
-use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, MemberId, TokenId, ToolId, UpstreamId, Uuid};
+use ids::{
+    CallId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId, TokenId, ToolId, UpstreamId,
+    Uuid,
+};
 use seams::{Entropy, Monotonic, Timestamp};
 use wire::{
     record::Draft,
@@ -43,6 +46,8 @@ pub(crate) struct CallFacts {
     pub(crate) token: Option<TokenId>,
     /// How it was shown, where these do not say so.
     pub(crate) shown_by: Option<CredentialKind>,
+    /// Which issuer of others says so, and of whom, as the tenant's audit key hides it.
+    pub(crate) external: Option<(ExternalIssuerId, Option<[u8; 32]>)>,
     /// From where.
     pub(crate) address: IpAddr,
     /// At which endpoint.
@@ -209,6 +214,10 @@ impl CallFacts {
         }
         if let Some(kind) = self.shown_by {
             draft.number(37, kind as u64);
+        }
+        if let Some((issuer, subject)) = &self.external {
+            draft.field(38, issuer.uuid().as_bytes());
+            draft.field(39, subject.as_ref().map_or(&[], |subject| subject.as_slice()));
         }
         draft
     }

@@ -86,6 +86,7 @@ pub(crate) fn facts(world: &World, arguments: &'static [u8]) -> CallFacts {
         key: None,
         token: None,
         shown_by: None,
+        external: None,
         address: IpAddr::from([198, 51, 100, 7]),
         endpoint,
         upstream,

@@ -7,6 +7,7 @@
 //! good credential may learn that.
 
 mod basic;
+mod external;
 mod key;
 mod proof;
 mod token;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use crypto::{Holder, claims::Thumbprint};
 use http::{HeaderMap, header};
-use ids::ClientId;
+use ids::{ClientId, ExternalIssuerId};
 use policy::Held;
 use seams::Timestamp;
 use wire::v1::CredentialKind;
@@ -25,7 +26,10 @@ use crate::{
     decisions::Who,
     kills::Shown,
     refuse::Refusal,
-    snapshot::index::{ClientIndex, EndpointIndex, MemberIndex, TenantIndex},
+    snapshot::{
+        external::Resolved,
+        index::{ClientIndex, EndpointIndex, MemberIndex, TenantIndex},
+    },
 };
 
 pub(crate) use proof::Proofs;
@@ -42,9 +46,9 @@ pub(crate) struct Principal {
 }
 
 /// Who a credential stands for by some configuration, and when it ends.
-pub(crate) struct Still<'t> {
-    pub(crate) client: &'t Arc<ClientIndex>,
-    pub(crate) member: Option<&'t Arc<MemberIndex>>,
+pub(crate) struct Still {
+    pub(crate) client: Arc<ClientIndex>,
+    pub(crate) member: Option<Arc<MemberIndex>>,
     pub(crate) not_after: Option<Timestamp>,
 }
 
@@ -53,6 +57,8 @@ pub(crate) struct Still<'t> {
 enum Credential {
     Key(key::Known),
     Token(Arc<token::Verified>),
+    /// Of an issuer of others, and whom it speaks for.
+    External(Arc<external::Verified>, Arc<Resolved>),
 }
 
 impl Principal {
@@ -78,6 +84,7 @@ impl Principal {
         match &self.credential {
             Credential::Key(key) => Shown::Key(key.id()),
             Credential::Token(token) => Shown::Token(token.id()),
+            Credential::External(token, _) => Shown::External(token.made()),
         }
     }
 
@@ -86,6 +93,29 @@ impl Principal {
         match &self.credential {
             Credential::Key(key) => (key.by() != CredentialKind::ApiKey).then_some(key.by()),
             Credential::Token(_) => None,
+            Credential::External(..) => Some(CredentialKind::ExternalToken),
+        }
+    }
+
+    /// Who issued its token, and to whom, where that are others.
+    pub(crate) fn of(&self) -> Option<(ExternalIssuerId, &str)> {
+        match &self.credential {
+            Credential::External(token, _) => Some((token.issuer(), token.subject())),
+            Credential::Key(_) | Credential::Token(_) => None,
+        }
+    }
+
+    /// Client and member as `tenant` has them, wherever they call.
+    pub(crate) fn as_of(&self, tenant: &TenantIndex) -> Option<(Arc<ClientIndex>, Option<Arc<MemberIndex>>)> {
+        match &self.credential {
+            Credential::External(token, _) => {
+                let client = Arc::clone(&token.resolved(tenant).ok()?.client);
+                client.enabled.then_some((client, None))
+            }
+            Credential::Key(_) | Credential::Token(_) => {
+                let (client, member) = tenant.who(self.holder())?;
+                Some((Arc::clone(client), member.cloned()))
+            }
         }
     }
 
@@ -94,6 +124,7 @@ impl Principal {
         match &self.credential {
             Credential::Key(_) => Held::All,
             Credential::Token(token) => Held::These(token.scopes()),
+            Credential::External(_, resolved) => Held::These(&resolved.scopes),
         }
     }
 
@@ -102,6 +133,7 @@ impl Principal {
         match &self.credential {
             Credential::Key(_) => None,
             Credential::Token(token) => token.bound_to(),
+            Credential::External(token, _) => token.bound_to(),
         }
     }
 
@@ -111,15 +143,16 @@ impl Principal {
     }
 
     /// Client and member as `tenant` has them, and when the credential ends, if it is good there.
-    pub(crate) fn still<'t>(
+    pub(crate) fn still(
         &self,
-        tenant: &'t TenantIndex,
+        tenant: &TenantIndex,
         endpoint: &EndpointIndex,
         now: Timestamp,
-    ) -> Option<Still<'t>> {
+    ) -> Option<Still> {
         match &self.credential {
             Credential::Key(key) => key.still(tenant, endpoint),
             Credential::Token(token) => token.holds(tenant, endpoint, now),
+            Credential::External(token, resolved) => token.still(resolved, tenant, endpoint, now),
         }
     }
 }
@@ -171,7 +204,7 @@ pub(crate) fn check(
         Scheme::Basic => basic::check(presented, tenant, endpoint, now)?,
         // A signed token has two dots, and a key none.
         Scheme::Bearer | Scheme::Dpop if presented.contains('.') => {
-            token::check(presented, tenant, endpoint, tokens, now)
+            token::check(presented, tenant, endpoint, tokens, now)?
         }
         Scheme::Bearer | Scheme::Dpop => key::check(presented, tenant, endpoint, CredentialKind::ApiKey, now),
     };

@@ -21,7 +21,13 @@ impl Refusal {
 
     /// Whether it is about who calls.
     const fn is_unknown_caller(&self) -> bool {
-        matches!(self, Self::CredentialMissing | Self::CredentialInvalid | Self::CredentialMalformed)
+        matches!(
+            self,
+            Self::CredentialMissing
+                | Self::CredentialInvalid
+                | Self::CredentialMalformed
+                | Self::KeyAwaited { away: false, .. }
+        )
     }
 
     /// How to be let in with keys and tokens (RFC 6750 section 3, RFC 9728 section 5.1).
@@ -29,9 +35,11 @@ impl Refusal {
         let baseline = pointer.map(|pointer| &pointer.baseline);
         let (error, scopes) = match self {
             Self::CredentialMissing => (None, baseline),
-            Self::CredentialInvalid => (Some("invalid_token"), baseline),
+            Self::CredentialInvalid | Self::KeyAwaited { away: false, .. } => {
+                (Some("invalid_token"), baseline)
+            }
             Self::CredentialMalformed => (Some("invalid_request"), None),
-            Self::ClientNotAllowed => (Some("insufficient_scope"), None),
+            Self::ClientNotAllowed | Self::CallerNotMapped => (Some("insufficient_scope"), None),
             Self::ProofInvalid => (Some("invalid_dpop_proof"), None),
             Self::ProofNonce { .. } => (Some("use_dpop_nonce"), None),
             Self::ScopesLacking { scopes, .. } => (Some("insufficient_scope"), Some(scopes)),

@@ -1,6 +1,6 @@
 //! What an endpoint and its attachments look like.
 
-use ids::{AttachmentId, EndpointId, Slug, UpstreamId};
+use ids::{AttachmentId, EndpointId, ExternalIssuerId, Slug, UpstreamId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -62,6 +62,10 @@ pub struct EndpointSettings {
     #[serde(default = "usual_kinds")]
     #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
     pub accepts: Vec<CredentialKind>,
+    /// Whose tokens of others are accepted, where `accepts` has `external_token`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 16, example = json!(["exi_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
+    pub external_issuers: Vec<ExternalIssuerId>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -133,6 +137,10 @@ pub struct EndpointNew {
     #[serde(default = "usual_kinds")]
     #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
     pub accepts: Vec<CredentialKind>,
+    /// Whose tokens of others are accepted, where `accepts` has `external_token`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 16, example = json!(["exi_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
+    pub external_issuers: Vec<ExternalIssuerId>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -161,6 +169,7 @@ impl EndpointNew {
             deny: self.deny,
             closed_methods: self.closed_methods,
             accepts: self.accepts,
+            external_issuers: self.external_issuers,
             unknown_tools: self.unknown_tools,
             max_request_bytes: self.max_request_bytes,
             max_response_bytes: self.max_response_bytes,

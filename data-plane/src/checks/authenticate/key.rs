@@ -31,9 +31,9 @@ impl Known {
     }
 
     /// Whose it is by this configuration, if it is still there, and when it ends.
-    pub(super) fn still<'t>(&self, tenant: &'t TenantIndex, endpoint: &EndpointIndex) -> Option<Still<'t>> {
+    pub(super) fn still(&self, tenant: &TenantIndex, endpoint: &EndpointIndex) -> Option<Still> {
         let found = tenant.keys.get(&self.lookup).filter(|found| found.id == self.id)?;
-        let still = Still { client: &found.client, member: None, not_after: found.not_after };
+        let still = Still { client: Arc::clone(&found.client), member: None, not_after: found.not_after };
         (accepted(self.by, endpoint) && found.client.enabled).then_some(still)
     }
 }

@@ -9,6 +9,8 @@ pub struct Accepts {
     pub api_keys: bool,
     /// By an access token of the tenant's own issuer.
     pub access_tokens: bool,
+    /// By a token of an issuer of others.
+    pub external_tokens: bool,
     /// By an API key as a password.
     pub basic: bool,
 }
@@ -21,6 +23,7 @@ impl Accepts {
         Self {
             api_keys: usual || has(CredentialKind::ApiKey),
             access_tokens: usual || has(CredentialKind::AccessToken),
+            external_tokens: has(CredentialKind::ExternalToken),
             basic: has(CredentialKind::Basic),
         }
     }
@@ -28,6 +31,6 @@ impl Accepts {
     /// Whether any of it is shown as a bearer token.
     #[must_use]
     pub const fn bearer(&self) -> bool {
-        self.api_keys || self.access_tokens
+        self.api_keys || self.access_tokens || self.external_tokens
     }
 }
