@@ -101,7 +101,7 @@ impl Admitted {
             (self.worker, self.place.tenant().clone(), self.place.endpoint().clone());
         let caller = self.principal.holder();
         let upstream: UpstreamId = self.upstream.id;
-        let visible = Rc::new(View::new(Rc::clone(&worker), tenant.id, &self.principal, upstream));
+        let visible = Rc::new(View::new(Rc::clone(&worker), tenant.id, self.principal.clone(), upstream));
         let hold: Box<dyn Any> =
             Box::new(Hold { _leases: self.reservation.keep(), _in_flight: worker.meters.in_flight() });
         let standing = Standing {

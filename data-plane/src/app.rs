@@ -29,6 +29,7 @@ use crate::{
     control::{self, Control, ServerClock},
     discover,
     drain::{Drain, Phase},
+    issuers,
     kills::{self, Kills},
     limiter::{self, Limiter},
     listener,
@@ -198,6 +199,15 @@ impl Proxy {
             tasks.token(),
         );
         tasks.spawn("watch upstreams", noticing);
+
+        let keys = issuers::follow(
+            Arc::clone(&snapshots),
+            Arc::clone(&resolver),
+            tasks.clone(),
+            Arc::clone(&clock),
+            tasks.token(),
+        );
+        tasks.spawn("issuers' keys", keys);
 
         let redis = config.redis.map(|address| redis::start(address, &tasks, &entropy));
         let told = limiter::Told {

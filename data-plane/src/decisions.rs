@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use ids::{ClientId, MemberId, TenantId, ToolId, UpstreamId};
+use ids::{ClientId, MemberId, RoleId, TenantId, ToolId, UpstreamId};
 use policy::{Action, Resource, Ruling, Slices};
 use wire::v1::GrantedAction;
 
@@ -113,13 +113,15 @@ struct Kept {
 #[derive(Default)]
 pub(crate) struct Decisions(RefCell<Map<Question, Kept>>);
 
-type Question = (TenantId, ClientId, Option<MemberId>, ToolId);
+/// Roles are those that a token gives beside the client's own; few have any.
+type Question = (TenantId, ClientId, Option<MemberId>, Box<[RoleId]>, ToolId);
 
 impl Decisions {
     /// Decides about a tool, or says again what was decided under this configuration.
     pub(crate) fn tool(&self, tenant: &TenantIndex, who: Who<'_>, tool: &ToolIndex) -> Rc<Ruling> {
         let mut kept = self.0.borrow_mut();
-        let key = (tenant.id, who.client.id, who.member.map(|member| member.id), tool.id);
+        let member = who.member.map(|member| member.id);
+        let key = (tenant.id, who.client.id, member, who.client.given.clone(), tool.id);
         if let Some(known) = kept.get(&key)
             && known.digest == tenant.digest
         {

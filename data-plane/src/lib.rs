@@ -17,6 +17,7 @@ mod checks;
 mod decisions;
 mod discover;
 mod drain;
+mod issuers;
 mod kills;
 mod limiter;
 mod mcp;

@@ -104,8 +104,14 @@ where
         counted.charge();
         trail.pointing_to(resource::pointer(&exchange, &place));
     };
-    let principal =
-        authenticate::check(&exchange, &place, &counted, (&worker.tokens, &shared.proofs), trail.began());
+    let known = (&worker.tokens, &shared.proofs);
+    let mut principal = authenticate::check(&exchange, &place, &counted, known, trail.began());
+    // A key that an issuer of others has published only now is waited for, for a moment.
+    if let Err(Refusal::KeyAwaited { keys, .. }) = &principal
+        && keys.come(trail.began()).await
+    {
+        principal = authenticate::check(&exchange, &place, &counted, known, trail.began());
+    }
     let principal = laps.of(Check::Authenticate, principal).inspect_err(|_| turned_away(trail))?;
     let credential = kill::credential(&shared.kills, &place, &principal);
     laps.of(Check::KillCredential, credential).inspect_err(|_| turned_away(trail))?;

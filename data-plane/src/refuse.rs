@@ -8,10 +8,9 @@
 //!
 //! All carry `Portcullis-Refusal: <slug>` for monitors that see only HTTP.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use ::mcp::{ProtocolError, envelope::ParseError};
-use crypto::jwt::Algorithm;
 use errors::{ErrorCode, Level};
 use http::{HeaderName, HeaderValue, StatusCode};
 use ids::Scopes;
@@ -21,12 +20,12 @@ use telemetry::field;
 
 use crate::{
     audit::spool::SpoolError,
-    checks::Scheme,
+    issuers::Keys,
     limiter::Counted,
-    resource::Pointer,
     upstream::{Crowded, Shut, UpstreamError},
 };
 
+mod challenge;
 mod limit_name;
 mod render;
 
@@ -73,6 +72,13 @@ pub(crate) enum Refusal {
     CredentialInvalid,
     /// The key is good, and not accepted from there, or not now.
     CredentialRestricted,
+    /// The token's issuer has no such key, as far as is known; `away`: nothing is known of its keys.
+    KeyAwaited {
+        keys: Arc<Keys>,
+        away: bool,
+    },
+    /// The token is good, and nobody's here.
+    CallerNotMapped,
     ClientNotAllowed,
     /// No proof of possession for this request, or one that was taken before.
     ProofInvalid,
@@ -172,7 +178,9 @@ impl Refusal {
             Self::AddressLimited { .. } => ErrorCode::AddressLimited,
             Self::CredentialMissing => ErrorCode::CredentialMissing,
             Self::CredentialMalformed => ErrorCode::CredentialMalformed,
-            Self::CredentialInvalid => ErrorCode::CredentialInvalid,
+            Self::CredentialInvalid | Self::KeyAwaited { away: false, .. } => ErrorCode::CredentialInvalid,
+            Self::KeyAwaited { away: true, .. } => ErrorCode::IssuerKeysUnavailable,
+            Self::CallerNotMapped => ErrorCode::CallerNotMapped,
             Self::CredentialRestricted => ErrorCode::CredentialRestricted,
             Self::ClientNotAllowed => ErrorCode::ClientNotAllowed,
             Self::ProofInvalid => ErrorCode::ProofInvalid,
@@ -245,6 +253,7 @@ impl Refusal {
             | Self::UpstreamCrowded { retry_after, .. } => *retry_after,
             Self::NotReady | Self::Draining | Self::ConcurrencyLimited { .. } => Duration::from_secs(1),
             Self::ConfigStale => Duration::from_secs(30),
+            Self::KeyAwaited { away: true, .. } => Duration::from_secs(10),
             _ => limits::NEVER,
         };
         (wait != limits::NEVER).then_some(wait)
@@ -265,43 +274,6 @@ impl Refusal {
             _ => StatusCode::OK,
         };
         (prescribed, code.entry().number)
-    }
-
-    /// How to be let in (RFC 6750 section 3, RFC 9728 section 5.1).
-    fn challenge(&self, pointer: Option<&Pointer>) -> Option<HeaderValue> {
-        let baseline = pointer.map(|pointer| &pointer.baseline);
-        let (error, scopes) = match self {
-            Self::CredentialMissing => (None, baseline),
-            Self::CredentialInvalid => (Some("invalid_token"), baseline),
-            Self::CredentialMalformed => (Some("invalid_request"), None),
-            Self::ClientNotAllowed => (Some("insufficient_scope"), None),
-            Self::ProofInvalid => (Some("invalid_dpop_proof"), None),
-            Self::ProofNonce { .. } => (Some("use_dpop_nonce"), None),
-            Self::ScopesLacking { scopes, .. } => (Some("insufficient_scope"), Some(scopes)),
-            _ => return None,
-        };
-        let mut parameters = Vec::new();
-        // Nothing of this has a character that would have to be escaped: scopes have neither `"` nor `\`, and the URL is made of names of
-        // hosts and slugs.
-        let mut say = |name, value: &str| parameters.push(format!("{name}=\"{value}\""));
-        if let Some(error) = error {
-            say("error", error);
-        }
-        if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
-            say("scope", &scopes.to_string());
-        }
-        if let Some(pointer) = pointer {
-            say("resource_metadata", &pointer.metadata);
-        }
-        if matches!(self, Self::ScopesLacking { .. }) {
-            say("error_description", self.code().entry().title);
-        }
-        // Whoever shows tokens with proofs is told by which algorithms; nobody else, as clients read one challenge.
-        let scheme = pointer.map_or(Scheme::Bearer, |pointer| pointer.scheme);
-        if scheme == Scheme::Dpop {
-            parameters.push(format!("algs=\"{}\"", Algorithm::ALL.map(Algorithm::name).join(" ")));
-        }
-        HeaderValue::try_from(format!("{} {}", scheme.name(), parameters.join(", ")).trim_end()).ok()
     }
 
     /// By which the next proof shows that it is new.

@@ -5,7 +5,10 @@ use crypto::jwt::Algorithm;
 use ids::{Scope, Scopes};
 use serde::Serialize;
 
-use crate::checks::{EndpointEvidence, Exchange, METADATA, Scheme};
+use crate::{
+    checks::{EndpointEvidence, Exchange, METADATA, Scheme},
+    snapshot::index::Accepts,
+};
 
 /// How long whoever reads the metadata may keep it, and nobody between: who may knock and from where is asked each time. It changes with the endpoint's domains and kinds of credentials.
 pub(crate) const KEPT: &str = "private, max-age=300";
@@ -13,7 +16,7 @@ pub(crate) const KEPT: &str = "private, max-age=300";
 #[derive(Serialize)]
 struct Metadata<'a> {
     resource: &'a str,
-    authorization_servers: [&'a str; 1],
+    authorization_servers: Vec<&'a str>,
     bearer_methods_supported: [&'static str; 1],
     /// The baseline: what callers are told to ask for at first. What else there is they learn where a call takes it, so that nobody asks
     /// for everything.
@@ -22,11 +25,13 @@ struct Metadata<'a> {
     dpop_signing_alg_values_supported: [&'static str; 3],
 }
 
-/// Where whoever is not let in finds out how.
+/// How whoever is not let in could be.
 #[derive(Debug)]
 pub(crate) struct Pointer {
-    /// URL of the endpoint's metadata.
-    pub(crate) metadata: String,
+    /// By what callers may show who they are.
+    pub(crate) accepts: Accepts,
+    /// URL of the endpoint's metadata; `None` where no token is accepted.
+    pub(crate) metadata: Option<String>,
     /// Scopes to ask for at first.
     pub(crate) baseline: Scopes,
     /// By which scheme whoever asks shows a token.
@@ -35,32 +40,45 @@ pub(crate) struct Pointer {
 
 /// The endpoint's metadata, under the name by which it was asked for (RFC 9728 section 3.2); `None` where no access token is accepted.
 pub(crate) fn metadata(exchange: &Exchange, place: &EndpointEvidence) -> Option<Bytes> {
-    let issuer = place.tenant().issuer.as_ref()?;
+    let (tenant, endpoint) = (place.tenant(), place.endpoint());
+    let own = tenant.issuer.as_ref().filter(|_| endpoint.accepts.access_tokens);
+    let external = endpoint.external.iter().filter(|id| endpoint.trusts(**id));
+    let external = external.filter_map(|id| tenant.external.get(id)).map(|issuer| &*issuer.url);
     let metadata = Metadata {
         resource: &identifier(exchange, place)?,
-        authorization_servers: [&issuer.url],
+        authorization_servers: own.iter().map(|own| &*own.url).chain(external).collect(),
         bearer_methods_supported: ["header"],
-        scopes_supported: issuer.baseline.iter().collect(),
+        scopes_supported: own.iter().flat_map(|own| own.baseline.iter()).collect(),
         dpop_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::name),
     };
     serde_json::to_vec(&metadata).ok().map(Bytes::from)
 }
 
-/// Where the metadata is, and what to ask for; `None` where no access token is accepted.
-pub(crate) fn pointer(exchange: &Exchange, place: &EndpointEvidence) -> Option<Pointer> {
-    let baseline = place.tenant().issuer.as_ref()?.baseline.clone();
-    let mut identifier = identifier(exchange, place).filter(|_| place.endpoint().accepts.access_tokens)?;
+/// What is accepted, where the metadata is, and what to ask for.
+pub(crate) fn pointer(exchange: &Exchange, place: &EndpointEvidence) -> Pointer {
+    let accepts = place.endpoint().accepts;
+    let tenant = place.tenant();
+    let issuer = tenant.issuer.as_ref().filter(|_| accepts.access_tokens);
+    Pointer {
+        accepts,
+        metadata: metadata_url(exchange, place).filter(|_| tenant.issues_tokens_for(place.endpoint())),
+        baseline: issuer.map(|issuer| issuer.baseline.clone()).unwrap_or_default(),
+        scheme: Scheme::of_tokens(exchange.headers()),
+    }
+}
+
+fn metadata_url(exchange: &Exchange, place: &EndpointEvidence) -> Option<String> {
+    let mut identifier = identifier(exchange, place)?;
     let scheme = identifier.find("://")? + 3;
     let path = scheme + identifier.get(scheme..)?.find('/')?;
     identifier.insert_str(path, METADATA);
-    let scheme = Scheme::of(exchange.headers());
-    Some(Pointer { metadata: identifier, baseline, scheme })
+    Some(identifier)
 }
 
 /// The URIs by which a proof of possession may name the endpoint: the one at which the caller reaches it, and its identifier, where a
 /// balancer in front has changed the host.
 pub(crate) fn uris(exchange: &Exchange, place: &EndpointEvidence) -> Vec<String> {
-    let scheme = place.tenant().issuer.as_ref().and_then(|issuer| issuer.gateway.split_once("://"));
+    let scheme = place.tenant().gateway.as_ref().and_then(|gateway| gateway.split_once("://"));
     let asked = scheme
         .zip(exchange.host().ok())
         .map(|((scheme, _), host)| format!("{scheme}://{host}{}", exchange.head().uri.path()));
@@ -71,7 +89,7 @@ pub(crate) fn uris(exchange: &Exchange, place: &EndpointEvidence) -> Vec<String>
 /// machine alone, it is the endpoint's first: tokens are for that.
 fn identifier(exchange: &Exchange, place: &EndpointEvidence) -> Option<String> {
     let (tenant, endpoint) = (place.tenant(), place.endpoint());
-    let gateway = &*tenant.issuer.as_ref()?.gateway;
+    let gateway = &**tenant.gateway.as_ref()?;
     let scheme = gateway.split_once("://")?.0;
     let host = exchange.host().ok()?.to_ascii_lowercase();
     let path = exchange.head().uri.path();

@@ -8,6 +8,7 @@ pub mod base;
 mod build;
 pub mod decode;
 mod definitions;
+pub(crate) mod external;
 pub mod fleet;
 pub mod global;
 pub mod index;

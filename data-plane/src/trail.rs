@@ -110,8 +110,8 @@ impl Trail {
     }
 
     /// Whoever is not let in is told where to find out how.
-    pub(crate) fn pointing_to(&mut self, pointer: Option<Pointer>) {
-        self.pointer = pointer;
+    pub(crate) fn pointing_to(&mut self, pointer: Pointer) {
+        self.pointer = Some(pointer);
     }
 
     pub(crate) fn by(&mut self, principal: &Principal) {
@@ -203,6 +203,11 @@ impl Trail {
             member: principal.holder().member,
             key: principal.shown().key(),
             token: principal.shown().token(),
+            shown_by: principal.by(),
+            external: principal.of().map(|(issuer, subject)| {
+                let keys = place.tenant().crypto.current();
+                (issuer, keys.map(|keys| keys.audit_mac.mac(&[subject.as_bytes()])))
+            }),
             address: self.peer.address.ip(),
             endpoint: place.endpoint().id,
             upstream: self.upstream,

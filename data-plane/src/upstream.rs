@@ -4,6 +4,7 @@ mod addresses;
 mod aside;
 mod body;
 mod connect;
+mod document;
 mod error;
 mod exchange;
 mod forward;

@@ -9,8 +9,7 @@
 
 use std::rc::Rc;
 
-use crypto::Holder;
-use ids::{Scopes, TenantId, UpstreamId};
+use ids::{TenantId, UpstreamId};
 use policy::Held;
 use wire::v1::ToolState;
 
@@ -27,40 +26,26 @@ use crate::{
 pub(crate) struct View {
     worker: Rc<Worker>,
     tenant: TenantId,
-    caller: Holder,
-    /// The scopes of what was shown; `None`: all there are.
-    scopes: Option<Scopes>,
+    caller: Principal,
     upstream: UpstreamId,
 }
 
 impl View {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        tenant: TenantId,
-        caller: &Principal,
-        upstream: UpstreamId,
-    ) -> Self {
-        let scopes = match caller.held() {
-            Held::All => None,
-            Held::These(scopes) => Some(scopes.clone()),
-        };
-        Self { worker, tenant, caller: caller.holder(), scopes, upstream }
+    pub(crate) fn new(worker: Rc<Worker>, tenant: TenantId, caller: Principal, upstream: UpstreamId) -> Self {
+        Self { worker, tenant, caller, upstream }
     }
 
     /// A tenant, client or member that is gone sees nothing.
     fn ask(&self, question: impl FnOnce(&TenantIndex, Who<'_>) -> bool) -> bool {
         self.worker.with_fleet(|fleet| {
             let Some(tenant) = fleet.tenant(self.tenant) else { return false };
-            tenant.who(self.caller).is_some_and(|who| question(tenant, Who::from(who)))
+            let known = self.caller.as_of(tenant);
+            known.is_some_and(|(client, member)| question(tenant, Who::from((&client, member.as_ref()))))
         })
     }
 
     fn permitted(&self, wanted: &Wanted<'_>, held: Held<'_>) -> bool {
         self.ask(|tenant, who| decisions::decide(tenant, who, self.upstream, wanted).with(held).is_permit())
-    }
-
-    fn held(&self) -> Held<'_> {
-        self.scopes.as_ref().map_or(Held::All, Held::These)
     }
 }
 
@@ -83,7 +68,7 @@ impl Visible for View {
     }
 
     fn resource(&self, uri: &str) -> bool {
-        self.permitted(&Wanted::Resource(uri), self.held())
+        self.permitted(&Wanted::Resource(uri), self.caller.held())
     }
 
     fn template(&self, uri_template: &str) -> bool {

@@ -293,7 +293,7 @@ impl Standing {
         if !client.may_use(endpoint.id) {
             return Err(ErrorCode::ClientNotAllowed);
         }
-        self.grounds_hold(tenant, endpoint, Who::from((client, member)), |name| {
+        self.grounds_hold(tenant, endpoint, Who::from((&client, member.as_ref())), |name| {
             upstream.tools.get(name).map(AsRef::as_ref)
         })?;
         Ok(not_after)

@@ -1,7 +1,8 @@
 //! Compiles `proto/` with protox: no `protoc` is needed on the machine.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 4] = [
+    const FILES: [&str; 5] = [
+        "portcullis/v1/callers.proto",
         "portcullis/v1/snapshot.proto",
         "portcullis/v1/control.proto",
         "portcullis/v1/audit.proto",

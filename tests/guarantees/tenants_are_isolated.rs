@@ -60,6 +60,11 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         "rules": [{"subject": "s", "client_id": endpoint.client}],
     });
     let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
+    let external = json!({
+        "name": "first", "issuer": "https://login.example", "jwks_uri": "https://login.example/jwks",
+        "callers": [{"claims": {"azp": "a"}, "client_id": endpoint.client}],
+    });
+    let external = text(&tenant.post("/external-issuers", external).await, "id");
     let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
     tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let ann = Person::join_as(gateway, &tenant, "ann@example.com", "owner").await;
@@ -85,6 +90,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("public_key", public_key),
         ("initial_access_token", initial),
         ("trusted_issuer", trusted),
+        ("external_issuer", external),
         ("role", role),
         ("member", ann.member.clone()),
         ("invitation", invitation),
@@ -133,7 +139,7 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "create_credential" => json!({"header": "X-Other", "value": "v"}),
         "replace_credential" => json!({"value": "v"}),
         "create_endpoint" => json!({"slug": "new", "name": "new"}),
-        "update_endpoint" => json!({"enabled": true}),
+        "update_endpoint" => json!({"external_issuers": [ids["external_issuer"]]}),
         "attach_upstream" => json!({"upstream_id": upstream, "prefix": "x_"}),
         "create_domain" => json!({"name": "new.example", "endpoint_id": ids["endpoint"]}),
         "replace_domain_certificate" => certificate("mcp.acme.example"),
@@ -145,6 +151,14 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
             "rules": [{"subject": "s", "client_id": ids["client"]}],
         }),
         "update_trusted_issuer" => json!({"rules": [{"subject": "s", "client_id": ids["client"]}]}),
+        "create_external_issuer" => json!({
+            "name": "n", "issuer": "https://new.example", "jwks_uri": "https://new.example/jwks",
+            "callers": [{"claims": {"azp": "a"}, "client_id": ids["client"]}],
+            "entitlements": [{"claim": "groups", "value": "g", "roles": [ids["role"]]}],
+        }),
+        "update_external_issuer" => {
+            json!({"callers": [{"claims": {"azp": "b"}, "client_id": ids["client"]}]})
+        }
         "allow_token_exchange" => json!({"subjects": "own"}),
         "update_client" => json!({"enabled": true}),
         "create_key" | "create_client_secret" => json!({"name": "n"}),
@@ -192,6 +206,9 @@ const BODY_IDS: &[(&str, &[&str])] = &[
     ("update_registration", &["endpoint"]),
     ("create_trusted_issuer", &["client"]),
     ("update_trusted_issuer", &["client"]),
+    ("create_external_issuer", &["client", "role"]),
+    ("update_external_issuer", &["client"]),
+    ("update_endpoint", &["external_issuer"]),
     ("create_kill", &["endpoint"]),
 ];
 
@@ -338,6 +355,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/domains",
         "/registration",
         "/trusted-issuers",
+        "/external-issuers",
         "/registration/tokens",
         "/kills",
         "/admin-tokens",

@@ -113,6 +113,11 @@ async fn trust(tenant: &Tenant, machine: &Machine) {
         "rules": [{"subject": "job", "client_id": machine.client}],
     });
     tenant.post("/trusted-issuers", trusted).await;
+    let external = json!({
+        "name": "Login", "issuer": "https://login.example", "jwks_uri": "https://login.example/jwks",
+        "callers": [{"claims": {"azp": "a"}, "client_id": machine.client}],
+    });
+    tenant.post("/external-issuers", external).await;
     let mut claims = machine.claims("once");
     (claims["iss"], claims["sub"]) = (json!("https://ci.example"), json!("job"));
     let assertion = key.sign("one", "JWT", &claims).unwrap();

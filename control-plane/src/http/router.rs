@@ -7,9 +7,9 @@ use crate::{
     app::Core,
     resources::{
         admin_tokens, audit_records, authorities, client_secrets, clients, consents, credential_ages,
-        domains, endpoints, global, grants, initial_access_tokens, invitations, join_tokens, keys, kills,
-        leaks, limits, members, pools, proxies, public_keys, registration, revisions, roles, scopes,
-        signing_keys, tenants, token_exchange, tools, trusted_issuers, upstreams,
+        domains, endpoints, external_issuers, global, grants, initial_access_tokens, invitations,
+        join_tokens, keys, kills, leaks, limits, members, pools, proxies, public_keys, registration,
+        revisions, roles, scopes, signing_keys, tenants, token_exchange, tools, trusted_issuers, upstreams,
     },
 };
 
@@ -79,6 +79,12 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(initial_access_tokens::routes::delete))
         .routes(routes!(token_exchange::routes::get))
         .routes(routes!(token_exchange::routes::allow, token_exchange::routes::disallow))
+        .routes(routes!(external_issuers::routes::list, external_issuers::routes::create))
+        .routes(routes!(
+            external_issuers::routes::get,
+            external_issuers::routes::update,
+            external_issuers::routes::delete
+        ))
         .routes(routes!(trusted_issuers::routes::list, trusted_issuers::routes::create))
         .routes(routes!(
             trusted_issuers::routes::get,

@@ -68,6 +68,10 @@ scopes! {
     TrustedIssuersRead "trusted_issuers:read";
     /// Change which issuers are trusted, and with what.
     TrustedIssuersWrite "trusted_issuers:write";
+    /// See issuers of others whose tokens endpoints accept.
+    ExternalIssuersRead "external_issuers:read";
+    /// Change whose tokens of others are accepted, and for whom they speak.
+    ExternalIssuersWrite "external_issuers:write";
     /// See roles.
     RolesRead "roles:read";
     /// Change roles.

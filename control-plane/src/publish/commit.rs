@@ -73,6 +73,7 @@ pub async fn commit_revoking(
     let now = core.clock.now();
     let rev = rows::raise_revision(&mut tx, &core.config.urls.published()).await?;
     let mut rows = rows::load(&mut tx, now).await?;
+    core.config.urls.gateway.as_str().trim_end_matches('/').clone_into(&mut rows.gateway);
     rows.issuer = oauth::issuer::published(&mut tx, core, &rows.tenant.slug).await?;
     let former = queries::snapshot_at(&mut tx, rev - 1).await?;
     // Compiling a large tenant takes long enough to hold up other requests on this thread.

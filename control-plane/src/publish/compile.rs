@@ -6,7 +6,7 @@ use std::{
 };
 
 use errors::ErrorCode;
-use ids::{GrantId, LimitId, UpstreamId};
+use ids::{ExternalIssuerId, GrantId, LimitId, UpstreamId};
 use policy::{CompiledPolicy, GrantedAction, Slicer, Subject, SubjectGrants, ToolSelector};
 use wire::{
     snapshot,
@@ -14,10 +14,11 @@ use wire::{
 };
 
 use super::{
-    check, encode,
+    check, encode, external,
     rows::{LimitRow, TenantRows, ToolRow, ToolState},
     subject::LimitSubject,
 };
+use crate::resources::external_issuers::types::ExternalIssuer;
 
 /// The limit of every client where the tenant set none: 60 units a minute, all of which may be taken at once, and 32 calls in
 /// flight. Published as a resource, so that a proxy has no defaults of its own.
@@ -83,6 +84,7 @@ pub fn compile(rows: &TenantRows, rev: u64) -> Result<Compiled, CompileError> {
     work.endpoints();
     work.domains();
     work.issuer();
+    work.external_issuers();
     work.upstreams();
     work.clients_and_keys();
     work.members();
@@ -177,6 +179,8 @@ impl<'a> Work<'a> {
             if row.accepts.is_empty() {
                 self.fault(id, "/accepts".to_owned(), "nobody could call it");
             }
+            let here = |id: &ExternalIssuerId| self.external().any(|issuer| issuer.id == *id);
+            row.external_issuers.retain(here);
             let attachments: Vec<_> =
                 self.rows.attachments.iter().filter(|each| each.endpoint_id == id).collect();
             self.resources.push(encode::endpoint(&row, &attachments));
@@ -186,6 +190,23 @@ impl<'a> Work<'a> {
     fn domains(&mut self) {
         if !self.rows.tenant.suspended {
             self.resources.extend(self.rows.domains.iter().map(encode::domain));
+        }
+    }
+
+    /// Those that are switched on.
+    fn external(&self) -> impl Iterator<Item = &'a ExternalIssuer> {
+        let all = self.rows.external_issuers.iter().filter(|issuer| issuer.settings.enabled);
+        all.filter(|_| !self.rows.tenant.suspended)
+    }
+
+    fn external_issuers(&mut self) {
+        let encoded: Vec<_> =
+            self.external().map(|issuer| (issuer.id, external::encode(issuer, self.rows))).collect();
+        for (id, encoded) in encoded {
+            match encoded {
+                Some(resource) => self.resources.push(resource),
+                None => self.fault(id, "/ca_pem".to_owned(), "is not PEM"),
+            }
         }
     }
 

@@ -60,6 +60,7 @@ pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Res
         deny: sorted(row.deny.iter().cloned()),
         closed_methods: sorted(row.closed_methods.iter().cloned()),
         accepts: accepted(&row.accepts),
+        external_issuer_ids: sorted(row.external_issuers.iter().copied().map(raw)),
         unknown_tools: unknown_tools as i32,
         max_request_bytes: row.max_request_bytes,
         max_response_bytes: row.max_response_bytes,
@@ -72,14 +73,10 @@ pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Res
 /// What is so by default is not said.
 fn accepted(kinds: &[CredentialKind]) -> Vec<i32> {
     let kinds = sorted(kinds.iter().copied());
-    if kinds == CredentialKind::ALL {
+    if kinds == CredentialKind::USUAL {
         return Vec::new();
     }
-    let number = |kind| match kind {
-        CredentialKind::ApiKey => v1::CredentialKind::ApiKey,
-        CredentialKind::AccessToken => v1::CredentialKind::AccessToken,
-    };
-    kinds.into_iter().map(|kind| number(kind) as i32).collect()
+    kinds.into_iter().map(|kind| kind.wire() as i32).collect()
 }
 
 /// With the keys whose tokens have not all ended at `now`.

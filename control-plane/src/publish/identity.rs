@@ -3,6 +3,7 @@
 use ids::{MemberId, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wire::v1;
 
 use crate::{db::Unreadable, oauth::keys::StoredKey};
 
@@ -36,11 +37,17 @@ pub enum CredentialKind {
     ApiKey,
     /// An access token of the tenant's own issuer.
     AccessToken,
+    /// A token of an issuer of others, which the endpoint names in `external_issuers`.
+    ExternalToken,
+    /// A client's id and one of its API keys, as user and password (RFC 7617). Weak: programs keep and send passwords carelessly.
+    Basic,
 }
 
 impl CredentialKind {
     /// All of them, in order.
-    pub const ALL: [Self; 2] = [Self::ApiKey, Self::AccessToken];
+    pub const ALL: [Self; 4] = [Self::ApiKey, Self::AccessToken, Self::ExternalToken, Self::Basic];
+    /// What an endpoint accepts that says nothing.
+    pub const USUAL: [Self; 2] = [Self::ApiKey, Self::AccessToken];
 
     /// As stored and as in JSON.
     #[must_use]
@@ -48,7 +55,32 @@ impl CredentialKind {
         match self {
             Self::ApiKey => "api_key",
             Self::AccessToken => "access_token",
+            Self::ExternalToken => "external_token",
+            Self::Basic => "basic",
         }
+    }
+
+    /// What is offered for callers that know nothing better.
+    #[must_use]
+    pub const fn is_weak(self) -> bool {
+        matches!(self, Self::Basic)
+    }
+
+    /// As proxies and audit records know it.
+    #[must_use]
+    pub const fn wire(self) -> v1::CredentialKind {
+        match self {
+            Self::ApiKey => v1::CredentialKind::ApiKey,
+            Self::AccessToken => v1::CredentialKind::AccessToken,
+            Self::ExternalToken => v1::CredentialKind::ExternalToken,
+            Self::Basic => v1::CredentialKind::Basic,
+        }
+    }
+
+    /// From its number in audit records.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.wire() as i32 == number)
     }
 
     /// From a stored list. One that is not known is not left out: without it the list might mean more than it did.

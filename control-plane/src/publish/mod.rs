@@ -7,6 +7,7 @@ pub mod commit;
 pub mod compile;
 pub mod convergence;
 mod encode;
+mod external;
 pub mod hub;
 mod identity;
 mod queries;

@@ -19,7 +19,7 @@ use super::rows::{
 };
 use super::subject::LimitSubject;
 use crate::db::{StoreError, TenantTx, Unreadable};
-use crate::resources::upstreams::parse_pins;
+use crate::resources::{external_issuers::queries as external_issuers, upstreams::parse_pins};
 
 /// Raises the tenant's revision, which is compiled under these origins, and holds its row until the transaction ends.
 pub(super) async fn raise_revision(tx: &mut TenantTx, origins: &str) -> Result<u64, StoreError> {
@@ -102,6 +102,8 @@ pub(super) async fn load(tx: &mut TenantTx, as_of: Timestamp) -> Result<TenantRo
         tools: tools(tx, id).await?,
         limits: limits(tx, id).await?,
         domains: domains(tx, id).await?,
+        external_issuers: external_issuers::all(tx).await?,
+        gateway: String::new(),
         issuer: None,
     })
 }
@@ -117,7 +119,7 @@ async fn egress(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EgressRow>, S
 
 async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRow>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, slug, hosts, origins, allow, deny, closed_methods, accepts, unknown_tools,
+        "SELECT id, slug, hosts, origins, allow, deny, closed_methods, accepts, external_issuers, unknown_tools,
            max_request_bytes, max_response_bytes, enabled
          FROM endpoints WHERE tenant_id = $1",
         tenant.uuid()
@@ -135,6 +137,7 @@ async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRo
                 deny: row.deny,
                 closed_methods: row.closed_methods,
                 accepts: CredentialKind::read(&row.accepts)?,
+                external_issuers: row.external_issuers.into_iter().map(Id::from_uuid).collect(),
                 unknown_tools: UnknownTools::from_name(&row.unknown_tools)
                     .ok_or(Unreadable("unknown_tools"))?,
                 max_request_bytes: unsigned(row.max_request_bytes, "max_request_bytes")?,
@@ -201,7 +204,7 @@ async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRo
         .collect()
 }
 
-fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, Unreadable> {
+pub(super) fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, Unreadable> {
     let ders = CertificateDer::pem_slice_iter(pem.as_bytes()).map(|der| der.map(|der| der.to_vec()));
     ders.collect::<Result<_, _>>().map_err(|_| Unreadable("certificate"))
 }

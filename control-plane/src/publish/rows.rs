@@ -6,9 +6,11 @@ use std::fmt;
 
 use super::subject::LimitSubject;
 use ids::{
-    AttachmentId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId, KeyId, LimitId, MemberId, RoleId,
-    TenantId, ToolId, UpstreamId,
+    AttachmentId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId, ExternalIssuerId, KeyId, LimitId,
+    MemberId, RoleId, TenantId, ToolId, UpstreamId,
 };
+
+use crate::resources::external_issuers::types::ExternalIssuer;
 use policy::{Class, GrantSpec};
 use seams::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -56,6 +58,10 @@ pub struct TenantRows {
     pub limits: Vec<LimitRow>,
     /// Domains that are proven.
     pub domains: Vec<DomainRow>,
+    /// Issuers of others, as they are stored; disabled ones too.
+    pub external_issuers: Vec<ExternalIssuer>,
+    /// The gateway's origin, without a slash at its end.
+    pub gateway: String,
     /// What proxies know of its issuer; `None`: it has no keys.
     pub issuer: Option<IssuerRow>,
 }
@@ -110,6 +116,8 @@ pub struct EndpointRow {
     pub closed_methods: Vec<String>,
     /// By what callers may show who they are.
     pub accepts: Vec<CredentialKind>,
+    /// Whose tokens of others.
+    pub external_issuers: Vec<ExternalIssuerId>,
     /// What to do about unreviewed tools.
     pub unknown_tools: UnknownTools,
     /// Largest request body, bytes.

@@ -9,6 +9,7 @@ pub mod consents;
 pub mod credential_ages;
 pub mod domains;
 pub mod endpoints;
+pub mod external_issuers;
 pub mod fields;
 pub mod global;
 pub mod grants;

@@ -6,18 +6,21 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use crypto::{Aad, Sealer};
 use errors::ErrorCode;
-use ids::{CallId, ClientId, DataKeyId, EndpointId, KeyId, MemberId, TokenId, ToolId, UpstreamId, Uuid};
+use ids::{
+    CallId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId, TokenId, ToolId, UpstreamId,
+    Uuid,
+};
 use seams::{Entropy, Monotonic, Timestamp};
 use wire::{
     record::Draft,
-    v1::{AuditRecord, Decision, Phase},
+    v1::{AuditRecord, CredentialKind, Decision, Phase},
 };
 
 use super::digest::Sent;
 use crate::snapshot::index::TenantIndex;
 
-/// Version of the record's layout; of one that names an access token the next, and of one that names a member the one after, so that
-/// a control plane that does not know the field leaves it in the spool.
+/// Version of the record's layout; of one that names an access token the next, of one that names a member the one after, and of one that
+/// says how the caller showed who it is the fourth, so that a control plane that does not know the field leaves it in the spool.
 const VERSION: u32 = 1;
 /// Bytes of arguments that are sealed into a record; of longer ones the beginning. Their hash covers all of them.
 const MAX_ARGUMENTS: usize = 4 * 1024;
@@ -41,6 +44,10 @@ pub(crate) struct CallFacts {
     pub(crate) key: Option<KeyId>,
     /// Or access token.
     pub(crate) token: Option<TokenId>,
+    /// How it was shown, where these do not say so.
+    pub(crate) shown_by: Option<CredentialKind>,
+    /// Which issuer of others says so, and of whom, as the tenant's audit key hides it.
+    pub(crate) external: Option<(ExternalIssuerId, Option<[u8; 32]>)>,
     /// From where.
     pub(crate) address: IpAddr,
     /// At which endpoint.
@@ -93,10 +100,11 @@ pub(super) struct Conclusion<'a> {
 
 impl CallFacts {
     const fn version(&self) -> u32 {
-        match (self.token, self.member) {
-            (None, None) => VERSION,
-            (Some(_), None) => VERSION + 1,
-            (_, Some(_)) => VERSION + 2,
+        match (self.token, self.member, self.shown_by) {
+            (None, None, None) => VERSION,
+            (Some(_), None, None) => VERSION + 1,
+            (_, Some(_), None) => VERSION + 2,
+            (_, _, Some(_)) => VERSION + 3,
         }
     }
 
@@ -203,6 +211,13 @@ impl CallFacts {
         }
         if let Some(member) = self.member {
             draft.field(36, member.uuid().as_bytes());
+        }
+        if let Some(kind) = self.shown_by {
+            draft.number(37, kind as u64);
+        }
+        if let Some((issuer, subject)) = &self.external {
+            draft.field(38, issuer.uuid().as_bytes());
+            draft.field(39, subject.as_ref().map_or(&[], |subject| subject.as_slice()));
         }
         draft
     }

@@ -85,6 +85,8 @@ pub(crate) fn facts(world: &World, arguments: &'static [u8]) -> CallFacts {
         client: client.or(Some(ClientId::from_parts(1, [4; 10]))),
         key: None,
         token: None,
+        shown_by: None,
+        external: None,
         address: IpAddr::from([198, 51, 100, 7]),
         endpoint,
         upstream,

@@ -1,10 +1,13 @@
 //! Row 6, authenticate: who is calling. API keys and access tokens, in `Authorization: Bearer` only; tokens that are bound to a key in
-//! `Authorization: DPoP` only, with a proof.
+//! `Authorization: DPoP` only, with a proof; API keys as passwords, where the endpoint takes these. What the endpoint does not accept is
+//! nothing to it.
 //!
 //! What is no good is refused in one way, whatever is the matter with it: unknown, wrong, over, of another tenant, for another
 //! endpoint, of a client or member that is switched off. Only then does it matter whether the client may use this endpoint: somebody with a
 //! good credential may learn that.
 
+mod basic;
+mod external;
 mod key;
 mod proof;
 mod token;
@@ -13,16 +16,20 @@ use std::{net::IpAddr, sync::Arc};
 
 use crypto::{Holder, claims::Thumbprint};
 use http::{HeaderMap, header};
-use ids::ClientId;
+use ids::{ClientId, ExternalIssuerId};
 use policy::Held;
 use seams::Timestamp;
+use wire::v1::CredentialKind;
 
 use super::{Counted, EndpointEvidence, Exchange};
 use crate::{
     decisions::Who,
     kills::Shown,
     refuse::Refusal,
-    snapshot::index::{ClientIndex, EndpointIndex, MemberIndex, SubjectLimit, TenantIndex},
+    snapshot::{
+        external::Resolved,
+        index::{ClientIndex, EndpointIndex, MemberIndex, SubjectLimit, TenantIndex},
+    },
 };
 
 pub(crate) use proof::Proofs;
@@ -39,9 +46,9 @@ pub(crate) struct Principal {
 }
 
 /// Who a credential stands for by some configuration, and when it ends.
-pub(crate) struct Still<'t> {
-    pub(crate) client: &'t Arc<ClientIndex>,
-    pub(crate) member: Option<&'t Arc<MemberIndex>>,
+pub(crate) struct Still {
+    pub(crate) client: Arc<ClientIndex>,
+    pub(crate) member: Option<Arc<MemberIndex>>,
     pub(crate) not_after: Option<Timestamp>,
 }
 
@@ -50,6 +57,8 @@ pub(crate) struct Still<'t> {
 enum Credential {
     Key(key::Known),
     Token(Arc<token::Verified>),
+    /// Of an issuer of others, and whom it speaks for.
+    External(Arc<external::Verified>, Arc<Resolved>),
 }
 
 impl Principal {
@@ -75,7 +84,7 @@ impl Principal {
     pub(crate) fn key_limit(&self) -> Option<&Arc<SubjectLimit>> {
         match &self.credential {
             Credential::Key(key) => key.limit(),
-            Credential::Token(_) => None,
+            Credential::Token(_) | Credential::External(..) => None,
         }
     }
 
@@ -88,6 +97,38 @@ impl Principal {
         match &self.credential {
             Credential::Key(key) => Shown::Key(key.id()),
             Credential::Token(token) => Shown::Token(token.id()),
+            Credential::External(token, _) => Shown::External(token.made()),
+        }
+    }
+
+    /// How it was shown, where key or access token alone do not say so.
+    pub(crate) fn by(&self) -> Option<CredentialKind> {
+        match &self.credential {
+            Credential::Key(key) => (key.by() != CredentialKind::ApiKey).then_some(key.by()),
+            Credential::Token(_) => None,
+            Credential::External(..) => Some(CredentialKind::ExternalToken),
+        }
+    }
+
+    /// Who issued its token, and to whom, where that are others.
+    pub(crate) fn of(&self) -> Option<(ExternalIssuerId, &str)> {
+        match &self.credential {
+            Credential::External(token, _) => Some((token.issuer(), token.subject())),
+            Credential::Key(_) | Credential::Token(_) => None,
+        }
+    }
+
+    /// Client and member as `tenant` has them, wherever they call.
+    pub(crate) fn as_of(&self, tenant: &TenantIndex) -> Option<(Arc<ClientIndex>, Option<Arc<MemberIndex>>)> {
+        match &self.credential {
+            Credential::External(token, _) => {
+                let client = Arc::clone(&token.resolved(tenant).ok()?.client);
+                client.enabled.then_some((client, None))
+            }
+            Credential::Key(_) | Credential::Token(_) => {
+                let (client, member) = tenant.who(self.holder())?;
+                Some((Arc::clone(client), member.cloned()))
+            }
         }
     }
 
@@ -96,6 +137,7 @@ impl Principal {
         match &self.credential {
             Credential::Key(_) => Held::All,
             Credential::Token(token) => Held::These(token.scopes()),
+            Credential::External(_, resolved) => Held::These(&resolved.scopes),
         }
     }
 
@@ -104,6 +146,7 @@ impl Principal {
         match &self.credential {
             Credential::Key(_) => None,
             Credential::Token(token) => token.bound_to(),
+            Credential::External(token, _) => token.bound_to(),
         }
     }
 
@@ -113,15 +156,16 @@ impl Principal {
     }
 
     /// Client and member as `tenant` has them, and when the credential ends, if it is good there, shown from `address` now.
-    pub(crate) fn still<'t>(
+    pub(crate) fn still(
         &self,
-        tenant: &'t TenantIndex,
+        tenant: &TenantIndex,
         endpoint: &EndpointIndex,
         (address, now): (IpAddr, Timestamp),
-    ) -> Option<Still<'t>> {
+    ) -> Option<Still> {
         match &self.credential {
             Credential::Key(key) => key.still(tenant, endpoint, (address, now)),
             Credential::Token(token) => token.holds(tenant, endpoint, now),
+            Credential::External(token, resolved) => token.still(resolved, tenant, endpoint, now),
         }
     }
 }
@@ -133,21 +177,27 @@ pub(crate) enum Scheme {
     Bearer,
     /// With a proof that whoever shows it has a key (RFC 9449).
     Dpop,
+    /// As a password (RFC 7617).
+    Basic,
 }
 
 impl Scheme {
-    const ALL: [Self; 2] = [Self::Bearer, Self::Dpop];
+    const ALL: [Self; 3] = [Self::Bearer, Self::Dpop, Self::Basic];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bearer => "Bearer",
             Self::Dpop => "DPoP",
+            Self::Basic => "Basic",
         }
     }
 
-    /// That of a request, whatever it shows by it.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        credential(headers).map_or(Self::Bearer, |(scheme, _)| scheme)
+    /// That of a request by which tokens are shown, whatever it shows by it.
+    pub(crate) fn of_tokens(headers: &HeaderMap) -> Self {
+        match credential(headers) {
+            Ok((Self::Dpop, _)) => Self::Dpop,
+            _ => Self::Bearer,
+        }
     }
 }
 
@@ -161,19 +211,29 @@ pub(crate) fn check(
 ) -> Result<Principal, Refusal> {
     let (scheme, presented) = credential(exchange.headers())?;
     let (tenant, endpoint) = (&**place.tenant(), &**place.endpoint());
-    // A signed token has two dots, and a key none.
-    let principal = if presented.contains('.') {
-        token::check(presented, tenant, endpoint, tokens, now).ok_or(Refusal::CredentialInvalid)?
-    } else {
-        key::check(presented, tenant, endpoint, (exchange.address(), now))?
+    let here = (exchange.address(), now);
+    let principal = match scheme {
+        // As any scheme that is none here.
+        Scheme::Basic if !endpoint.accepts.basic => return Err(Refusal::CredentialMissing),
+        Scheme::Basic => basic::check(presented, tenant, endpoint, here)?,
+        // A signed token has two dots, and a key none.
+        Scheme::Bearer | Scheme::Dpop if presented.contains('.') => {
+            token::check(presented, tenant, endpoint, tokens, now)?
+        }
+        Scheme::Bearer | Scheme::Dpop => {
+            key::check(presented, tenant, endpoint, CredentialKind::ApiKey, here)?
+        }
     };
+    let principal = principal.ok_or(Refusal::CredentialInvalid)?;
     match (scheme, principal.bound_to()) {
-        (Scheme::Bearer, None) => {}
+        (Scheme::Bearer | Scheme::Basic, None) => {}
         (Scheme::Dpop, Some(key)) => {
             proof::check(exchange, place, proofs, (principal.client.id, key, presented), now)?;
         }
         // Whoever has stolen a bound token has not the key; and what is not bound is not proven by any.
-        (Scheme::Bearer, Some(_)) | (Scheme::Dpop, None) => return Err(Refusal::CredentialInvalid),
+        (Scheme::Bearer | Scheme::Basic, Some(_)) | (Scheme::Dpop, None) => {
+            return Err(Refusal::CredentialInvalid);
+        }
     }
     if principal.client.may_use(endpoint.id) { Ok(principal) } else { Err(Refusal::ClientNotAllowed) }
 }

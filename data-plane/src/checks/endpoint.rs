@@ -116,7 +116,7 @@ pub(crate) fn check(exchange: &Exchange, fleet: &Fleet, hosts: &Hosts) -> Result
     let path = exchange.head().uri.path();
     let (path, metadata) = path.strip_prefix(METADATA).map_or((path, false), |path| (path, true));
     let (tenant, endpoint) = find(fleet, hosts, host, path).ok_or(Refusal::EndpointNotFound)?;
-    let has_metadata = tenant.issuer.is_some() && endpoint.accepts.access_tokens;
+    let has_metadata = tenant.issues_tokens_for(endpoint);
     if tenant.suspended || !endpoint.enabled || (metadata && !has_metadata) {
         return Err(Refusal::EndpointNotFound);
     }

@@ -24,6 +24,8 @@ pub(crate) struct Running {
 pub(crate) enum Shown {
     Key(KeyId),
     Token(TokenId),
+    /// A token of others that was made then.
+    External(Timestamp),
 }
 
 impl Shown {
@@ -31,7 +33,7 @@ impl Shown {
     pub(crate) const fn key(self) -> Option<KeyId> {
         match self {
             Self::Key(key) => Some(key),
-            Self::Token(_) => None,
+            Self::Token(_) | Self::External(_) => None,
         }
     }
 
@@ -39,7 +41,7 @@ impl Shown {
     pub(crate) const fn token(self) -> Option<TokenId> {
         match self {
             Self::Token(token) => Some(token),
-            Self::Key(_) => None,
+            Self::Key(_) | Self::External(_) => None,
         }
     }
 }
@@ -130,6 +132,10 @@ impl KillIndex {
         match shown {
             Shown::Key(key) => {
                 self.keys.contains(&(tenant, key)) || all.is_some_and(|before| issued(key) < *before)
+            }
+            // What ends a client's tokens ends those that were made for it by others, too.
+            Shown::External(made) => {
+                all.max(self.tokens_of.get(&(tenant, client))).is_some_and(|before| made < *before)
             }
             Shown::Token(token) => {
                 let tokens = self.tokens_of.get(&(tenant, client));

@@ -19,7 +19,7 @@ pub(crate) struct Rendered {
     pub(crate) body: Bytes,
     content_type: &'static str,
     slug: &'static str,
-    challenge: Option<HeaderValue>,
+    challenges: Vec<HeaderValue>,
     nonce: Option<HeaderValue>,
     allow: Option<&'static str>,
     retry_after_secs: Option<u64>,
@@ -53,7 +53,7 @@ fn http_form(refusal: &Refusal, request_id: &str, pointer: Option<&Pointer>) -> 
         body: Bytes::from(problem.to_json()),
         content_type: errors::problem::CONTENT_TYPE,
         slug: "",
-        challenge: refusal.challenge(pointer),
+        challenges: refusal.challenges(pointer),
         nonce: refusal.nonce(),
         allow,
         retry_after_secs: problem.retry_after_seconds(),
@@ -105,7 +105,7 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8], pointer: Option<&Pointer>) -> Rend
         content_type: "application/json",
         slug: "",
         // Of a parsed request only what can be had by asking for more is answered with a challenge.
-        challenge: refusal.challenge(pointer).filter(|_| status == StatusCode::FORBIDDEN),
+        challenges: if status == StatusCode::FORBIDDEN { refusal.challenges(pointer) } else { Vec::new() },
         nonce: None,
         allow: None,
         retry_after_secs: None,
@@ -122,8 +122,8 @@ impl Rendered {
         headers.insert(REFUSAL_HEADER, HeaderValue::from_static(self.slug));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(challenge) = self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        for challenge in self.challenges {
+            headers.append(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(nonce) = self.nonce {
             headers.insert(NONCE_HEADER, nonce);

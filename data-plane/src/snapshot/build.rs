@@ -22,6 +22,7 @@ use former::{Former, fingerprint};
 use super::{
     decode::DecodeError,
     definitions::Definitions,
+    external::external,
     index::{
         Accepts, AttachmentIndex, ClientIndex, EndpointIndex, KeyIndex, Map, MethodSliceIndex, Restrictions,
         TenantIndex, TenantKeys, UpstreamIndex,
@@ -47,6 +48,7 @@ struct Parts {
     limits: Vec<(String, v1::Limit)>,
     domains: Vec<(String, v1::Domain)>,
     issuer: Option<v1::Issuer>,
+    external: Vec<(String, v1::ExternalIssuer)>,
     methods: Vec<v1::MethodSlice>,
 }
 
@@ -131,6 +133,8 @@ pub(super) fn build(
         .iter()
         .map(|rule| egress::Rule::new(&rule.network, rule.port).map_err(|_| at.fault("egress")));
     let egress = egress.collect::<Result<Vec<_>, DecodeError>>()?;
+    let gateways = parts.external.iter().map(|(_, issuer)| &issuer.gateway);
+    let gateway = parts.issuer.iter().map(|issuer| &issuer.gateway).chain(gateways).next();
     Ok(TenantIndex {
         id: tenant,
         slug: parts.tenant.slug.into(),
@@ -141,7 +145,9 @@ pub(super) fn build(
         egress: egress::Rules::new(egress),
         endpoints,
         domains,
+        gateway: gateway.map(|gateway| gateway.as_str().into()),
         issuer: parts.issuer.as_ref().map(IssuerIndex::new).transpose()?,
+        external: external(&parts.external, previous)?,
         upstreams,
         clients,
         members: members(parts.members, &limits)?,
@@ -168,6 +174,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Limit(limit)) => parts.limits.push((id, limit)),
             Some(Body::Domain(domain)) => parts.domains.push((id, domain)),
             Some(Body::Issuer(issuer)) => parts.issuer = Some(issuer),
+            Some(Body::ExternalIssuer(issuer)) => parts.external.push((id, issuer)),
             Some(Body::Methods(methods)) => parts.methods = methods.slices,
             // Exact decoding has refused an empty body.
             None => {}
@@ -191,6 +198,9 @@ fn endpoint(
         })
     });
     let id = at.id(&endpoint.id, "id")?;
+    let external = endpoint.external_issuer_ids.iter().map(|id| at.id(id, "external_issuer_ids"));
+    let mut external = external.collect::<Result<Vec<_>, DecodeError>>()?;
+    external.sort_unstable();
     Ok(EndpointIndex {
         id,
         limit: limits.of(Subject::Endpoint(id)),
@@ -200,6 +210,7 @@ fn endpoint(
         deny: at.networks(&endpoint.deny, "deny")?,
         closed_methods: boxed(&endpoint.closed_methods),
         accepts: Accepts::of(&endpoint),
+        external: external.into(),
         unknown_tools: endpoint.unknown_tools(),
         max_request_bytes: endpoint.max_request_bytes as usize,
         max_response_bytes: endpoint.max_response_bytes as usize,
@@ -277,6 +288,7 @@ fn clients(
             endpoints: endpoints.into(),
             roles: roles.collect::<Result<_, DecodeError>>()?,
             limit: limits.client(id),
+            given: Box::default(),
             principal: OnceLock::new(),
             name: client.name.as_str().into(),
         };

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use crypto::Presented;
 use http::{HeaderName, HeaderValue};
 use ids::{
-    AttachmentId, ClientId, DataKeyId, EndpointId, KeyId, MemberId, RoleId, TenantId, ToolId, UpstreamId,
+    AttachmentId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId, RoleId, TenantId,
+    ToolId, UpstreamId,
 };
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
@@ -35,6 +36,7 @@ pub(super) use of_use::OfUse;
 pub use restrictions::Restrictions;
 
 pub use super::{
+    external::ExternalIssuerIndex,
     issuer::IssuerIndex,
     members::MemberIndex,
     secrets::{CredentialUnavailable, DataKeys, TenantKeys},
@@ -66,6 +68,10 @@ pub struct TenantIndex {
     pub domains: Map<Box<str>, DomainIndex>,
     /// Of access tokens; `None`: there are none.
     pub issuer: Option<IssuerIndex>,
+    /// Issuers of others, by id.
+    pub external: Map<ExternalIssuerId, Arc<ExternalIssuerIndex>>,
+    /// The gateway's origin, without a slash at its end, after which resource identifiers are made; `None` where nobody issues tokens.
+    pub gateway: Option<Box<str>>,
     /// By id.
     pub upstreams: Map<UpstreamId, Arc<UpstreamIndex>>,
     /// By id.
@@ -121,6 +127,8 @@ pub struct EndpointIndex {
     pub closed_methods: Box<[Box<str>]>,
     /// By what callers may show who they are.
     pub accepts: Accepts,
+    /// Whose tokens of others are accepted, where these are; sorted.
+    pub external: Box<[ExternalIssuerId]>,
     /// What happens to tools nobody has reviewed.
     pub unknown_tools: UnknownTools,
     /// Cap of a request's body.
@@ -225,6 +233,8 @@ pub struct ClientIndex {
     pub roles: Box<[RoleId]>,
     /// Its own limit, or the tenant's for every client.
     pub limit: Arc<SubjectLimit>,
+    /// Roles of a token's beside its own.
+    pub given: Box<[RoleId]>,
     pub(super) principal: OnceLock<Box<policy::Principal>>,
 }
 
@@ -273,13 +283,20 @@ impl TenantIndex {
     /// The slug of the endpoint that a resource identifier names; `None`: none of this tenant's, or there are no tokens.
     #[must_use]
     pub fn named_by<'a>(&'a self, identifier: &'a str) -> Option<&'a str> {
-        let gateway = &self.issuer.as_ref()?.gateway;
+        let gateway = self.gateway.as_ref()?;
         identifier::endpoint_of(identifier, gateway, &self.slug, |name| {
             Some(match &self.domains.get(name)?.endpoint {
                 Some(endpoint) => identifier::Domain::One(endpoint),
                 None => identifier::Domain::All,
             })
         })
+    }
+
+    /// Whether anybody issues tokens that the endpoint accepts.
+    #[must_use]
+    pub fn issues_tokens_for(&self, endpoint: &EndpointIndex) -> bool {
+        let own = self.issuer.is_some() && endpoint.accepts.access_tokens;
+        own || endpoint.external.iter().any(|issuer| endpoint.trusts(*issuer))
     }
 
     /// Policies for `action` at `upstream`; `None` when no grant gives it to anyone.
@@ -304,6 +321,12 @@ impl EndpointIndex {
         let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
         !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
     }
+
+    /// Whether it accepts tokens of this issuer of others.
+    #[must_use]
+    pub fn trusts(&self, issuer: ExternalIssuerId) -> bool {
+        self.accepts.external_tokens && self.external.binary_search(&issuer).is_ok()
+    }
 }
 
 impl ClientIndex {
@@ -316,7 +339,23 @@ impl ClientIndex {
     /// The client as policies see it.
     #[must_use]
     pub fn principal(&self) -> &policy::Principal {
-        self.principal.get_or_init(|| Box::new(policy::Principal::new(self.id, self.roles.iter().copied())))
+        let roles = || self.roles.iter().chain(&self.given).copied();
+        self.principal.get_or_init(|| Box::new(policy::Principal::new(self.id, roles())))
+    }
+
+    /// The same client, with roles that somebody gives it beside its own.
+    #[must_use]
+    pub fn with_roles(&self, roles: &[RoleId]) -> Self {
+        Self {
+            id: self.id,
+            name: self.name.clone(),
+            enabled: self.enabled,
+            endpoints: self.endpoints.clone(),
+            roles: self.roles.clone(),
+            limit: Arc::clone(&self.limit),
+            given: roles.into(),
+            principal: OnceLock::new(),
+        }
     }
 }
 

@@ -12,8 +12,6 @@ use super::{build::At, decode::DecodeError};
 pub struct IssuerIndex {
     /// Exactly as in `iss`.
     pub url: Box<str>,
-    /// The gateway's origin, without a slash at its end.
-    pub gateway: Box<str>,
     /// Scopes that callers are told to ask for at first.
     pub baseline: Scopes,
     keys: Box<[IssuerKey]>,
@@ -49,7 +47,6 @@ impl IssuerIndex {
         Ok(Self {
             baseline: Scopes::new(baseline).map_err(|_| at.fault("baseline_scopes"))?,
             url: issuer.url.as_str().into(),
-            gateway: issuer.gateway.as_str().into(),
             keys: keys.collect::<Result<_, _>>()?,
         })
     }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 pub mod dpop;
 mod jwk;
 mod make;
+mod object;
 
 pub use jwk::{Jwk, JwkError, JwkSet, usable};
 pub use make::{SignError, generate};
@@ -259,6 +260,11 @@ struct HeaderText {
     kid: Option<String>,
     #[serde(default)]
     typ: Option<String>,
+    /// Thumbprints of the signing certificate, which some issuers add: a name of the key beside `kid`, and not looked at.
+    #[serde(default, rename = "x5t")]
+    _sha1: Option<String>,
+    #[serde(default, rename = "x5t#S256")]
+    _sha256: Option<String>,
 }
 
 impl<'a> Token<'a> {
@@ -301,6 +307,12 @@ impl<'a> Token<'a> {
     #[must_use]
     pub const fn typ(&self) -> Typ {
         self.typ
+    }
+
+    /// How it was signed, as it says.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// What it claims: to be read when [`PublicKey::signed`] has said yes, or to find out whose key to ask.

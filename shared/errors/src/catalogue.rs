@@ -135,6 +135,10 @@ catalogue! {
         "Proof of possession not accepted" "Send one new `DPoP` proof for this request, signed with the key that the token names.";
     ProofNonceRequired "proof_nonce_required" 1107 401 Caller true Debug
         "Proof of possession needs a nonce" "Repeat the request with a proof that has the nonce of `DPoP-Nonce`.";
+    IssuerKeysUnavailable "issuer_keys_unavailable" 1108 503 Upstream true Warn
+        "The token's issuer cannot be asked for its keys" "Retry later; tell the administrator if it goes on.";
+    CallerNotMapped "caller_not_mapped" 1109 403 TenantConfig false Info
+        "Nobody here is known by this token" "Ask an administrator to map its claims to a client.";
     CredentialRestricted "credential_restricted" 1120 403 TenantConfig false Info
         "The key is not accepted from here, or not now" "Call from a network and at a time that the key allows.";
 

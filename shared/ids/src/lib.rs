@@ -165,6 +165,8 @@ kinds! {
     InitialAccessToken InitialAccessTokenId "iat" "initial access token";
     /// An issuer of others whose assertions a tenant trusts.
     TrustedIssuer TrustedIssuerId "tis" "trusted issuer";
+    /// An issuer of others whose tokens endpoints accept.
+    ExternalIssuer ExternalIssuerId "exi" "external issuer";
     /// A secret the gateway presents to an upstream.
     Credential CredentialId "crd" "credential";
     /// A named set of grants.

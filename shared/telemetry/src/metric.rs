@@ -169,6 +169,8 @@ metrics! {
         "Time of one fsync of the spool.";
     AUDIT_CORRUPT_SEGMENTS "portcullis_audit_corrupt_segments_total" Counter Count []
         "Spool segments set aside because a record in their middle was damaged.";
+    ISSUER_KEYS_FETCHED "portcullis_issuer_keys_fetched_total" Counter Count ["result"]
+        "Key sets of external issuers that were asked for: `fetched`, or `failed`.";
 
     // Control plane.
     HTTP_SERVER_REQUEST "http_server_request_duration_seconds" Histogram Seconds

@@ -10,7 +10,7 @@ use wire::v1;
 use crate::audit::AuditRow;
 
 /// Version of the record this build reads.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Records of one batch.
 const MAX_RECORDS: usize = 20_000;
 
@@ -116,9 +116,14 @@ impl Batch {
 
     fn row(&self, record: &v1::AuditRecord, bytes: Bytes, now: Timestamp) -> Result<AuditRow, Fault> {
         // Exactly: a field this build does not know would be signed for without being understood.
+        let no_kind = record.credential == 0
+            && record.issuer_id.is_empty()
+            && record.subject_hash.is_empty()
+            && record.certificate_digest.is_empty();
         let known = match record.version {
-            1 => record.token_id.is_empty() && record.member_id.is_empty(),
-            2 => record.member_id.is_empty(),
+            1 => record.token_id.is_empty() && record.member_id.is_empty() && no_kind,
+            2 => record.member_id.is_empty() && no_kind,
+            3 => no_kind,
             version => version == VERSION,
         };
         if !known || record.encode_to_vec() != bytes {
@@ -126,7 +131,8 @@ impl Batch {
         }
         let known_enums = v1::Phase::try_from(record.phase)
             .is_ok_and(|phase| phase != v1::Phase::Unspecified)
-            && v1::Decision::try_from(record.decision).is_ok();
+            && v1::Decision::try_from(record.decision).is_ok()
+            && v1::CredentialKind::try_from(record.credential).is_ok();
         if !known_enums || record.phase == i32::from(v1::Phase::Act) {
             return Err(Fault::Form);
         }

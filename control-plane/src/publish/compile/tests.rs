@@ -282,6 +282,10 @@ fn proxies_know_the_keys_whose_tokens_live_and_what_endpoints_accept() {
     assert_eq!(accepted(&rows), Vec::<i32>::new(), "as is so by default");
     rows.endpoints[0].accepts = vec![CredentialKind::AccessToken];
     assert_eq!(accepted(&rows), [v1::CredentialKind::AccessToken as i32]);
+    rows.endpoints[0].accepts =
+        vec![CredentialKind::Basic, CredentialKind::ApiKey, CredentialKind::AccessToken];
+    let all = [v1::CredentialKind::ApiKey, v1::CredentialKind::AccessToken, v1::CredentialKind::Basic];
+    assert_eq!(accepted(&rows), all.map(|kind| kind as i32), "what is not so by default is said");
     rows.endpoints[0].accepts.clear();
     assert_eq!(refused(&rows), [(rows.endpoints[0].id.to_string(), "/accepts".to_owned())]);
 

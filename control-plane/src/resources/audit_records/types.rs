@@ -1,14 +1,17 @@
 //! What an audit record looks like.
 
 use crypto::digest;
-use ids::{CallId, ClientId, EndpointId, Id, KeyId, MemberId, ProxyId, TokenId, ToolId, UpstreamId, Uuid};
+use ids::{
+    CallId, ClientId, EndpointId, ExternalIssuerId, Id, KeyId, MemberId, ProxyId, TokenId, ToolId,
+    UpstreamId, Uuid,
+};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use wire::v1;
 
 use super::{open::Opened, queries::Row};
-use crate::resources::fields::moment;
+use crate::{publish::rows::CredentialKind, resources::fields::moment};
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -162,6 +165,13 @@ pub struct AuditRecord {
     /// With which access token, by its `jti`.
     #[schema(value_type = Option<String>)]
     pub token_id: Option<TokenId>,
+    /// How the caller showed who it is, where that is not a key or access token by itself.
+    pub credential: Option<CredentialKind>,
+    /// By whose token of others.
+    #[schema(value_type = Option<String>)]
+    pub external_issuer_id: Option<ExternalIssuerId>,
+    /// HMAC-SHA-256 of that token's subject under the tenant's audit key, hexadecimal: equal subjects have equal hashes.
+    pub subject_hash: Option<String>,
     /// Who administered.
     pub actor: Option<String>,
     /// From which address; of an aggregate the network.
@@ -249,6 +259,9 @@ impl AuditRecord {
             member_id: Uuid::from_slice(&body.member_id).ok().map(Id::from_uuid),
             key_id: row.key_id.map(Id::from_uuid),
             token_id: Uuid::from_slice(&body.token_id).ok().map(Id::from_uuid),
+            credential: CredentialKind::from_number(body.credential),
+            external_issuer_id: Uuid::from_slice(&body.issuer_id).ok().map(Id::from_uuid),
+            subject_hash: hex(&body.subject_hash),
             actor: text(body.actor),
             address: text(body.address),
             endpoint_id: row.endpoint_id.map(Id::from_uuid),

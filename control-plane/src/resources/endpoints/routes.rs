@@ -8,8 +8,10 @@ use super::{
     types::{Endpoint, EndpointNew, EndpointSettings},
 };
 use crate::{
+    db::TenantTx,
     http::{page::PageQuery, prelude::*},
-    publish::commit::commit,
+    publish::{commit::commit, rows::CredentialKind},
+    resources::external_issuers::queries as external_issuers,
 };
 
 /// All endpoints, in order of creation.
@@ -44,9 +46,11 @@ pub async fn create(
     let now = core.clock.now();
     let id = EndpointId::from_parts(now.millis(), core.entropy.bytes());
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
+    check_issuers(&mut tx, &settings).await?;
     queries::insert(&mut tx, id, slug.as_str(), &settings, now.to_offset()).await?;
     let endpoint = queries::get(&mut tx, &core.config.urls.gateway, id).await?;
     let published = commit(tx, &core, &caller.act("create_endpoint", id)).await?;
+    warn_of_weak(&caller, &endpoint);
     Written::new(caller.tenant, published)
         .answer(&core, &wait, Reply::with(StatusCode::CREATED, &endpoint)?)
         .await
@@ -86,9 +90,13 @@ pub async fn update(
     if_match.check(&present)?;
     let settings = patch.apply(&present.settings)?;
     check(&settings)?;
+    check_issuers(&mut tx, &settings).await?;
     queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
     let endpoint = queries::get(&mut tx, gateway, id).await?;
     let published = commit(tx, &core, &caller.act("update_endpoint", id)).await?;
+    if endpoint.weak != present.weak {
+        warn_of_weak(&caller, &endpoint);
+    }
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::resource(&endpoint)?).await
 }
 
@@ -110,6 +118,24 @@ pub async fn delete(
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }
 
+async fn check_issuers(tx: &mut TenantTx, settings: &EndpointSettings) -> Result<(), ApiError> {
+    let named = &settings.external_issuers;
+    match external_issuers::missing(tx, named).await? {
+        Some(place) => {
+            Err(ApiError::invalid(format!("/external_issuers/{place}"), "no such external issuer"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What is weak is said where operators look, too.
+fn warn_of_weak(caller: &InTenant<EndpointsWrite>, endpoint: &Endpoint) {
+    for kind in &endpoint.weak {
+        let (kind, endpoint) = (kind.name(), endpoint.id);
+        tracing::warn!(tenant.id = %caller.tenant, endpoint.id = %endpoint, credential.kind = kind, "endpoint accepts weak credentials");
+    }
+}
+
 /// The compiler checks the rest; these would not fit the database.
 fn check(settings: &EndpointSettings) -> Result<(), ApiError> {
     let mut errors = Vec::new();
@@ -126,6 +152,16 @@ fn check(settings: &EndpointSettings) -> Result<(), ApiError> {
     if settings.accepts.is_empty() {
         let message = "nobody could call it; to switch it off, set `enabled` to false".to_owned();
         errors.push(FieldError { pointer: "/accepts".to_owned(), message });
+    }
+    let named = &settings.external_issuers;
+    let twice = named.iter().enumerate().any(|(place, one)| named[..place].contains(one));
+    if named.len() > 16 || twice {
+        let message = "must be at most 16, each once".to_owned();
+        errors.push(FieldError { pointer: "/external_issuers".to_owned(), message });
+    }
+    if settings.accepts.contains(&CredentialKind::ExternalToken) && named.is_empty() {
+        let message = "whose tokens? Name one at least where `external_token` is accepted".to_owned();
+        errors.push(FieldError { pointer: "/external_issuers".to_owned(), message });
     }
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }

@@ -1,6 +1,6 @@
 //! What an endpoint and its attachments look like.
 
-use ids::{AttachmentId, EndpointId, Slug, UpstreamId};
+use ids::{AttachmentId, EndpointId, ExternalIssuerId, Slug, UpstreamId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -23,6 +23,8 @@ pub struct Endpoint {
     /// What can be changed.
     #[serde(flatten)]
     pub settings: EndpointSettings,
+    /// Of `accepts`, what is weak: `basic`, whose password is in the hands of whatever keeps passwords.
+    pub weak: Vec<CredentialKind>,
     /// When it was made.
     #[serde(with = "moment")]
     pub created_at: OffsetDateTime,
@@ -57,9 +59,13 @@ pub struct EndpointSettings {
     #[schema(example = json!(["logging/setLevel"]))]
     pub closed_methods: Vec<String>,
     /// By what callers may show who they are; at least one.
-    #[serde(default = "every_kind")]
+    #[serde(default = "usual_kinds")]
     #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
     pub accepts: Vec<CredentialKind>,
+    /// Whose tokens of others are accepted, where `accepts` has `external_token`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 16, example = json!(["exi_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
+    pub external_issuers: Vec<ExternalIssuerId>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -87,8 +93,8 @@ pub enum UnknownTools {
     ApproveFirstSeen,
 }
 
-fn every_kind() -> Vec<CredentialKind> {
-    CredentialKind::ALL.to_vec()
+fn usual_kinds() -> Vec<CredentialKind> {
+    CredentialKind::USUAL.to_vec()
 }
 
 const fn one_mebibyte() -> u32 {
@@ -128,9 +134,13 @@ pub struct EndpointNew {
     #[schema(example = json!(["logging/setLevel"]))]
     pub closed_methods: Vec<String>,
     /// By what callers may show who they are; at least one.
-    #[serde(default = "every_kind")]
+    #[serde(default = "usual_kinds")]
     #[schema(default = json!(["api_key", "access_token"]), min_items = 1)]
     pub accepts: Vec<CredentialKind>,
+    /// Whose tokens of others are accepted, where `accepts` has `external_token`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 16, example = json!(["exi_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
+    pub external_issuers: Vec<ExternalIssuerId>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -159,6 +169,7 @@ impl EndpointNew {
             deny: self.deny,
             closed_methods: self.closed_methods,
             accepts: self.accepts,
+            external_issuers: self.external_issuers,
             unknown_tools: self.unknown_tools,
             max_request_bytes: self.max_request_bytes,
             max_response_bytes: self.max_response_bytes,

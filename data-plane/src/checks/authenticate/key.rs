@@ -6,6 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use crypto::key::{self, KeyKind};
 use ids::KeyId;
 use seams::Timestamp;
+use wire::v1::CredentialKind;
 
 use super::{Credential, Principal, Still};
 use crate::{
@@ -19,10 +20,16 @@ pub(super) struct Known {
     id: KeyId,
     /// Its public part.
     lookup: [u8; 12],
+    /// How it was shown: by itself, or as a password.
+    by: CredentialKind,
     limit: Option<Arc<SubjectLimit>>,
 }
 
 impl Known {
+    pub(super) const fn by(&self) -> CredentialKind {
+        self.by
+    }
+
     pub(super) const fn id(&self) -> KeyId {
         self.id
     }
@@ -33,45 +40,42 @@ impl Known {
     }
 
     /// Whose it is by this configuration, if it is still there and accepted from `address` now, and when it ends.
-    pub(super) fn still<'t>(
+    pub(super) fn still(
         &self,
-        tenant: &'t TenantIndex,
+        tenant: &TenantIndex,
         endpoint: &EndpointIndex,
         (address, now): (IpAddr, Timestamp),
-    ) -> Option<Still<'t>> {
+    ) -> Option<Still> {
         let found = tenant.keys.get(&self.lookup).filter(|found| found.id == self.id)?;
-        let not_after = accepted(found, address, now)?;
-        let still = Still { client: &found.client, member: None, not_after };
-        (endpoint.accepts.api_keys && found.client.enabled).then_some(still)
+        let not_after = lasts(found, address, now)?;
+        let still = Still { client: Arc::clone(&found.client), member: None, not_after };
+        (accepted(self.by, endpoint) && found.client.enabled).then_some(still)
     }
 }
 
 /// Until when a key is accepted from `address`; `None`: it is not now.
-fn accepted(key: &KeyIndex, address: IpAddr, now: Timestamp) -> Option<Option<Timestamp>> {
+fn lasts(key: &KeyIndex, address: IpAddr, now: Timestamp) -> Option<Option<Timestamp>> {
     let Some(restrictions) = &key.restrictions else { return Some(key.not_after) };
     let until = restrictions.admit(address, now)?;
     Some([until, key.not_after].into_iter().flatten().min())
 }
 
-/// Only whoever has a good key learns that it is not accepted from there, or now.
+/// Who it is, if the key is good. Only whoever has a good one learns that it is not accepted from there, or now.
 pub(super) fn check(
     presented: &str,
     tenant: &TenantIndex,
     endpoint: &EndpointIndex,
+    by: CredentialKind,
     (address, now): (IpAddr, Timestamp),
-) -> Result<Principal, Refusal> {
-    let (found, lookup) = good(presented, tenant, endpoint, now).ok_or(Refusal::CredentialInvalid)?;
-    let not_after = accepted(found, address, now).ok_or(Refusal::CredentialRestricted)?;
-    let credential = Credential::Key(Known { id: found.id, lookup, limit: found.limit.clone() });
-    Ok(Principal { client: Arc::clone(&found.client), member: None, credential, not_after })
+) -> Result<Option<Principal>, Refusal> {
+    let good = good(presented, tenant, now).filter(|_| accepted(by, endpoint));
+    let Some((found, lookup)) = good else { return Ok(None) };
+    let not_after = lasts(found, address, now).ok_or(Refusal::CredentialRestricted)?;
+    let credential = Credential::Key(Known { id: found.id, lookup, by, limit: found.limit.clone() });
+    Ok(Some(Principal { client: Arc::clone(&found.client), member: None, credential, not_after }))
 }
 
-fn good<'t>(
-    presented: &str,
-    tenant: &'t TenantIndex,
-    endpoint: &EndpointIndex,
-    now: Timestamp,
-) -> Option<(&'t KeyIndex, [u8; 12])> {
+fn good<'t>(presented: &str, tenant: &'t TenantIndex, now: Timestamp) -> Option<(&'t KeyIndex, [u8; 12])> {
     let presented = key::parse(KeyKind::ApiKey, presented).ok()?;
     let lookup: [u8; 12] = presented.lookup.as_bytes().try_into().ok()?;
     let Some(found) = tenant.keys.get(&lookup) else {
@@ -80,5 +84,13 @@ fn good<'t>(
     };
     let good = found.verify(&tenant.crypto, &presented);
     let live = found.not_after.is_none_or(|end| now < end) && found.client.enabled;
-    (good && live && endpoint.accepts.api_keys).then_some((found, lookup))
+    (good && live).then_some((found, lookup))
+}
+
+const fn accepted(by: CredentialKind, endpoint: &EndpointIndex) -> bool {
+    match by {
+        CredentialKind::ApiKey => endpoint.accepts.api_keys,
+        CredentialKind::Basic => endpoint.accepts.basic,
+        _ => false,
+    }
 }

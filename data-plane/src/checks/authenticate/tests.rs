@@ -1,3 +1,4 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Request;
 use wire::v1::resource::Body;
 
@@ -39,6 +40,52 @@ fn nothing_presented_is_missing_and_another_scheme_is_nothing() {
     for scheme in ["Basic dXNlcjpwYXNz", "Digest x=y", ""] {
         assert!(matches!(knock(&world, with(scheme)), Err(Refusal::CredentialMissing)), "{scheme}");
     }
+}
+
+/// R6: a client's id and one of its keys, where the endpoint says so.
+#[test]
+fn a_password_is_a_key_of_the_client_that_is_named() {
+    let accepting = |kinds: &[CredentialKind]| {
+        let kinds: Vec<i32> = kinds.iter().map(|kind| *kind as i32).collect();
+        World::with(|body| {
+            if let Some(endpoint) = testing::endpoint_of(body) {
+                endpoint.accepts.clone_from(&kinds);
+            }
+        })
+    };
+    let basic = |user: &str, password: &str| {
+        with(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+    };
+    let world = accepting(&[CredentialKind::Basic]);
+    let (client, key) = (world.client().to_string(), world.sample.key_text.clone());
+    let principal = knock(&world, basic(&client, &key)).unwrap();
+    assert_eq!((principal.client_id(), principal.by()), (world.client(), Some(CredentialKind::Basic)));
+    let foreign = Sample::new(2).key_text;
+    for (user, password) in [
+        ("cl_01hzy3v5d1f4m8q2w6x9c0b7ka", &*key),
+        ("", &key),
+        (&client, "pck_short"),
+        (&client, ""),
+        (&client, &foreign),
+        (&client, &format!("{key}:")),
+        (&key, &client),
+    ] {
+        let refused = knock(&world, basic(user, password));
+        assert!(matches!(refused, Err(Refusal::CredentialInvalid)), "{user}");
+    }
+    for malformed in ["Basic !", "Basic", "Basic YQ", "Basic YQ==", &format!("Basic {}", "YWFh".repeat(64))] {
+        assert!(matches!(knock(&world, with(malformed)), Err(Refusal::CredentialMalformed)), "{malformed}");
+    }
+    // A key that is accepted as a password alone is none by itself, and the other way round.
+    let bare = knock(&world, world.authorized(Request::post(PATH)));
+    assert!(matches!(bare, Err(Refusal::CredentialInvalid)));
+    let usual = accepting(&[]);
+    assert!(matches!(knock(&usual, basic(&client, &key)), Err(Refusal::CredentialMissing)));
+    // Nor does a principal outlive the endpoint's word.
+    let (tenant, place) = (usual.tenant(), usual.place());
+    assert!(principal.still(&tenant, place.endpoint(), (testing::ADDRESS, NOW)).is_none());
+    let (tenant, place) = (world.tenant(), world.place());
+    assert!(principal.still(&tenant, place.endpoint(), (testing::ADDRESS, NOW)).is_some());
 }
 
 #[test]

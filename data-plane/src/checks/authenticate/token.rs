@@ -22,8 +22,11 @@ use ids::ClientId;
 use ids::{Scopes, SigningKeyId, TenantId, TokenId};
 use seams::Timestamp;
 
-use super::{Credential, Principal, Still};
-use crate::snapshot::index::{EndpointIndex, Map, TenantIndex};
+use super::{Credential, Principal, Still, external};
+use crate::{
+    refuse::Refusal,
+    snapshot::index::{EndpointIndex, Map, TenantIndex},
+};
 
 /// How far the issuer's clock may be ahead of this one.
 const SKEW: Duration = Duration::from_secs(60);
@@ -62,24 +65,46 @@ impl Verified {
     }
 
     /// Whose it is by this configuration, if it is good for this endpoint now, and when it ends.
-    pub(super) fn holds<'t>(
+    pub(super) fn holds(
         &self,
-        tenant: &'t TenantIndex,
+        tenant: &TenantIndex,
         endpoint: &EndpointIndex,
         now: Timestamp,
-    ) -> Option<Still<'t>> {
+    ) -> Option<Still> {
         let issuer = tenant.issuer.as_ref().filter(|issuer| issuer.url == self.issuer)?;
         let (_, key_ends) = issuer.key(self.signed_by, now)?;
         let not_after = key_ends.map_or(self.not_after, |end| end.min(self.not_after));
         let meant = tenant.named_by(&self.audience) == Some(&*endpoint.slug);
         let (client, member) = tenant.who(self.holder)?;
-        let still = Still { client, member, not_after: Some(not_after) };
-        (meant && now < not_after && endpoint.accepts.access_tokens).then_some(still)
+        let holds = meant && now < not_after && endpoint.accepts.access_tokens;
+        holds.then(|| Still {
+            client: Arc::clone(client),
+            member: member.cloned(),
+            not_after: Some(not_after),
+        })
+    }
+}
+
+/// A token whose signature was good.
+#[derive(Debug, Clone)]
+pub(super) enum Seen {
+    /// Of the tenant's own issuer.
+    Own(Arc<Verified>),
+    /// Of another.
+    External(Arc<external::Verified>),
+}
+
+impl Seen {
+    fn not_after(&self) -> Timestamp {
+        match self {
+            Self::Own(verified) => verified.not_after,
+            Self::External(verified) => verified.not_after(),
+        }
     }
 }
 
 /// One tenant's, by SHA-256.
-type Known = Map<[u8; 32], Arc<Verified>>;
+type Known = Map<[u8; 32], Seen>;
 
 /// One worker's verified tokens.
 #[derive(Default)]
@@ -89,11 +114,11 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    fn get(&self, tenant: TenantId, digest: &[u8; 32]) -> Option<Arc<Verified>> {
+    fn get(&self, tenant: TenantId, digest: &[u8; 32]) -> Option<Seen> {
         self.kept.borrow().get(&tenant)?.get(digest).cloned()
     }
 
-    pub(super) fn keep(&self, tenant: TenantId, digest: [u8; 32], verified: &Arc<Verified>, now: Timestamp) {
+    pub(super) fn keep(&self, tenant: TenantId, digest: [u8; 32], seen: &Seen, now: Timestamp) {
         let mut kept = self.kept.borrow_mut();
         if self.count.get() >= KEPT {
             // Whoever has most pays for it.
@@ -104,12 +129,12 @@ impl Tokens {
         let own = kept.entry(tenant).or_default();
         let before = own.len();
         if before >= KEPT_PER_TENANT {
-            own.retain(|_, verified| now < verified.not_after);
+            own.retain(|_, seen| now < seen.not_after());
             if own.len() >= KEPT_PER_TENANT {
                 own.clear();
             }
         }
-        own.insert(digest, Arc::clone(verified));
+        own.insert(digest, seen.clone());
         self.count.set(self.count.get() - before + own.len());
     }
 }
@@ -142,25 +167,41 @@ impl Verified {
     }
 }
 
+/// The caller, if the token is one of an issuer whose tokens the endpoint accepts.
 pub(super) fn check(
     presented: &str,
     tenant: &TenantIndex,
     endpoint: &EndpointIndex,
     tokens: &Tokens,
     now: Timestamp,
-) -> Option<Principal> {
+) -> Result<Option<Principal>, Refusal> {
     let digest = sha256(presented.as_bytes());
-    let verified = match tokens.get(tenant.id, &digest) {
-        Some(verified) => verified,
+    let seen = match tokens.get(tenant.id, &digest) {
+        Some(seen) => seen,
         None => {
-            let verified = Arc::new(verify(presented, tenant, now)?);
-            tokens.keep(tenant.id, digest, &verified, now);
-            verified
+            let own = verify(presented, tenant, now).map(|verified| Seen::Own(Arc::new(verified)));
+            let seen = match own {
+                Some(own) => Some(own),
+                None if endpoint.accepts.external_tokens => {
+                    external::verify(presented, tenant, endpoint, now)?
+                        .map(|verified| Seen::External(Arc::new(verified)))
+                }
+                None => None,
+            };
+            let Some(seen) = seen else { return Ok(None) };
+            tokens.keep(tenant.id, digest, &seen, now);
+            seen
         }
     };
-    let Still { client, member, not_after } = verified.holds(tenant, endpoint, now)?;
-    let (client, member) = (Arc::clone(client), member.cloned());
-    Some(Principal { client, member, credential: Credential::Token(verified), not_after })
+    match seen {
+        Seen::Own(verified) => {
+            let Some(Still { client, member, not_after }) = verified.holds(tenant, endpoint, now) else {
+                return Ok(None);
+            };
+            Ok(Some(Principal { client, member, credential: Credential::Token(verified), not_after }))
+        }
+        Seen::External(verified) => external::principal(verified, tenant, endpoint, now),
+    }
 }
 
 fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verified> {

@@ -1,5 +1,7 @@
 //! The rules of each kind of resource.
 
+mod external;
+
 use std::collections::HashSet;
 
 use ids::{GrantId, Id, Kind, Scope, Scopes, Uuid};
@@ -22,6 +24,7 @@ pub(super) struct Known<'a> {
     pub(super) endpoints: HashSet<&'a Vec<u8>>,
     pub(super) upstreams: HashSet<&'a Vec<u8>>,
     pub(super) clients: HashSet<&'a Vec<u8>>,
+    pub(super) external: HashSet<&'a Vec<u8>>,
     pub(super) tools: HashSet<&'a Vec<u8>>,
     pub(super) members: HashSet<&'a Vec<u8>>,
     pub(super) keys: HashSet<&'a Vec<u8>>,
@@ -48,6 +51,7 @@ pub(super) fn names_itself(id: &str, body: &Body) -> bool {
         Body::Tool(tool) => named::<ids::kind::Tool>(id, &tool.id),
         Body::Limit(limit) => named::<ids::kind::Limit>(id, &limit.id),
         Body::Domain(domain) => named::<ids::kind::Domain>(id, &domain.id),
+        Body::ExternalIssuer(issuer) => named::<ids::kind::ExternalIssuer>(id, &issuer.id),
         Body::Policy(policy) => id == policy.id && id.parse::<GrantId>().is_ok(),
     }
 }
@@ -66,6 +70,7 @@ pub(super) fn check(body: &Body, known: &Known<'_>) -> Check {
         Body::Limit(limit) => check_limit(limit, known),
         Body::Domain(domain) => check_domain(domain, known),
         Body::Issuer(issuer) => check_issuer(issuer),
+        Body::ExternalIssuer(issuer) => external::check(issuer, known),
     }
 }
 
@@ -112,6 +117,13 @@ fn check_endpoint(endpoint: &v1::Endpoint, known: &Known<'_>) -> Check {
         known_enum(CredentialKind::try_from(*kind).ok(), CredentialKind::Unspecified)?;
     }
     need(sorted(endpoint.accepts.iter()), "kinds of credentials are out of order or repeat")?;
+    let external = &endpoint.external_issuer_ids;
+    need(external.len() <= MAX_EXTERNAL_ISSUERS, "names too many external issuers")?;
+    need(sorted(external.iter()), "external issuers are out of order or repeat")?;
+    need(
+        external.iter().all(|id| known.external.contains(id)),
+        "refers to an external issuer that is not there",
+    )?;
     need(endpoint.attachments.len() <= MAX_ENDPOINT_LIST, "has too many upstreams")?;
     need(
         sorted(endpoint.attachments.iter().map(|attachment| &attachment.id)),
@@ -301,11 +313,7 @@ fn check_issuer(issuer: &v1::Issuer) -> Check {
     for url in [&issuer.url, &issuer.gateway] {
         need(is_http(url), "a URL is malformed")?;
     }
-    let origin = issuer
-        .gateway
-        .split_once("://")
-        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', '"', '\\']));
-    need(origin, "the gateway is more than an origin")?;
+    need(is_origin(&issuer.gateway), "the gateway is more than an origin")?;
     need(issuer.baseline_scopes.len() <= Scopes::MOST, "has too many scopes")?;
     need(sorted(issuer.baseline_scopes.iter()), "scopes are out of order or repeat")?;
     need(issuer.baseline_scopes.iter().all(|scope| scope.parse::<Scope>().is_ok()), "a scope is malformed")?;
@@ -322,6 +330,11 @@ fn check_issuer(issuer: &v1::Issuer) -> Check {
         need(size.contains(&key.public_key.len()), "a public key's size is out of bounds")?;
     }
     Ok(())
+}
+
+fn is_origin(text: &str) -> bool {
+    text.split_once("://")
+        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', '"', '\\']))
 }
 
 fn slices(slices: &[v1::Slice], known: &Known<'_>) -> Check {

@@ -18,6 +18,18 @@ pub const MAX_CHAIN_BYTES: usize = 32 * 1024;
 pub const MAX_ISSUER_KEYS: usize = 64;
 /// Bytes in a public key: one of RSA with 4096 bits, and its exponent.
 pub const MAX_PUBLIC_KEY: usize = 1_024;
+/// External issuers that an endpoint may name.
+pub const MAX_EXTERNAL_ISSUERS: usize = 16;
+/// Bytes of a claim's name, and of a text that it has to have.
+pub const MAX_CLAIM_TEXT: usize = 1_024;
+/// Rules of one kind of an external issuer.
+pub const MAX_CLAIM_RULES: usize = 1_000;
+/// Audiences, required claims, and claims, roles or scopes of one rule.
+pub const MAX_FEW: usize = 16;
+/// Seconds by which an external issuer's clock may be ahead.
+pub const MAX_LEEWAY_SECONDS: u32 = 300;
+/// Seconds that its tokens may live.
+pub const MAX_TOKEN_LIFE_SECONDS: u32 = 86_400;
 /// Upstreams of one tenant.
 pub const MAX_UPSTREAMS: usize = 1_000;
 /// Tools of one tenant.

@@ -59,6 +59,7 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
     let mut attachments = HashSet::new();
     let mut limits = HashSet::new();
     let mut domains = HashSet::new();
+    let mut issuers = HashSet::new();
     for resource in &snapshot.resources {
         let Some(found) = &resource.body else {
             return Err(Invalid::new(&resource.id, "has no body, or one of an unknown kind"));
@@ -88,6 +89,9 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
                 upstream_slugs.insert(upstream.slug.as_str()) & known.upstreams.insert(&upstream.id)
             }
             Body::Client(client) => known.clients.insert(&client.id),
+            Body::ExternalIssuer(issuer) => {
+                known.external.insert(&issuer.id) & issuers.insert(issuer.issuer.as_str())
+            }
             Body::ApiKey(key) => lookups.insert(key.lookup.as_str()) & known.keys.insert(&key.id),
             Body::Tool(tool) => {
                 tool_names.insert((&tool.upstream_id, tool.name.as_str())) & known.tools.insert(&tool.id)

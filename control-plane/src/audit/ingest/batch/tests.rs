@@ -80,6 +80,24 @@ fn what_is_not_canonical_is_set_aside() {
         };
         assert_eq!(fault(named), Fault::Form, "{version}");
     }
+    // Nor does any of them say how the caller showed who it is, as the fourth does.
+    for version in [1, 2, 3] {
+        let changes: [fn(&mut v1::AuditRecord); 4] = [
+            |record| record.credential = v1::CredentialKind::Basic.into(),
+            |record| record.issuer_id = vec![1; 16],
+            |record| record.subject_hash = vec![1; 32],
+            |record| record.certificate_digest = vec![1; 32],
+        ];
+        for change in changes {
+            let said = |record: &mut v1::AuditRecord| {
+                record.version = version;
+                change(record);
+            };
+            assert_eq!(fault(said), Fault::Form, "{version}");
+        }
+    }
+    let unknown = |record: &mut v1::AuditRecord| (record.version, record.credential) = (4, 77);
+    assert_eq!(fault(unknown), Fault::Form);
     assert_eq!(fault(|record| record.phase = 77), Fault::Form);
     assert_eq!(fault(|record| record.tenant_id = vec![1; 3]), Fault::Form);
     assert_eq!(fault(|record| record.seq = u64::MAX), Fault::Form);

@@ -47,6 +47,8 @@ pub(super) fn sample() -> TenantRows {
         tools: vec![tool(0, 0, "echo", Class::Unclassified)],
         limits: Vec::new(),
         domains: Vec::new(),
+        external_issuers: Vec::new(),
+        gateway: "https://gw.example.com".to_owned(),
         issuer: None,
     }
 }
@@ -60,7 +62,8 @@ pub(super) fn endpoint(n: u8) -> EndpointRow {
         allow: Vec::new(),
         deny: Vec::new(),
         closed_methods: vec!["logging/setLevel".to_owned()],
-        accepts: CredentialKind::ALL.to_vec(),
+        accepts: CredentialKind::USUAL.to_vec(),
+        external_issuers: Vec::new(),
         unknown_tools: UnknownTools::Block,
         max_request_bytes: 1_048_576,
         max_response_bytes: 1_048_576,

@@ -107,7 +107,7 @@ fn who_is_not_let_in_is_told_where_the_metadata_is() {
     let url = |world: &World, host: &str, path: &str| {
         let exchange = testing::raw_exchange(Request::post(path).header("host", host));
         let place = endpoint::check(&exchange, &world.fleet(), &hosts()).unwrap();
-        resource::pointer(&exchange, &place).map(|pointer| pointer.metadata)
+        resource::pointer(&exchange, &place).metadata
     };
     let expected = format!("{GATEWAY}{PREFIX}{PATH}");
     assert_eq!(url(&world, "gw.example.com", PATH).as_ref(), Some(&expected));
@@ -115,7 +115,9 @@ fn who_is_not_let_in_is_told_where_the_metadata_is() {
     assert_eq!(own, format!("https://mcp.acme.example{PREFIX}/tools/mcp"));
     let challenge_with = |refusal: Refusal, baseline: &str| {
         let baseline = baseline.parse().unwrap();
-        let pointer = Pointer { metadata: expected.clone(), baseline, scheme: Scheme::Bearer };
+        let accepts = world.place().endpoint().accepts;
+        let metadata = Some(expected.clone());
+        let pointer = Pointer { accepts, metadata, baseline, scheme: Scheme::Bearer };
         let response = render(&refusal, Addressee::Http, "req", Some(&pointer)).into_response();
         response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned())
     };

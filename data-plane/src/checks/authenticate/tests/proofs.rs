@@ -210,7 +210,7 @@ fn challenges_name_the_scheme_by_which_the_token_was_shown() {
     let challenge = |scheme: &str, refusal: Refusal| {
         let exchange = testing::exchange(with(&format!("{scheme} {}", scene.token)));
         let pointer = resource::pointer(&exchange, &scene.world.place());
-        let response = render(&refusal, Addressee::Http, "req", pointer.as_ref()).into_response();
+        let response = render(&refusal, Addressee::Http, "req", Some(&pointer)).into_response();
         let text = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         (response.status().as_u16(), text("www-authenticate").unwrap(), text("dpop-nonce"))
     };

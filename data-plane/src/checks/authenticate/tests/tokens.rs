@@ -193,7 +193,7 @@ fn what_was_found_good_once_is_asked_again_with_each_call() {
     };
     let verified = |knocked: Result<Principal, Refusal>| match knocked.unwrap().credential {
         Credential::Token(verified) => verified,
-        Credential::Key(_) => panic!("a token"),
+        Credential::Key(_) | Credential::External(..) => panic!("a token"),
     };
     let first = verified(knock(&world, NOW));
     assert!(Arc::ptr_eq(&first, &verified(knock(&world, NOW.plus(Duration::from_secs(899))))), "once");
@@ -355,7 +355,8 @@ fn a_worker_keeps_a_bounded_number_of_a_tenants_tokens() {
     let (world, _) = world();
     let (tenant, tokens) = (world.tenant().id, Tokens::default());
     let verified = |number: u64| {
-        Arc::new(token::Verified::testing(world.client(), NOW.plus(Duration::from_secs(number % 3_600))))
+        let end = NOW.plus(Duration::from_secs(number % 3_600));
+        token::Seen::Own(Arc::new(token::Verified::testing(world.client(), end)))
     };
     for number in 0..2_048_u64 {
         tokens.keep(tenant, crypto::digest::sha256(&number.to_be_bytes()), &verified(number + 1), NOW);

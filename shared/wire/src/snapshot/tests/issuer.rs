@@ -7,7 +7,8 @@ use super::{
     sample::{GOLDEN, id, raw, snapshot},
 };
 use crate::v1::{
-    CredentialKind, Issuer, IssuerKey, Resource, SignatureAlgorithm, TenantSnapshot, resource::Body,
+    CallerRule, ClaimFact, CredentialKind, Entitlement, ExternalIssuer, Issuer, IssuerKey, Resource,
+    SignatureAlgorithm, TenantSnapshot, TokenType, resource::Body,
 };
 
 fn key(n: u8, algorithm: SignatureAlgorithm, size: usize) -> IssuerKey {
@@ -100,7 +101,93 @@ fn kinds_of_credentials_are_known_and_in_order() {
     }
     assert_eq!(with(&[token, key]), Err("kinds of credentials are out of order or repeat"));
     assert_eq!(with(&[key, key]), Err("kinds of credentials are out of order or repeat"));
-    for unknown in [0, 3, -1] {
+    for unknown in [0, 6, -1] {
         assert_eq!(with(&[unknown]), Err("has an unknown enum number"));
     }
+}
+
+fn fact(claim: &str, value: &str) -> ClaimFact {
+    ClaimFact { claim: claim.to_owned(), value: value.to_owned() }
+}
+
+fn external() -> ExternalIssuer {
+    ExternalIssuer {
+        id: raw::<ids::kind::ExternalIssuer>(id(1)),
+        issuer: "https://login.example.com".to_owned(),
+        jwks_uri: "https://login.example.com/keys".to_owned(),
+        ca_der: vec![vec![1]],
+        algorithms: vec![SignatureAlgorithm::Rs256.into(), SignatureAlgorithm::Es256.into()],
+        token_types: vec![TokenType::AtJwt.into(), TokenType::Jwt.into()],
+        audiences: vec!["a".to_owned(), "b".to_owned()],
+        required_claims: vec![fact("tid", "acme")],
+        leeway_seconds: 60,
+        max_lifetime_seconds: 3_600,
+        callers: vec![CallerRule { claims: vec![fact("azp", "x")], client_id: client_of(&snapshot(GOLDEN)) }],
+        entitlements: vec![Entitlement {
+            claim: Some(fact("groups", "g")),
+            role_ids: vec![raw::<ids::kind::Role>(id(1)), raw::<ids::kind::Role>(id(2))],
+            scopes: vec!["a".to_owned(), "b".to_owned()],
+        }],
+        gateway: "https://gw.example.com".to_owned(),
+    }
+}
+
+fn client_of(snapshot: &TenantSnapshot) -> Vec<u8> {
+    let client = snapshot.resources.iter().find_map(|resource| match &resource.body {
+        Some(Body::Client(client)) => Some(client.id.clone()),
+        _ => None,
+    });
+    client.expect("a client")
+}
+
+/// Named by every endpoint.
+fn trusting(issuer: ExternalIssuer) -> TenantSnapshot {
+    let mut snapshot = snapshot(GOLDEN);
+    for resource in &mut snapshot.resources {
+        if let Some(Body::Endpoint(endpoint)) = &mut resource.body {
+            endpoint.external_issuer_ids = vec![raw::<ids::kind::ExternalIssuer>(id(1))];
+        }
+    }
+    let id = ids::ExternalIssuerId::clone(&id(1)).to_string();
+    snapshot.resources.push(Resource { id, body: Some(Body::ExternalIssuer(issuer)) });
+    snapshot.resources.sort_by(|a, b| a.id.cmp(&b.id));
+    snapshot
+}
+
+#[test]
+fn an_external_issuer_is_read_back_as_it_was_written() {
+    let snapshot = trusting(external());
+    assert_eq!(decode_exact(&Bytes::from(encode(&snapshot))).unwrap(), snapshot);
+}
+
+#[test]
+fn what_an_external_issuer_may_not_be() {
+    let refused = |change: fn(&mut ExternalIssuer)| {
+        let mut issuer = external();
+        change(&mut issuer);
+        validate(&trusting(issuer)).map_err(|invalid| invalid.detail)
+    };
+    assert_eq!(refused(|_| {}), Ok(()));
+    assert_eq!(refused(|it| it.issuer = "http://login.example.com".to_owned()), Err("a URL is malformed"));
+    assert_eq!(refused(|it| it.jwks_uri = "http://a.example/k".to_owned()), Err("a URL is malformed"));
+    assert_eq!(refused(|it| it.gateway.push('/')), Err("the gateway is more than an origin"));
+    assert_eq!(refused(|it| it.algorithms = vec![0]), Err("has an unknown enum number"));
+    assert_eq!(refused(|it| it.token_types = vec![3]), Err("has an unknown enum number"));
+    assert_eq!(refused(|it| it.algorithms.clear()), Err("nothing of it could be taken"));
+    assert_eq!(refused(|it| it.algorithms.reverse()), Err("algorithms or types are out of order or repeat"));
+    assert_eq!(refused(|it| it.audiences.reverse()), Err("audiences are out of order or too many"));
+    assert_eq!(refused(|it| it.audiences[0].clear()), Err("an audience is malformed"));
+    assert_eq!(refused(|it| it.required_claims[0].value.clear()), Err("a claim is malformed"));
+    assert_eq!(refused(|it| it.leeway_seconds = 301), Err("the leeway is out of bounds"));
+    assert_eq!(refused(|it| it.max_lifetime_seconds = 86_401), Err("a lifetime is out of bounds"));
+    assert_eq!(refused(|it| it.callers[0].claims.clear()), Err("a rule has no claims, or too many"));
+    assert_eq!(refused(|it| it.callers[0].client_id[0] ^= 1), Err("refers to a client that is not there"));
+    assert_eq!(refused(|it| it.entitlements[0].claim = None), Err("a claim is malformed"));
+    assert_eq!(refused(|it| it.entitlements[0].scopes.reverse()), Err("roles or scopes are out of order"));
+    assert_eq!(refused(|it| it.ca_der[0].clear()), Err("a certificate's size is out of bounds"));
+    assert_eq!(refused(|it| it.id[0] ^= 1), Err("does not carry its own id"));
+    let mut nobodys = trusting(external());
+    nobodys.resources.retain(|resource| !matches!(resource.body, Some(Body::ExternalIssuer(_))));
+    let detail = validate(&nobodys).map_err(|invalid| invalid.detail);
+    assert_eq!(detail, Err("refers to an external issuer that is not there"));
 }
