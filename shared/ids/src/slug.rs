@@ -48,6 +48,7 @@ const RESERVED: &[&str] = &[
     "review",
     "root",
     "server-card",
+    "session",
     "startupz",
     "static",
     "system",
