@@ -12,6 +12,7 @@ mod problems;
 mod quotas;
 mod reference;
 mod secrets;
+mod sessions;
 mod upstreams;
 mod watches;
 mod writes;

@@ -39,6 +39,7 @@ mod lists_show_what_may_be_called;
 mod machines_get_tokens;
 mod machines_prove_who_they_are;
 mod members_act_through_clients;
+mod members_administer;
 mod old_changes_are_forgotten;
 mod one_tenant_leaves_room_for_others;
 mod pages_of_every_origin_may_ask;

@@ -74,7 +74,8 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     assert_eq!(machine.assert(&assertion).await.status, 200);
     register(gateway, &tenant, &endpoint).await;
     trust(&tenant, &machine).await;
-    let person = Person::join(gateway, &tenant, "ann@example.com").await;
+    let person = Person::join_as(gateway, &tenant, "ann@example.com", "auditor").await;
+    person.administer(gateway, slug).await;
     let role = text(&tenant.post("/roles", json!({"name": "people"})).await, "id");
     let path = format!("{}/members/{}/roles/{role}", tenant.base, person.member);
     tenant.admin.put(&path, json!({})).await.unwrap();

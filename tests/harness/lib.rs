@@ -1,5 +1,6 @@
 //! What every test starts from: real servers, both planes in process, a scriptable MCP server, a caller.
 
+pub mod admin;
 pub mod app;
 pub mod caller;
 pub mod clock;

@@ -128,6 +128,12 @@ impl Person {
         self.submit(path, &page, &[form, &[("password", &self.password)]].concat()).await
     }
 
+    /// By what their browser speaks.
+    #[must_use]
+    pub const fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// A cookie of the browser.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<String> {

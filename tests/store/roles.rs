@@ -126,6 +126,8 @@ async fn roles_do_nothing_beyond_their_work() {
                 "INSERT INTO members (tenant_id) VALUES (gen_random_uuid())",
                 "UPDATE accounts SET email = 'x'",
                 "UPDATE members SET account_id = gen_random_uuid()",
+                "SELECT code FROM admin_sessions",
+                "UPDATE admin_sessions SET digest = NULL",
                 "DELETE FROM invitations",
             ],
         ),

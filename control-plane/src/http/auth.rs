@@ -1,13 +1,19 @@
 //! Who is calling and what they may do. Authorization is in a handler's signature: [`Operator`] for the installation,
 //! [`InTenant`] with a scope for one tenant.
 
-use std::{marker::PhantomData, net::IpAddr};
+mod member;
+mod urgent;
+
+pub(crate) use self::member::{Browsing, csrf_token};
+pub use self::{member::Anyone, urgent::UrgentOperator};
+
+use std::{marker::PhantomData, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use crypto::{ExposeSecret as _, KeyKind, Presented, key};
+use crypto::{KeyKind, Presented, key};
 use ids::{AdminTokenId, TenantId};
 use time::OffsetDateTime;
 
@@ -23,6 +29,7 @@ use crate::{
     db::{INSTALLATION, StoreError},
     http::scope::{Scope, Scopes},
     http::serve::Peer,
+    people::admin::AdminSession,
 };
 
 /// A verified caller.
@@ -37,6 +44,8 @@ pub struct Caller {
     address: Option<IpAddr>,
     request_id: String,
     ending: Ending,
+    /// Of a member who came in by a cookie.
+    browser: Option<Arc<AdminSession>>,
 }
 
 impl Caller {
@@ -116,54 +125,6 @@ pub struct InTenantOrGone<S>(pub InTenant<S>);
 enum Deleted {
     NotFound,
     Allowed,
-}
-
-/// As [`Operator`], and while Postgres is away the holder of the configured operator token, which is in memory: for what
-/// must not wait. A token that was revoked in Postgres counts again while that is away, as long as it is configured.
-#[derive(Debug, Clone)]
-pub struct UrgentOperator {
-    /// Who.
-    pub caller: Caller,
-    /// Postgres does not answer.
-    pub without_store: bool,
-}
-
-impl FromRequestParts<Core> for UrgentOperator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, ApiError> {
-        match tokio::time::timeout(core.kills.patience(), Operator::from_request_parts(parts, core)).await {
-            Ok(Ok(Operator { caller })) => Ok(Self { caller, without_store: false }),
-            Ok(Err(ApiError::Store(StoreError::Unavailable(_)))) | Err(_) => {
-                Ok(Self { caller: configured(parts, core)?, without_store: true })
-            }
-            Ok(Err(error)) => Err(error),
-        }
-    }
-}
-
-/// The caller, if it presents the configured operator token. Every other credential is as unknown as Postgres is away.
-fn configured(parts: &Parts, core: &Core) -> Result<Caller, ApiError> {
-    let (presented, address) = (bearer(parts)?, address(parts));
-    let unknown =
-        || ApiError::Store(StoreError::Unavailable("only the configured token is known now".into()));
-    let token = key::parse(KeyKind::OperatorToken, &presented).map_err(|_| ApiError::Unauthenticated)?;
-    let held = core.config.operator_token.as_ref().ok_or_else(unknown)?;
-    let held = key::parse(KeyKind::OperatorToken, held.expose_secret()).map_err(ApiError::internal)?;
-    if !core.secrets.verify_token(&token, &core.secrets.hash_token(&held)) {
-        core.authentication_failed(address);
-        return Err(unknown());
-    }
-    // Which row it has cannot be asked now.
-    let actor = Actor::Operator(ids::Uuid::nil());
-    Ok(Caller {
-        actor,
-        scopes: Scopes::all(),
-        not_after: None,
-        address,
-        request_id: request_id(parts),
-        ending: ending(parts),
-    })
 }
 
 pub(super) fn address(parts: &Parts) -> Option<IpAddr> {
@@ -254,6 +215,9 @@ async fn enter<S: Scope>(parts: &mut Parts, core: &Core, deleted: Deleted) -> Re
             if !caller.scopes.contain(S::NAME) {
                 return Err(ApiError::Forbidden { scope: S::NAME });
             }
+            if S::JUST_SIGNED_IN {
+                caller.just_signed_in(core)?;
+            }
             (tenant, caller)
         }
     };
@@ -275,7 +239,10 @@ pub(super) async fn authenticate(parts: &mut Parts, core: &Core) -> Result<Authe
     if let Some(known) = parts.extensions.get::<Authenticated>() {
         return Ok(known.clone());
     }
-    let authenticated = present(parts, core).await?;
+    let authenticated = match member::cookie(parts, core) {
+        Some(value) => member::present(parts, core, value).await?,
+        None => present(parts, core).await?,
+    };
     quota::count(core, parts, authenticated.caller().actor, authenticated.tenant())?;
     parts.extensions.insert(authenticated.clone());
     Ok(authenticated)
@@ -326,6 +293,7 @@ async fn identify(
             address,
             request_id,
             ending: ending(parts),
+            browser: None,
         }));
     }
 
@@ -342,15 +310,15 @@ async fn identify(
     let live = queries::live_admin_token(&mut tx, id, now).await?.ok_or(ApiError::Unauthenticated)?;
     let actor = Actor::AdminToken(AdminTokenId::from_uuid(id));
     let scopes = Scopes::from_stored(live.scopes);
-    let caller =
-        Caller { actor, scopes, not_after: live.not_after, address, request_id, ending: ending(parts) };
+    let (not_after, ending) = (live.not_after, ending(parts));
+    let caller = Caller { actor, scopes, not_after, address, request_id, ending, browser: None };
     Ok(Authenticated::Admin { tenant: TenantId::from_uuid(tenant), slug: live.slug, caller })
 }
 
-/// Whether the token with which a caller came in still is one: asked again by what goes on for long.
-pub(super) async fn is_live(core: &Core, tenant: TenantId, actor: Actor) -> Result<bool, StoreError> {
+/// Whether that with which a caller came in still is good: asked again by what goes on for long.
+pub(super) async fn is_live(core: &Core, tenant: TenantId, caller: &Caller) -> Result<bool, StoreError> {
     let now = core.clock.now().to_offset();
-    match actor {
+    match caller.actor {
         Actor::Operator(id) => {
             let mut tx = core.store.operator().await?;
             Ok(queries::operator_token_is_live(&mut tx, id, now).await?
@@ -360,7 +328,8 @@ pub(super) async fn is_live(core: &Core, tenant: TenantId, actor: Actor) -> Resu
             let mut tx = core.store.tenant(tenant).await?;
             Ok(queries::live_admin_token(&mut tx, id.uuid(), now).await?.is_some())
         }
-        Actor::Proxy(_) | Actor::Client(_) | Actor::Member(_) | Actor::Stranger | Actor::System => Ok(false),
+        Actor::Member(_) => member::is_live(core, tenant, caller).await,
+        Actor::Proxy(_) | Actor::Client(_) | Actor::Stranger | Actor::System => Ok(false),
     }
 }
 

@@ -44,7 +44,10 @@ pub(super) fn openapi() -> utoipa::openapi::OpenApi {
     api.merge(routes);
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An operator token (`pop_…`) or an admin token (`pat_…`)"))
+        .description(Some(
+            "An operator token (`pop_…`) or an admin token (`pat_…`). A member who has signed in (`/session/sign-in`) has a cookie \
+             in its place, with the scopes of their `admin_role`; with it writes carry `Portcullis-CSRF` (`GET /v1/session`)",
+        ))
         .build();
     let components = api.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(scheme));

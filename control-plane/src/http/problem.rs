@@ -48,6 +48,12 @@ pub enum ApiError {
     /// The request can be read and is wrong in these places.
     #[error("request is not valid")]
     Invalid(Vec<FieldError>),
+    /// A browser sent it that may have been told to by another site.
+    #[error("not sent by a page of this origin")]
+    CrossSite,
+    /// Who has signed in did so too long ago for this.
+    #[error("signed in too long ago")]
+    SignInTooOld,
     /// It clashes with what exists.
     #[error("{0}")]
     Conflict(&'static str),
@@ -144,6 +150,8 @@ impl ApiError {
             Self::Malformed(_) | Self::NotJson { .. } => ErrorCode::BadRequest,
             Self::Invalid(_) => ErrorCode::ValidationFailed,
             Self::Conflict(_) => ErrorCode::Conflict,
+            Self::CrossSite => ErrorCode::CrossSiteRefused,
+            Self::SignInTooOld => ErrorCode::SignInTooOld,
             Self::LastOwner => ErrorCode::LastOwner,
             Self::PreconditionFailed => ErrorCode::PreconditionFailed,
             Self::PreconditionRequired => ErrorCode::PreconditionRequired,

@@ -25,6 +25,7 @@ const FORGET_ABOVE: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Holder {
     Operator(Uuid),
+    /// An admin token, or a member.
     Token(Uuid),
     /// A token's, of whomever, for kills.
     Kills(Uuid),
@@ -83,7 +84,8 @@ impl Quotas {
             let id = match actor {
                 Actor::Operator(id) => id,
                 Actor::AdminToken(id) => id.uuid(),
-                Actor::Proxy(_) | Actor::Client(_) | Actor::Member(_) | Actor::Stranger | Actor::System => {
+                Actor::Member(id) => id.uuid(),
+                Actor::Proxy(_) | Actor::Client(_) | Actor::Stranger | Actor::System => {
                     return Vec::new();
                 }
             };
@@ -92,7 +94,8 @@ impl Quotas {
         let token = match actor {
             Actor::Operator(id) => ("operator", Holder::Operator(id), self.limits.operator),
             Actor::AdminToken(id) => ("token", Holder::Token(id.uuid()), self.limits.token),
-            Actor::Proxy(_) | Actor::Client(_) | Actor::Member(_) | Actor::Stranger | Actor::System => {
+            Actor::Member(id) => ("member", Holder::Token(id.uuid()), self.limits.token),
+            Actor::Proxy(_) | Actor::Client(_) | Actor::Stranger | Actor::System => {
                 return Vec::new();
             }
         };

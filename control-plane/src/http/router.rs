@@ -1,15 +1,17 @@
 //! Every route of the API, and nothing else.
 
+use axum::routing::{get, post};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::pages;
 use crate::{
     app::Core,
+    people::admin::pages as admin,
     resources::{
         admin_tokens, audit_records, authorities, client_secrets, clients, consents, credential_ages,
         domains, endpoints, external_issuers, global, grants, initial_access_tokens, invitations,
         join_tokens, keys, kills, leaks, limits, members, pools, proxies, public_keys, registration,
-        revisions, roles, scopes, signing_keys, tenants, token_exchange, tools, trusted_issuers, upstreams,
+        revisions, roles, scopes, session, signing_keys, tenants, token_exchange, tools, trusted_issuers, upstreams,
     },
 };
 
@@ -22,6 +24,12 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(pages::reference))
         .routes(routes!(leaks::routes::report))
         .routes(routes!(leaks::routes::format))
+        // Browsers on their way in and out.
+        .route("/session/sign-in", get(admin::begin))
+        .route("/session/callback", get(admin::callback))
+        .route("/session/sign-out", post(admin::sign_out))
+        // Anybody who is known.
+        .routes(routes!(session::routes::get))
         // Operators.
         .routes(routes!(tenants::routes::list, tenants::routes::create))
         .routes(routes!(pools::routes::list, pools::routes::create))

@@ -6,16 +6,19 @@ use serde::{Deserialize, Serialize};
 pub trait Scope: Send + Sync + 'static {
     /// As in tokens and in the API description.
     const NAME: &'static str;
+    /// Whether a member who came in by a cookie has to have signed in just now for it.
+    const JUST_SIGNED_IN: bool = false;
 }
 
 macro_rules! scopes {
-    ($($(#[$doc:meta])* $scope:ident $name:literal;)*) => {
+    ($($(#[$doc:meta])* $scope:ident $name:literal $(just_signed_in = $fresh:literal)?;)*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Copy)]
             pub struct $scope;
             impl Scope for $scope {
                 const NAME: &'static str = $name;
+                $(const JUST_SIGNED_IN: bool = $fresh;)?
             }
         )*
         /// Every scope by name; `*` stands for all and `*:read` for all that only read and open nothing.
@@ -31,7 +34,7 @@ scopes! {
     /// See admin tokens.
     AdminTokensRead "admin_tokens:read";
     /// Make and revoke admin tokens, with no scope that the maker lacks.
-    AdminTokensWrite "admin_tokens:write";
+    AdminTokensWrite "admin_tokens:write" just_signed_in = true;
     /// See upstreams.
     UpstreamsRead "upstreams:read";
     /// Change upstreams and their credentials.
@@ -103,7 +106,7 @@ scopes! {
     /// See the keys that sign tokens, never their private halves.
     SigningKeysRead "signing_keys:read";
     /// Rotate and revoke the keys that sign tokens.
-    SigningKeysWrite "signing_keys:write";
+    SigningKeysWrite "signing_keys:write" just_signed_in = true;
     /// See revisions and how far proxies are.
     RevisionsRead "revisions:read";
 }
@@ -157,6 +160,12 @@ impl Scopes {
     #[must_use]
     pub fn from_stored(names: Vec<String>) -> Self {
         Self(names)
+    }
+
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.0
     }
 
     /// Whether the set permits `wanted`, which may itself be `*` or `*:read`.

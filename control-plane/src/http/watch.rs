@@ -284,7 +284,7 @@ impl<F: Feed> Source for Watch<F> {
     }
 
     async fn is_live(&mut self) -> bool {
-        let live = auth::is_live(&self.core, self.tenant, self.caller.actor);
+        let live = auth::is_live(&self.core, self.tenant, &self.caller);
         !self.stopping.is_cancelled() && self.core.looks.watches.take(live).await.unwrap_or(true)
     }
 }
@@ -294,11 +294,11 @@ impl<F: Feed> Watch<F> {
     async fn look(&mut self) -> Result<Option<Vec<Event>>, StoreError> {
         self.polls.mark_unchanged();
         let (core, feed) = (&self.core, &mut self.feed);
-        let (tenant, actor) = (self.tenant, self.caller.actor);
+        let (tenant, caller) = (self.tenant, &self.caller);
         core.looks
             .watches
             .take(async {
-                if !auth::is_live(core, tenant, actor).await? {
+                if !auth::is_live(core, tenant, caller).await? {
                     return Ok(None);
                 }
                 feed.look(core).await.map(Some)

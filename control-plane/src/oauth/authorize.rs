@@ -4,6 +4,7 @@
 //! that is good for that URL alone. So nothing is kept between the steps, and there is no place to be sent on to but the client's own.
 //! Until the client and its redirect URI are known to be good, what goes wrong is said on a page (RFC 6749 section 4.1.2.1).
 
+pub(crate) mod admin;
 mod answer;
 mod consent;
 pub(crate) mod queries;
@@ -59,13 +60,17 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let issuer = issuer::find(&core, &slug, origin.address).await?;
+    if admin::is_asked(&uri) {
+        let mut visitor = Visitor::of(&core, &headers, &origin).await?;
+        return admin::show(&core, &issuer, &uri, &mut visitor).await;
+    }
     let (asked, denied) = request::read(&core, &issuer, uri.query().unwrap_or_default(), &origin).await?;
     if let Some(denied) = denied {
         return answer::denied(&issuer, &asked, denied);
     }
     let step = Step { core: &core, issuer: &issuer, asked, place: place(&uri), origin };
     let mut visitor = Visitor::of(&core, &headers, &step.origin).await?;
-    let session = visitor.session.clone().filter(|_| step.asked.prompt != Prompt::Login);
+    let session = visitor.session.clone().filter(|session| step.is_fresh(session));
     let Some(session) = session else {
         return match step.asked.prompt {
             Prompt::None => answer::denied(&issuer, &step.asked, Denied::LoginRequired),
@@ -98,6 +103,9 @@ pub(crate) async fn act(
     let issuer = issuer::find(&core, &slug, origin.address).await?;
     let place = place(&uri);
     let mut visitor = Visitor::who_posted(&core, &form, &origin, &place).await?;
+    if admin::is_asked(&uri) {
+        return admin::act(&core, &issuer, &uri, (&mut visitor, &form, &origin)).await;
+    }
     let (asked, denied) = request::read(&core, &issuer, uri.query().unwrap_or_default(), &origin).await?;
     if let Some(denied) = denied {
         return answer::denied(&issuer, &asked, denied);
@@ -112,6 +120,7 @@ pub(crate) async fn act(
             }
         }
         (Some("other"), Some(_)) => Ok(step.sign_in(&mut visitor, None)),
+        (Some("allow"), Some(session)) if !step.is_fresh(&session) => Ok(step.sign_in(&mut visitor, None)),
         (Some("allow"), Some(session)) => match step.member(&session).await? {
             Some(member) => step.give(&session, member, true).await,
             None => answer::denied(&issuer, &step.asked, Denied::Refused),
@@ -128,6 +137,11 @@ pub(crate) async fn act(
 }
 
 impl Step<'_> {
+    /// Whether the person has signed in as lately as the client wants.
+    fn is_fresh(&self, session: &Session) -> bool {
+        self.asked.fresh.is_met_by(session, self.core.clock.now())
+    }
+
     /// A page of this step; its form may lead to the client.
     fn page(&self, mut page: Page) -> Response {
         page.leads_to = source_of(&self.asked.redirect_uri);

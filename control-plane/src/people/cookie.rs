@@ -1,8 +1,11 @@
-//! The two cookies of the authorization servers' origin: who has signed in, and who looks at a page of ours without having done so.
+//! The cookies of the authorization servers' origin: who has signed in, and who looks at a page of ours without having done so; and of the
+//! API's: who administers, and who sets out to.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crypto::{Zeroizing, digest, secret::ct_eq};
 use http::{HeaderMap, HeaderValue, header};
+
+use url::Url;
 
 use super::session::LONGEST;
 use crate::{app::Core, people::page::PageError};
@@ -19,6 +22,10 @@ pub(crate) enum Cookie {
     Session,
     /// A browser in which nobody has: what it posts has to come from a page that was shown in it.
     Visit,
+    /// A session of a member at the API's origin.
+    Admin,
+    /// A browser that is on its way from there to an issuer and back.
+    Start,
 }
 
 /// What a cookie holds. Shows nothing in `Debug`.
@@ -47,6 +54,12 @@ impl Value {
         URL_SAFE_NO_PAD.encode(digest::hmac_sha256(&self.0, &[b"form\0", place.as_bytes()]))
     }
 
+    /// Something else that only who has the cookie knows, of one kind and for one purpose.
+    pub(crate) fn derive(&self, kind: &str, what: &str) -> String {
+        let parts = [b"derive\0".as_slice(), kind.as_bytes(), b"\0", what.as_bytes()];
+        URL_SAFE_NO_PAD.encode(digest::hmac_sha256(&self.0, &parts))
+    }
+
     /// Whether `given` is that.
     ///
     /// # Errors
@@ -67,12 +80,39 @@ impl Cookie {
             (Self::Visit, true) => "__Host-portcullis-visit",
             (Self::Session, false) => "portcullis",
             (Self::Visit, false) => "portcullis-visit",
+            (Self::Admin, true) => "__Host-portcullis-admin",
+            (Self::Start, true) => "__Host-portcullis-start",
+            (Self::Admin, false) => "portcullis-admin",
+            (Self::Start, false) => "portcullis-start",
+        }
+    }
+
+    fn is_secure(self, core: &Core) -> bool {
+        let origin = match self {
+            Self::Session | Self::Visit => &core.config.urls.auth,
+            Self::Admin | Self::Start => &core.config.urls.control,
+        };
+        origin.scheme() == "https"
+    }
+
+    /// Strict is what no other site's link brings along. Who comes back from an issuer, or to it, comes by such a link.
+    const fn same_site(self) -> &'static str {
+        match self {
+            Self::Admin => "Strict",
+            Self::Session | Self::Visit | Self::Start => "Lax",
+        }
+    }
+
+    const fn lives(self) -> u64 {
+        match self {
+            Self::Start => 10 * 60,
+            Self::Session | Self::Visit | Self::Admin => LONGEST.as_secs(),
         }
     }
 
     /// What the browser has; nothing where it sends two of that name, one of which is somebody else's.
     pub(crate) fn read(self, core: &Core, headers: &HeaderMap) -> Option<Value> {
-        let name = self.name(is_secure(core));
+        let name = self.name(self.is_secure(core));
         let sent: usize = headers.get_all(header::COOKIE).iter().map(HeaderValue::len).sum();
         if sent > MOST {
             return None;
@@ -88,7 +128,7 @@ impl Cookie {
     /// `Set-Cookie` with a value.
     pub(crate) fn set(self, core: &Core, value: &Value) -> Result<HeaderValue, PageError> {
         let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(value.0.as_slice()));
-        self.write(core, &value, LONGEST.as_secs())
+        self.write(core, &value, self.lives())
     }
 
     /// `Set-Cookie` that takes it away.
@@ -97,26 +137,22 @@ impl Cookie {
     }
 
     fn write(self, core: &Core, value: &str, seconds: u64) -> Result<HeaderValue, PageError> {
-        let secure = is_secure(core);
-        let name = self.name(secure);
+        let secure = self.is_secure(core);
+        let (name, site) = (self.name(secure), self.same_site());
         let only = if secure { "; Secure" } else { "" };
-        let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{only}");
+        let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={site}{only}");
         let mut header = HeaderValue::try_from(text).map_err(PageError::internal)?;
         header.set_sensitive(true);
         Ok(header)
     }
 }
 
-fn is_secure(core: &Core) -> bool {
-    core.config.urls.auth.scheme() == "https"
-}
-
-/// Whether the browser says that a page of this origin has sent the form. That a form carries its page's token is asked besides.
+/// Whether the browser says that a page of this origin has sent it. That it carries its page's token is asked besides.
 ///
 /// # Errors
 /// [`PageError::Form`] if it says otherwise, or nothing.
-pub(crate) fn check_origin(core: &Core, headers: &HeaderMap) -> Result<(), PageError> {
-    let own = core.config.urls.auth.origin().ascii_serialization();
+pub(crate) fn check_origin(own: &Url, headers: &HeaderMap) -> Result<(), PageError> {
+    let own = own.origin().ascii_serialization();
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();
         (values.next().map(HeaderValue::as_bytes), values.next().is_some())
@@ -141,7 +177,7 @@ mod tests {
 
     #[test]
     fn names_say_what_a_browser_has_to_hold_them_to() {
-        for cookie in [Cookie::Session, Cookie::Visit] {
+        for cookie in [Cookie::Session, Cookie::Visit, Cookie::Admin, Cookie::Start] {
             assert!(cookie.name(true).starts_with("__Host-") && !cookie.name(false).starts_with("__Host-"));
         }
     }

@@ -1,6 +1,7 @@
 //! People: accounts, each at home in one tenant and a member of as many as it has joined, how they sign in, and the pages on which they do.
 
 pub(crate) mod account;
+pub(crate) mod admin;
 pub mod attempts;
 pub(crate) mod cookie;
 pub mod email;
@@ -16,7 +17,10 @@ pub(crate) mod visitor;
 
 use ids::{AccountId, TenantId};
 
-use crate::db::{PeopleTx, StoreError};
+use crate::{
+    app::Core,
+    db::{PeopleTx, StoreError},
+};
 
 /// What becomes of an account that is no member of the tenant any more, in the same transaction.
 pub(crate) async fn left(tx: &mut PeopleTx, account: AccountId, tenant: TenantId) -> Result<(), StoreError> {
@@ -26,4 +30,10 @@ pub(crate) async fn left(tx: &mut PeopleTx, account: AccountId, tenant: TenantId
 /// What becomes of the accounts that are at home in a tenant that is to be deleted, in the same transaction.
 pub(crate) async fn homeless(tx: &mut PeopleTx, tenant: TenantId) -> Result<(), StoreError> {
     queries::move_out(tx, tenant).await
+}
+
+/// Of which tenants the account is a member that is not switched off, with their slugs.
+pub(crate) async fn tenants(core: &Core, account: AccountId) -> Result<Vec<(TenantId, String)>, StoreError> {
+    let all = queries::memberships(&mut core.store.people().await?, account, log::TENANTS).await?;
+    Ok(all.into_iter().filter(|one| one.enabled).map(|one| (one.tenant, one.slug)).collect())
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use ids::AccountId;
 use seams::Timestamp;
+use time::OffsetDateTime;
 
 use super::{
+    admin,
     cookie::{Cookie, Value},
     email::Email,
     page::PageError,
@@ -55,18 +57,37 @@ pub(crate) async fn current(
     let Some(value) = Cookie::Session.read(core, headers) else { return Ok(None) };
     let now = core.clock.now().to_offset();
     let mut tx = core.store.people().await?;
-    let found = queries::session(&mut tx, &value.digest(), (now - IDLE, now - LONGEST)).await?;
+    let found = queries::session(&mut tx, &value.digest(), good_since(now)).await?;
     let Some((account, email, signed_in_at, seen_at)) = found else {
         // Whoever has a session that is good is not held up by those who look for some.
         let limited = |retry_after| PageError::Limited { retry_after };
         core.sign_ins.unknown(origin.address, core.clock.monotonic()).map_err(limited)?;
         return Ok(None);
     };
-    if seen_at <= now - NOTED_EVERY {
-        queries::seen(&mut tx, &value.digest(), now).await?;
+    if is_to_be_noted(seen_at, now) {
+        note(&mut tx, &value.digest(), now).await?;
         tx.commit().await?;
     }
     Ok(Some(Session { account, email, signed_in_at: Timestamp::from_offset(signed_in_at), value }))
+}
+
+/// Since when a session has to have been in use, and to have begun, that is good.
+pub(super) fn good_since(now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
+    (now - IDLE, now - LONGEST)
+}
+
+/// Whether it is time to note that a session is in use.
+pub(super) fn is_to_be_noted(seen_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    seen_at <= now - NOTED_EVERY
+}
+
+/// Notes that a session is in use.
+pub(super) async fn note(
+    tx: &mut PeopleTx,
+    digest: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    queries::seen(tx, digest, now).await
 }
 
 /// A new session of the account, in the place of the one that the browser has: no value outlives a change of who has signed in.
@@ -88,8 +109,13 @@ pub(super) async fn begin(
 
 /// Ends a session.
 pub(super) async fn end(core: &Core, session: &Session) -> Result<(), StoreError> {
+    end_by_digest(core, &session.value.digest()).await
+}
+
+/// As [`end`].
+pub(super) async fn end_by_digest(core: &Core, digest: &[u8; 32]) -> Result<(), StoreError> {
     let mut tx = core.store.people().await?;
-    queries::end_session(&mut tx, &session.value.digest()).await?;
+    queries::end_session(&mut tx, digest).await?;
     tx.commit().await
 }
 
@@ -112,8 +138,8 @@ pub(crate) async fn goes_on(tx: &mut PeopleTx, digest: &[u8]) -> Result<bool, St
 pub async fn forget(core: &Core) -> Result<(), StoreError> {
     let now = core.clock.now().to_offset();
     let mut tx = core.store.people().await?;
-    let forgotten = queries::forget_sessions(&mut tx, (now - IDLE, now - LONGEST)).await?;
+    let forgotten = queries::forget_sessions(&mut tx, good_since(now)).await?;
     tx.commit().await?;
     tracing::debug!(forgotten, "sessions of the past deleted");
-    Ok(())
+    admin::forget(core).await
 }

@@ -53,7 +53,7 @@ impl Visitor {
         origin: &Origin,
         place: &str,
     ) -> Result<Self, PageError> {
-        check_origin(core, &form.headers)?;
+        check_origin(&core.config.urls.auth, &form.headers)?;
         let visitor = Self::of(core, &form.headers, origin).await?;
         // A browser that is not known has been shown nothing.
         if visitor.session.is_none() && !visitor.known {

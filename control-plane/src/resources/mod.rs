@@ -28,6 +28,7 @@ pub mod registration;
 pub mod revisions;
 pub mod roles;
 pub mod scopes;
+pub mod session;
 pub mod signing_keys;
 pub mod tenants;
 pub mod token_exchange;

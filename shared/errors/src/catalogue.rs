@@ -267,6 +267,10 @@ catalogue! {
         "Too many watches" "End a watch of this tenant, or wait for one to end.";
     LastOwner "last_owner" 2040 409 Caller false Info
         "The tenant would have no owner" "Make another member an owner first.";
+    SignInTooOld "sign_in_too_old" 2041 403 Caller false Info
+        "Signed in too long ago for this" "Sign in again, by `/session/sign-in?tenant={slug}&prompt=login`, and repeat it within ten minutes.";
+    CrossSiteRefused "cross_site_refused" 2042 403 Caller false Info
+        "Not sent by a page of this origin" "Send it from a page of the API's origin, with `Portcullis-CSRF` as `GET /v1/session` says it.";
 
     // Tenants' authorization servers.
     OauthRequestInvalid "oauth_request_invalid" 2101 400 Caller false Debug

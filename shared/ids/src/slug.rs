@@ -50,6 +50,7 @@ const RESERVED: &[&str] = &[
     "review",
     "root",
     "server-card",
+    "session",
     "startupz",
     "static",
     "system",

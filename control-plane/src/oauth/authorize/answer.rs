@@ -76,6 +76,10 @@ impl Code {
         Self(Zeroizing::new(format!("pcc_{}", URL_SAFE_NO_PAD.encode(bytes.as_slice()))))
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn digest(&self) -> [u8; 32] {
         digest::sha256(self.0.as_bytes())
     }
@@ -83,25 +87,32 @@ impl Code {
 
 /// Sends the person back with a code.
 pub(super) fn code(issuer: &Issuer, asked: &Asked, code: &Code) -> Result<Response, PageError> {
-    back(issuer, asked, &[("code", code.0.as_str())])
+    back(&asked.redirect_uri, asked.state.as_deref(), &issuer.url, &[("code", code.text())])
 }
 
 /// Sends the person back with what went wrong.
 pub(super) fn denied(issuer: &Issuer, asked: &Asked, denied: Denied) -> Result<Response, PageError> {
     let entry = denied.code().entry();
     tracing::info!(error.code = entry.slug, client.id = %asked.client.id, "authorization was not given");
-    back(issuer, asked, &[("error", denied.name()), ("error_description", entry.title)])
+    let answer = [("error", denied.name()), ("error_description", entry.title)];
+    back(&asked.redirect_uri, asked.state.as_deref(), &issuer.url, &answer)
 }
 
-fn back(issuer: &Issuer, asked: &Asked, answer: &[(&str, &str)]) -> Result<Response, PageError> {
-    let mut location = Url::parse(&asked.redirect_uri).map_err(PageError::internal)?;
+/// Sends the person back with an answer of the issuer.
+pub(super) fn back(
+    redirect_uri: &str,
+    state: Option<&str>,
+    issuer: &str,
+    answer: &[(&str, &str)],
+) -> Result<Response, PageError> {
+    let mut location = Url::parse(redirect_uri).map_err(PageError::internal)?;
     {
         let mut pairs = location.query_pairs_mut();
         pairs.extend_pairs(answer);
-        if let Some(state) = &asked.state {
+        if let Some(state) = state {
             pairs.append_pair("state", state);
         }
-        pairs.append_pair("iss", &issuer.url);
+        pairs.append_pair("iss", issuer);
     }
     see_other(location.as_str(), Vec::new())
 }

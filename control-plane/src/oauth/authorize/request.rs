@@ -1,7 +1,10 @@
 //! What a client asks for when it sends a person to the authorization endpoint.
 
+use std::time::Duration;
+
 use http::Uri;
 use ids::Scopes;
+use seams::Timestamp;
 use url::Url;
 
 use super::{answer::Denied, queries};
@@ -16,7 +19,7 @@ use crate::{
         registration::{self, ResolveError, Resolved},
         scopes,
     },
-    people::page::PageError,
+    people::{page::PageError, session::Session},
 };
 
 /// Bytes of a query.
@@ -49,6 +52,7 @@ pub(crate) struct Asked {
     pub(crate) resource: String,
     pub(crate) scopes: Scopes,
     pub(super) prompt: Prompt,
+    pub(super) fresh: Fresh,
 }
 
 impl Asked {
@@ -72,6 +76,56 @@ impl Asked {
     }
 }
 
+/// How lately the person has to have signed in (OpenID Connect Core section 3.1.2.1).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Fresh {
+    /// Anew, whenever that was.
+    again: bool,
+    max_age: Option<Duration>,
+}
+
+impl Fresh {
+    /// What they need from having signed in to being back here.
+    const LEAST: Duration = Duration::from_secs(5);
+
+    pub(super) fn read(form: &Form) -> Result<Self, Denied> {
+        let prompts = form.get("prompt").into_iter().flat_map(|prompt| prompt.split(' '));
+        let again = prompts.into_iter().any(|one| matches!(one, "login" | "select_account"));
+        let max_age = match form.get("max_age") {
+            None => None,
+            Some(text) if text.len() <= 9 && text.bytes().all(|c| c.is_ascii_digit()) => {
+                Some(Duration::from_secs(text.parse().map_err(|_| Denied::Request)?))
+            }
+            Some(_) => return Err(Denied::Request),
+        };
+        Ok(Self { again: again || max_age == Some(Duration::ZERO), max_age })
+    }
+
+    pub(super) fn is_met_by(self, session: &Session, now: Timestamp) -> bool {
+        let age = now.since(session.signed_in_at);
+        !self.again && self.max_age.is_none_or(|most| age <= most.max(Self::LEAST))
+    }
+}
+
+/// The parameters of a request, where they can be read.
+pub(super) fn form(query: &str) -> Result<Form, PageError> {
+    if query.len() > MAX_QUERY {
+        return Err(PageError::Authorization("The request is too long."));
+    }
+    Form::of_query(query)
+        .map_err(|_| PageError::Authorization("The request cannot be read, or says something twice."))
+}
+
+/// The challenge that a code is to be bound to. No challenge, and one that hides nothing (`plain`, which is what is meant where no method
+/// is named), protect nothing.
+pub(super) fn challenge(form: &Form) -> Option<&str> {
+    let challenge = form.get("code_challenge").filter(|_| form.get("code_challenge_method") == Some("S256"));
+    challenge.filter(|challenge| {
+        challenge.len() == CHALLENGE
+            && challenge.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    })
+}
+
 /// Reads a request. What makes it one that nobody may be sent back from is an error; what else is wrong with it is to be told the client.
 pub(super) async fn read(
     core: &Core,
@@ -79,11 +133,7 @@ pub(super) async fn read(
     query: &str,
     origin: &Origin,
 ) -> Result<(Asked, Option<Denied>), PageError> {
-    if query.len() > MAX_QUERY {
-        return Err(PageError::Authorization("The request is too long."));
-    }
-    let form = Form::of_query(query)
-        .map_err(|_| PageError::Authorization("The request cannot be read, or says something twice."))?;
+    let form = form(query)?;
     let unknown = PageError::Authorization("The application is not one of this organisation's.");
     let Some(client) = form.get("client_id") else { return Err(unknown) };
     let client = match registration::resolve(core, issuer, client, origin).await {
@@ -113,6 +163,7 @@ pub(super) async fn read(
         resource: String::new(),
         scopes: Scopes::none(),
         prompt: Prompt::Whatever,
+        fresh: Fresh::default(),
     };
     let may = match registration::may(core, issuer, asked.client.id, "authorization_code").await {
         Ok(_) => true,
@@ -156,13 +207,8 @@ fn rest(form: &Form, asked: &mut Asked) -> Result<(), Denied> {
     if form.get("response_mode").is_some_and(|mode| mode != "query") {
         return Err(Denied::Request);
     }
-    // No challenge, and one that hides nothing (`plain`, which is what is meant where no method is named), protect nothing.
-    let challenge = form.get("code_challenge").filter(|_| form.get("code_challenge_method") == Some("S256"));
-    let is_digest = |challenge: &&str| {
-        challenge.len() == CHALLENGE
-            && challenge.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
-    };
-    asked.challenge = challenge.filter(is_digest).ok_or(Denied::Request)?.to_owned();
+    asked.challenge = challenge(form).ok_or(Denied::Request)?.to_owned();
+    asked.fresh = Fresh::read(form)?;
     asked.prompt = match form.get("prompt") {
         None => Prompt::Whatever,
         Some("none") => Prompt::None,
@@ -186,7 +232,8 @@ pub(super) fn without_login(uri: &Uri) -> String {
     let query = uri.query().unwrap_or_default();
     let pairs = url::form_urlencoded::parse(query.as_bytes()).filter_map(|(name, value)| {
         if name != "prompt" {
-            return Some((name, value));
+            let at_once = name == "max_age" && value.trim_start_matches('0').is_empty();
+            return (!at_once).then_some((name, value));
         }
         let left: Vec<_> =
             value.split(' ').filter(|one| !matches!(*one, "login" | "select_account")).collect();
@@ -205,5 +252,6 @@ mod tests {
         let uri = |text: &str| without_login(&text.parse().unwrap());
         assert_eq!(uri("/t/a/authorize?a=1&prompt=login&b=%26"), "/t/a/authorize?a=1&b=%26");
         assert_eq!(uri("/t/a/authorize?prompt=login%20consent"), "/t/a/authorize?prompt=consent");
+        assert_eq!(uri("/t/a/authorize?max_age=0&max_age=60"), "/t/a/authorize?max_age=60");
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     http::{page::PageQuery, prelude::*},
     publish::commit::commit,
-    resources::fields::check_not_after,
+    resources::{fields::check_not_after, invitations},
 };
 
 /// All admin tokens, revoked ones too, in order of creation.
@@ -100,6 +100,7 @@ pub async fn revoke(
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     if_match.check(&queries::get(&mut tx, id).await?)?;
     queries::revoke(&mut tx, id, core.clock.now().to_offset()).await?;
+    invitations::withdraw_of(&mut tx, &id.to_string()).await?;
     let published = commit(tx, &core, &caller.act("revoke_admin_token", id)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }

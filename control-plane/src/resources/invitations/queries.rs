@@ -60,18 +60,20 @@ pub(super) async fn insert(
     tx: &mut TenantTx,
     invitation: &Invitation,
     digest: &[u8; 32],
+    made_by: &str,
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO invitations (tenant_id, id, email, admin_role, digest, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO invitations (tenant_id, id, email, admin_role, digest, created_at, expires_at, made_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         tenant,
         invitation.id.uuid(),
         invitation.email.as_str(),
         invitation.admin_role.name(),
         digest,
         invitation.created_at,
-        invitation.expires_at
+        invitation.expires_at,
+        made_by
     )
     .execute(tx.conn())
     .await?;
@@ -81,6 +83,14 @@ pub(super) async fn insert(
 pub(super) async fn delete(tx: &mut TenantTx, id: InvitationId) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!("DELETE FROM invitations WHERE tenant_id = $1 AND id = $2", tenant, id.uuid())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn withdraw_of(tx: &mut TenantTx, actor: &str) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("DELETE FROM invitations WHERE tenant_id = $1 AND made_by = $2", tenant, actor)
         .execute(tx.conn())
         .await?;
     Ok(())

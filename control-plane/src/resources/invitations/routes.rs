@@ -12,7 +12,7 @@ use crate::{
     http::{page::PageQuery, prelude::*},
     people::invitation::Secret,
     publish::commit::commit_unpublished,
-    resources::members::routes::may_touch,
+    resources::members::routes::{may_make, may_touch},
 };
 
 /// How long an invitation is good.
@@ -36,7 +36,7 @@ pub async fn list(
 }
 
 /// Invites a person. The link by which they join is in this answer and nowhere else; it is good once, for seven days, and to be
-/// brought to them by whoever invites.
+/// brought to them by whoever invites. It ends sooner when who has made it may invite no more.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/invitations", operation_id = "create_invitation", tag = "members",
     params(TenantPath), request_body = InvitationNew,
     responses((status = 201, description = "Made", body = InvitationMade), Problems),
@@ -46,7 +46,10 @@ pub async fn create(
     State(core): State<Core>,
     Json(InvitationNew { email, admin_role }): Json<InvitationNew>,
 ) -> Result<Reply, ApiError> {
-    may_touch(&caller, admin_role)?;
+    may_make(&caller, admin_role)?;
+    if admin_role.is_high() {
+        caller.caller.just_signed_in(&core)?;
+    }
     let now = core.clock.now();
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     if queries::is_member(&mut tx, &email).await? {
@@ -63,8 +66,9 @@ pub async fn create(
         created_at: now.to_offset(),
         expires_at: now.plus(GOOD_FOR).to_offset(),
     };
-    queries::insert(&mut tx, &made, &secret.digest()).await?;
-    commit_unpublished(tx, &core, &caller.act("create_invitation", made.id)).await?;
+    let act = caller.act("create_invitation", format!("{} {} {}", made.id, made.email, admin_role.name()));
+    queries::insert(&mut tx, &made, &secret.digest(), &act.actor.to_string()).await?;
+    commit_unpublished(tx, &core, &act).await?;
     Reply::secret(&InvitationMade { made, link: secret.link(&core) }, "link")
 }
 

@@ -45,6 +45,9 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let KillNew { level, target, reason, drill } = new;
     let target = parse(level, Some(caller.tenant), target.as_deref())?;
+    if level == Level::Tenant {
+        caller.caller.just_signed_in(&core)?;
+    }
     let now = core.clock.now();
     let id = KillId::from_parts(now.millis(), core.entropy.bytes());
     let mut tx = core.store.tenant(caller.tenant).await?;

@@ -1,5 +1,6 @@
 //! Members of a tenant: people, what they may administer, and which roles their agents have.
 
+mod may;
 mod queries;
 pub mod roles;
 pub mod routes;

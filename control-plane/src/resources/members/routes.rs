@@ -10,8 +10,9 @@ use crate::{
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
     oauth::families,
-    people,
+    people::{self, admin},
     publish::commit::commit_revoking,
+    resources::invitations,
 };
 
 /// All members, in order of joining.
@@ -62,13 +63,25 @@ pub async fn update(
     let present = queries::lock(&mut tx, id).await?;
     if_match.check(&present)?;
     let settings = patch.apply(&present.settings)?;
-    may_touch(&caller, settings.admin_role)?;
-    may_touch(&caller, present.settings.admin_role)?;
+    let (before, after) = (present.settings.admin_role, settings.admin_role);
+    may_touch(&caller, before)?;
+    if after != before || settings.enabled && !present.settings.enabled {
+        may_make(&caller, after)?;
+    }
+    if (before != after || present.settings.enabled != settings.enabled)
+        && (before.is_high() || after.is_high())
+    {
+        caller.caller.just_signed_in(&core)?;
+    }
     if !settings.is_live_owner() {
         stays_owned(&mut tx, &present).await?;
     }
     let now = core.clock.now();
     queries::update(&mut tx, id, &settings, now.to_offset()).await?;
+    if after != before || !settings.enabled {
+        admin::end_of_member(&mut tx, id).await?;
+        invitations::withdraw_of(&mut tx, &id.to_string()).await?;
+    }
     // Also for when they are switched on again: what was given for them before stays dead.
     let dead = match present.settings.enabled && !settings.enabled {
         true => Some(families::end_of_member(&mut tx, id, now).await?),
@@ -95,7 +108,9 @@ pub async fn delete(
     let present = queries::lock(&mut tx, id).await?;
     if_match.check(&present)?;
     may_touch(&caller, present.settings.admin_role)?;
+    caller.caller.just_signed_in(&core)?;
     stays_owned(&mut tx, &present).await?;
+    invitations::withdraw_of(&mut tx, &id.to_string()).await?;
     let dead = families::end_of_member(&mut tx, id, core.clock.now()).await?;
     let account = queries::delete(&mut tx, id).await?;
     let mut outside = tx.leave().await?;
@@ -110,10 +125,22 @@ pub async fn delete(
 /// # Errors
 /// [`ApiError::Forbidden`].
 pub(in crate::resources) fn may_touch<S>(caller: &InTenant<S>, role: AdminRole) -> Result<(), ApiError> {
-    match role.covered_by() {
-        Some(scope) if !caller.may_give(scope) => Err(ApiError::Forbidden { scope }),
-        _ => Ok(()),
+    match role.scopes().iter().find(|scope| !caller.may_give(scope)) {
+        Some(scope) => Err(ApiError::Forbidden { scope }),
+        None => Ok(()),
     }
+}
+
+/// Nobody makes a member of what they may not do themselves, or only for a while.
+///
+/// # Errors
+/// [`ApiError::Forbidden`], and what is wrong with the role.
+pub(in crate::resources) fn may_make<S>(caller: &InTenant<S>, role: AdminRole) -> Result<(), ApiError> {
+    may_touch(caller, role)?;
+    if role.administers() && !caller.may_give_until(None) {
+        return Err(ApiError::invalid("/admin_role", "has no end, and your own token has one"));
+    }
+    Ok(())
 }
 
 /// Refuses what would leave the tenant without an owner.

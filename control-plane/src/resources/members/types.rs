@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{people::email::Email, resources::fields::moment};
 
-/// What a person may administer in a tenant. What their agents may call, roles and grants say.
+/// What a person may administer in a tenant: the scopes of each stand in `may.rs`. What their agents may call, roles and grants say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminRole {
@@ -17,7 +17,7 @@ pub enum AdminRole {
     Admin,
     /// Policy, limits, kills and the audit log.
     Security,
-    /// Sees everything and changes nothing.
+    /// Sees everything, without what is sealed in the audit log, and changes nothing.
     Auditor,
     /// Upstreams, endpoints, tools and clients.
     Developer,
@@ -56,16 +56,6 @@ impl AdminRole {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
-    }
-
-    /// The scope that covers all that it may do: who has not that neither gives it nor takes it away.
-    #[must_use]
-    pub const fn covered_by(self) -> Option<&'static str> {
-        match self {
-            Self::Owner | Self::Admin | Self::Security | Self::Developer => Some("*"),
-            Self::Auditor | Self::ReadOnly => Some("*:read"),
-            Self::User => None,
-        }
     }
 }
 
