@@ -14,8 +14,8 @@ use wire::{
 };
 
 use super::{
-    check, encode,
-    rows::{LimitRow, LimitSubject, TenantRows, ToolRow, ToolState},
+    check, encode, outward,
+    rows::{LimitRow, LimitSubject, TenantRows, ToolRow, ToolState, UpstreamRow},
 };
 
 /// The limit of every client where the tenant set none: 60 units a minute, all of which may be taken at once, and 32 calls in
@@ -82,6 +82,7 @@ pub fn compile(rows: &TenantRows, rev: u64) -> Result<Compiled, CompileError> {
     work.endpoints();
     work.domains();
     work.issuer();
+    work.assertions();
     work.upstreams();
     work.clients_and_keys();
     work.members();
@@ -195,6 +196,13 @@ impl<'a> Work<'a> {
         }
     }
 
+    fn assertions(&mut self) {
+        let asserted = |row: &UpstreamRow| row.enabled && row.auth.assertion.is_some();
+        if self.rows.upstreams.iter().any(asserted) {
+            self.resources.extend(self.rows.assertions.iter().map(outward::assertions));
+        }
+    }
+
     fn respell(
         &mut self,
         id: EndpointId,
@@ -228,6 +236,9 @@ impl<'a> Work<'a> {
             // What is not called needs no secret.
             let headers: Vec<_> =
                 self.rows.headers.iter().filter(|each| row.enabled && each.upstream_id == row.id).collect();
+            if let Some((pointer, message)) = row.auth.clash(&headers) {
+                self.fault(row.id, pointer.to_owned(), message);
+            }
             self.resources.push(encode::upstream(row, &headers));
         }
     }

@@ -9,6 +9,7 @@ pub mod convergence;
 mod encode;
 pub mod hub;
 mod identity;
+pub mod outward;
 mod queries;
 pub mod rows;
 pub mod trim;

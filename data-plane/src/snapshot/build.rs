@@ -19,6 +19,7 @@ use domains::domains;
 use former::{Former, fingerprint};
 
 use super::{
+    auth::{AssertionsIndex, UpstreamAuth},
     decode::DecodeError,
     definitions::Definitions,
     index::{
@@ -46,6 +47,7 @@ struct Parts {
     limits: Vec<(String, v1::Limit)>,
     domains: Vec<(String, v1::Domain)>,
     issuer: Option<v1::Issuer>,
+    assertions: Option<v1::Assertions>,
     methods: Vec<v1::MethodSlice>,
 }
 
@@ -141,6 +143,11 @@ pub(super) fn build(
         endpoints,
         domains,
         issuer: parts.issuer.as_ref().map(IssuerIndex::new).transpose()?,
+        assertions: parts
+            .assertions
+            .as_ref()
+            .map(|assertions| AssertionsIndex::new(tenant, assertions, &crypto))
+            .transpose()?,
         upstreams,
         clients,
         members: members(parts.members)?,
@@ -167,6 +174,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Limit(limit)) => parts.limits.push((id, limit)),
             Some(Body::Domain(domain)) => parts.domains.push((id, domain)),
             Some(Body::Issuer(issuer)) => parts.issuer = Some(issuer),
+            Some(Body::Assertions(assertions)) => parts.assertions = Some(assertions),
             Some(Body::Methods(methods)) => parts.methods = methods.slices,
             // Exact decoding has refused an empty body.
             None => {}
@@ -237,6 +245,7 @@ fn upstream(
         ca_der: tls.ca_der.into(),
         server_name: (!tls.server_name.is_empty()).then(|| tls.server_name.into()),
         headers: keys.open_headers(tenant, &upstream.headers),
+        auth: UpstreamAuth::new(upstream.auth.as_ref()),
         enabled: upstream.enabled,
         tools: tools.remove(&id).unwrap_or_default(),
         breaker: BreakerLimits {

@@ -33,6 +33,7 @@ pub use limit::{Buckets, NearEnds, REFUSALS_RECORDED, SubjectLimit};
 pub(super) use of_use::OfUse;
 
 pub use super::{
+    auth::{AssertionsIndex, UpstreamAssertion, UpstreamAuth},
     issuer::IssuerIndex,
     members::MemberIndex,
     secrets::{CredentialUnavailable, DataKeys, TenantKeys},
@@ -64,6 +65,8 @@ pub struct TenantIndex {
     pub domains: Map<Box<str>, DomainIndex>,
     /// Of access tokens; `None`: there are none.
     pub issuer: Option<IssuerIndex>,
+    /// With what proxies sign what they assert to upstreams; `None`: they do not.
+    pub assertions: Option<AssertionsIndex>,
     /// By id.
     pub upstreams: Map<UpstreamId, Arc<UpstreamIndex>>,
     /// By id.
@@ -159,6 +162,8 @@ pub struct UpstreamIndex {
     pub server_name: Option<Box<str>>,
     /// Credentials to send. One that cannot be opened makes the upstream unusable, not the tenant.
     pub headers: Result<Box<[(HeaderName, HeaderValue)]>, CredentialUnavailable>,
+    /// What else it is shown.
+    pub auth: UpstreamAuth,
     /// Disabled upstreams are not called.
     pub enabled: bool,
     /// By the upstream's own name.

@@ -77,7 +77,7 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
                 true
             }
             // They name themselves, and ids are unique.
-            Body::Issuer(_) | Body::Member(_) => true,
+            Body::Issuer(_) | Body::Assertions(_) | Body::Member(_) => true,
             Body::Endpoint(endpoint) => {
                 slugs.insert(endpoint.slug.as_str())
                     & known.endpoints.insert(&endpoint.id)

@@ -48,6 +48,7 @@ pub(super) fn sample() -> TenantRows {
         limits: Vec::new(),
         domains: Vec::new(),
         issuer: None,
+        assertions: None,
     }
 }
 
@@ -82,6 +83,7 @@ pub(super) fn upstream(n: u8) -> UpstreamRow {
         pins: Vec::new(),
         breaker: wire::v1::Breaker::DEFAULT,
         concurrency: wire::v1::UpstreamConcurrency::DEFAULT,
+        auth: AuthRow::default(),
         enabled: true,
     }
 }
