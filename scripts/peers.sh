@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The MCP peers that tests run against the gateway.
 #   peers.sh install   puts them into target/peers, from the lock files in tests/peers; nothing to do when they are there
-#   peers.sh test      runs official SDK clients through the gateway; PROFILE: cargo profile (up); see tests/peers/run.mjs
+#   peers.sh test      runs official SDK clients through the gateway, and servers that only their gateway may call; PROFILE: cargo profile (up); see
+#                      tests/peers/run.mjs and assertions.mjs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=target/peers
@@ -34,7 +35,10 @@ case "${1:-install}" in
         scripts/peers.sh install
         scripts/build-for-tests.sh portcullis portcullis-conformance-upstream portcullis-rmcp-peer
         # One run at a time: it has fixed ports and a fixed folder for what it writes.
-        exec flock -o "$root/.run.lock" "$root/node" tests/peers/run.mjs --profile "${PROFILE:-up}" "${@:2}"
+        flock -o "$root/.run.lock" "$root/node" tests/peers/run.mjs --profile "${PROFILE:-up}" "${@:2}"
+        if [ $# -eq 1 ]; then
+            exec flock -o "$root/.run.lock" "$root/node" tests/peers/assertions.mjs --profile "${PROFILE:-up}"
+        fi
         ;;
     *) echo "usage: peers.sh install|test" >&2; exit 2 ;;
 esac

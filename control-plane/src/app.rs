@@ -15,6 +15,7 @@ use seams::{Clock, Entropy};
 use tokio::sync::watch;
 
 use crate::{
+    assertions,
     config::Config,
     db::{Store, StoreError},
     dns::Dns,
@@ -277,6 +278,7 @@ impl ControlPlane {
         core.tasks.spawn("uses of keys", uses::follow(core.clone()));
         core.tasks.spawn("changes of the past", trim::follow(core.clone()));
         core.tasks.spawn("signing keys", oauth::schedule::follow(core.clone()));
+        core.tasks.spawn("assertion keys", assertions::schedule::follow(core.clone()));
         core.tasks.spawn("unused clients", registration::sweep::follow(core.clone()));
         core.tasks.spawn("published origins", oauth::origins::publish(core.clone()));
         core.tasks.spawn("private halves", oauth::schedule::tidy(core.clone()));

@@ -1,6 +1,7 @@
 //! The control plane: Postgres, the REST API, compiling configuration, and serving it to proxies.
 
 pub mod app;
+pub mod assertions;
 pub mod audit;
 pub mod config;
 pub mod data_keys;

@@ -174,7 +174,8 @@ impl Proxy {
         tasks.spawn("kill orders", files);
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
         let (watched, noticed) = Watched::new();
-        let discovery = Arc::new(discover::Discovery::new(Arc::clone(&resolver)));
+        let (asked, now, random) = (Arc::clone(&resolver), Arc::clone(&clock), Arc::clone(&entropy));
+        let discovery = Arc::new(discover::Discovery::new(asked, now, random));
         let tallies = Arc::<Tallies>::default();
         let control = control::start(control::Parts {
             config: config.control,

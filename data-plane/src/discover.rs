@@ -11,12 +11,13 @@ use std::{sync::Arc, time::Duration};
 
 use errors::ErrorCode;
 use futures_util::future::BoxFuture;
+use seams::{Clock, Entropy};
 use wire::v1::{CatalogueReport, ToolDefinition};
 
 use crate::{
     control::Discoverer,
     snapshot::index::{TenantIndex, UpstreamIndex},
-    upstream::{Resolver, UpstreamError},
+    upstream::{Proof, Resolver, UpstreamError},
 };
 
 pub(crate) use watch::watch;
@@ -71,17 +72,25 @@ struct Found {
 #[derive(Debug)]
 pub(crate) struct Discovery {
     resolver: Arc<dyn Resolver>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl Discovery {
     /// With the resolver to ask for every connection.
-    pub(crate) const fn new(resolver: Arc<dyn Resolver>) -> Self {
-        Self { resolver }
+    pub(crate) const fn new(
+        resolver: Arc<dyn Resolver>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { resolver, clock, entropy }
     }
 
     /// Looks. A failure is part of the report.
     pub(crate) async fn look(&self, tenant: &TenantIndex, upstream: &UpstreamIndex) -> CatalogueReport {
-        let looking = client::discover(&tenant.egress, upstream, &*self.resolver);
+        let (clock, entropy) = (&*self.clock, &*self.entropy);
+        let proof = Proof { tenant, upstream, stated: None, clock, entropy };
+        let looking = client::discover(proof, &*self.resolver);
         let found = tokio::time::timeout(WITHIN, looking).await.unwrap_or(Err(DiscoverError::TooLong));
         let mut report = CatalogueReport {
             tenant_id: tenant.id.uuid().as_bytes().to_vec(),

@@ -55,6 +55,7 @@ mod refusals_say_what_to_do;
 mod restarts_lose_nothing;
 mod scopes_limit_what_a_token_may;
 mod servers_are_not_overrun;
+mod servers_know_their_gateway;
 mod sessions_belong_to_their_client;
 mod signing_keys_stay_with_control_planes;
 mod streams_end_with_their_proxy;

@@ -49,6 +49,10 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     // Two, so that there is one that may be revoked.
     let signing_key = text(&tenant.post("/signing-keys", json!({})).await, "id");
     tenant.post("/signing-keys", json!({"at_once": true})).await;
+    let assertion = format!("{}/upstreams/{}/assertion", tenant.base, endpoint.upstream);
+    tenant.admin.put(&assertion, json!({})).await.unwrap();
+    let assertion_key = text(&items("/assertion-keys").await[0], "id");
+    tenant.post("/assertion-keys", json!({"at_once": true})).await;
     let secrets = format!("/clients/{}/secrets", endpoint.client);
     let secret = text(&tenant.post(&secrets, json!({"name": "first"})).await, "id");
     let keys = format!("/clients/{}/public-keys", endpoint.client);
@@ -101,6 +105,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("limit", limit),
         ("admin_token", text(&token, "id")),
         ("signing_key", signing_key),
+        ("assertion_key", assertion_key),
         ("command", text(&command, "id")),
         ("kill", text(&kill, "id")),
         ("rev", "1".to_owned()),
@@ -138,6 +143,7 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "update_upstream" => json!({"total_timeout_ms": 20_000}),
         "create_credential" => json!({"header": "X-Other", "value": "v"}),
         "replace_credential" => json!({"value": "v"}),
+        "replace_upstream_assertion" => json!({"audience": "urn:other"}),
         "create_endpoint" => json!({"slug": "new", "name": "new"}),
         "update_endpoint" => json!({"external_issuers": [ids["external_issuer"]]}),
         "attach_upstream" => json!({"upstream_id": upstream, "prefix": "x_"}),
@@ -167,7 +173,7 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "report_leak" => json!([{"token": "pck_none"}]),
         "update_key" => json!({"name": "another"}),
         "rotate_key" | "rotate_client_secret" => json!({"overlap_seconds": 60}),
-        "rotate_signing_keys" => json!({"at_once": true}),
+        "rotate_signing_keys" | "rotate_assertion_keys" => json!({"at_once": true}),
         "create_scope" => json!({"name": "new", "description": "d"}),
         "update_scope" => json!({"description": "other"}),
         "update_role" => json!({"name": "renamed"}),

@@ -68,6 +68,8 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     let path = format!("{}/domains/{}/certificate", tenant.base, text(&domain, "id"));
     tenant.admin.put(&path, certificate(&text(&domain, "name"))).await.unwrap();
     tenant.post("/signing-keys", json!({})).await;
+    let assertion = format!("{}/upstreams/{}/assertion", tenant.base, endpoint.upstream);
+    tenant.admin.put(&assertion, json!({})).await.unwrap();
     let machine = Machine::new(gateway, &tenant, "machine", &[&endpoint.id]).await;
     let key = machine.key(&tenant, Algorithm::EdDsa, "one").await;
     let assertion = key.sign("one", "JWT", &machine.claims("once")).unwrap();

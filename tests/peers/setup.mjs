@@ -44,13 +44,14 @@ const PLENTY = { per_minute: 10_000_000, burst: 10_000_000, concurrency: 0 };
 /**
  * Makes a tenant with one endpoint per server of `servers`, and one client with one key that may use them all. A server
  * is `{slug, url, tools, prompts, uris, completion, tasks}`: what of it is granted. `tools`: names, absent for each that
- * it has; `prompts`: names; `uris`: patterns of resources to read and to subscribe to; all else absent for none.
+ * it has; `assertion`: how requests to it are vouched for; `prompts`: names; `uris`: patterns of resources to read and to subscribe to; all else absent for none.
  * `roles`: into how many roles, each with a grant of its own, the tools are dealt. `limits`: of the tenant and of the client,
  * absent for as much as there is. Returns `{tenant, client, key, endpoints: {slug: url}, issuer, base, admin}`.
  */
 export async function provision(up, { tenant: slug, servers, roles = 1, limits = PLENTY }) {
   const operator = new Api(up.control_url, up.operator_token);
-  const egress = servers.map(({ url }) => ({ network: "127.0.0.1/32", port: Number(new URL(url).port) }));
+  const ports = new Set(servers.map(({ url }) => Number(new URL(url).port)));
+  const egress = [...ports].map((port) => ({ network: "127.0.0.1/32", port }));
   const tenant = await operator.post("/v1/tenants", { slug, name: slug, egress });
   const base = `/v1/tenants/${tenant.id}`;
   const { token } = await operator.post(`${base}/admin-tokens`, { name: "setup", scopes: ["*"] });
@@ -64,6 +65,7 @@ export async function provision(up, { tenant: slug, servers, roles = 1, limits =
   for (const server of servers) {
     const named = { slug: server.slug, name: server.slug };
     const upstream = await admin.post(`${base}/upstreams`, { ...named, url: server.url });
+    if (server.assertion) await admin.put(`${base}/upstreams/${upstream.id}/assertion?wait=applied`, server.assertion);
     const endpoint = await admin.post(`${base}/endpoints`, named);
     await admin.post(`${base}/endpoints/${endpoint.id}/upstreams`, { upstream_id: upstream.id, prefix: "" });
     await admin.put(`${base}/clients/${client.id}/endpoints/${endpoint.id}`);

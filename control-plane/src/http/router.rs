@@ -8,10 +8,11 @@ use crate::{
     app::Core,
     people::admin::pages as admin,
     resources::{
-        admin_tokens, audit_records, authorities, client_secrets, clients, consents, credential_ages,
-        domains, endpoints, external_issuers, global, grants, initial_access_tokens, invitations,
-        join_tokens, keys, kills, leaks, limits, members, pools, proxies, public_keys, registration,
-        revisions, roles, scopes, session, signing_keys, tenants, token_exchange, tools, trusted_issuers, upstreams,
+        admin_tokens, assertion_keys, audit_records, authorities, client_secrets, clients, consents,
+        credential_ages, domains, endpoints, external_issuers, global, grants, initial_access_tokens,
+        invitations, join_tokens, keys, kills, leaks, limits, members, pools, proxies, public_keys,
+        registration, revisions, roles, scopes, session, signing_keys, tenants, token_exchange, tools,
+        trusted_issuers, upstream_assertions, upstreams,
     },
 };
 
@@ -60,6 +61,11 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(upstreams::routes::get, upstreams::routes::update, upstreams::routes::delete))
         .routes(routes!(upstreams::credentials::list, upstreams::credentials::create))
         .routes(routes!(upstreams::credentials::replace, upstreams::credentials::delete))
+        .routes(routes!(
+            upstream_assertions::routes::get,
+            upstream_assertions::routes::replace,
+            upstream_assertions::routes::delete
+        ))
         .routes(routes!(endpoints::routes::list, endpoints::routes::create))
         .routes(routes!(endpoints::routes::get, endpoints::routes::update, endpoints::routes::delete))
         .routes(routes!(endpoints::attachments::list, endpoints::attachments::create))
@@ -129,6 +135,8 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(limits::usage::of_client))
         .routes(routes!(signing_keys::routes::list, signing_keys::routes::rotate))
         .routes(routes!(signing_keys::routes::get, signing_keys::routes::revoke))
+        .routes(routes!(assertion_keys::routes::list, assertion_keys::routes::rotate))
+        .routes(routes!(assertion_keys::routes::get, assertion_keys::routes::revoke))
         .routes(routes!(revisions::routes::list))
         .routes(routes!(revisions::watch::watch))
         .routes(routes!(revisions::routes::get))

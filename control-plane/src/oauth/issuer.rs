@@ -15,6 +15,7 @@ use url::Url;
 use super::{keys::State, queries};
 use crate::{
     app::Core,
+    assertions,
     db::{StoreError, TenantTx},
     http::problem::ApiError,
     publish::rows::IssuerRow,
@@ -51,6 +52,8 @@ pub struct Issuer {
     pub url: String,
     /// The key set, as JSON.
     pub keys: Bytes,
+    /// The key set of what the tenant's proxies assert to upstreams, as JSON.
+    pub assertion_keys: Bytes,
     /// Whether documents may describe clients.
     pub documents: bool,
     /// Whether clients may register themselves.
@@ -170,17 +173,29 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let identities = trusted::any(&mut tx, TrustedPurpose::IdJag).await?;
             let scopes = scopes::all(&mut tx).await?.into_iter();
             let scopes = scopes.filter_map(|(scope, first)| first.then_some(scope)).collect();
-            drop(tx);
             let now = core.clock.now();
+            let asserted = assertions::keys::key_set(&mut tx, now).await?;
+            drop(tx);
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);
             let set =
                 JwkSet { keys: published.map(|key| Jwk::new(&key.id.to_string(), &key.public)).collect() };
-            let keys = serde_json::to_vec(&set).map_err(|error| StoreError::Bug(error.into()))?;
+            let json = |set| serde_json::to_vec(set).map_err(|error| StoreError::Bug(error.into()));
+            let (keys, assertion_keys) = (json(&set)?.into(), json(&asserted)?.into());
             let url = url(&core.config.urls.auth, slug);
             let documents = policy.documents.from != DocumentHosts::Off;
             let dynamic = policy.dynamic.by != DynamicAdmission::Off;
-            let (slug, keys) = (slug.into(), keys.into());
-            Some(Arc::new(Issuer { tenant, slug, url, keys, documents, dynamic, identities, scopes }))
+            let slug = slug.into();
+            Some(Arc::new(Issuer {
+                tenant,
+                slug,
+                url,
+                keys,
+                assertion_keys,
+                documents,
+                dynamic,
+                identities,
+                scopes,
+            }))
         }
     };
     let mut kept = core.issuers.kept.lock();

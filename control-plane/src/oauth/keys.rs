@@ -7,7 +7,7 @@ use crypto::{
     Aad, SealError, Zeroizing,
     jwt::{self, Algorithm, PrivateKey, PublicKey},
 };
-use ids::{SigningKeyId, TenantId};
+use ids::{Id, Kind, SigningKeyId, TenantId, kind};
 use seams::Timestamp;
 
 use super::queries;
@@ -28,11 +28,11 @@ const STAYS: Duration = Duration::from_secs(LONGEST_LIFE.as_secs() + 5 * 60);
 /// When a key is followed by another without anybody asking: each quarter.
 pub const ROTATED_EVERY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// A signing key without its private half.
+/// A key that signs, without its private half.
 #[derive(Debug, Clone)]
-pub struct StoredKey {
+pub struct StoredKey<K: Kind = kind::SigningKey> {
     /// Names it in tokens, too.
-    pub id: SigningKeyId,
+    pub id: Id<K>,
     /// Its public half.
     pub public: PublicKey,
     /// When it was made.
@@ -58,7 +58,7 @@ pub enum State {
     Retired,
 }
 
-impl StoredKey {
+impl<K: Kind> StoredKey<K> {
     /// Where it stands among the tenant's keys.
     #[must_use]
     pub fn state(&self, all: &[Self], now: Timestamp) -> State {

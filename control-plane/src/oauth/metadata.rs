@@ -108,6 +108,16 @@ pub(super) async fn keys(
     Ok(public(issuer.keys.clone(), "application/jwk-set+json"))
 }
 
+/// The keys of what the tenant's proxies assert to upstreams: never those of access tokens.
+pub(super) async fn assertion_keys(
+    State(core): State<Core>,
+    Path(slug): Path<String>,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
+) -> Result<Response, ApiError> {
+    let issuer = issuer::find(&core, &slug, address(peer)).await?;
+    Ok(public(issuer.assertion_keys.clone(), "application/jwk-set+json"))
+}
+
 pub(super) fn address(peer: Option<Extension<ConnectInfo<Peer>>>) -> Option<std::net::IpAddr> {
     peer.map(|Extension(ConnectInfo(peer))| peer.address.ip())
 }

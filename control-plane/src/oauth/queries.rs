@@ -202,7 +202,7 @@ pub(super) async fn due(
     Ok(rows.fetch_all(tx.conn()).await?.into_iter().map(TenantId::from_uuid).collect())
 }
 
-/// Tenants with signing keys, in order of id, whose latest revision was compiled under other origins.
+/// Tenants with keys that sign, in order of id, whose latest revision was compiled under other origins.
 pub(super) async fn published_otherwise(
     tx: &mut OperatorTx,
     origins: &str,
@@ -211,7 +211,8 @@ pub(super) async fn published_otherwise(
 ) -> Result<Vec<TenantId>, StoreError> {
     let rows = sqlx::query_scalar!(
         "SELECT id FROM tenants t WHERE published_origins <> $1 AND id > $2
-           AND EXISTS (SELECT FROM signing_keys k WHERE k.tenant_id = t.id)
+           AND (EXISTS (SELECT FROM signing_keys k WHERE k.tenant_id = t.id)
+             OR EXISTS (SELECT FROM assertion_keys k WHERE k.tenant_id = t.id))
          ORDER BY id LIMIT $3",
         origins,
         after.uuid(),

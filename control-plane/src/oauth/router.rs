@@ -48,6 +48,7 @@ fn for_clients() -> Router<Core> {
             get(metadata::metadata).options(cors::preflight),
         )
         .route("/t/{tenant}/jwks.json", get(metadata::keys).options(cors::preflight))
+        .route("/t/{tenant}/assertions/jwks.json", get(metadata::assertion_keys).options(cors::preflight))
         .route("/t/{tenant}/token", post(token::token).options(cors::preflight))
         .route("/t/{tenant}/revoke", post(revoke::revoke).options(cors::preflight))
         .route("/t/{tenant}/introspect", post(introspect::introspect).options(cors::preflight))

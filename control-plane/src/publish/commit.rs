@@ -9,6 +9,7 @@ use wire::{kill::Credential, snapshot::delta};
 use super::{CompileError, Finding, compile, queries as rows};
 use crate::{
     app::Core,
+    assertions,
     audit::{
         Act, act,
         ending::{After, Ending, Open},
@@ -75,6 +76,7 @@ pub async fn commit_revoking(
     let mut rows = rows::load(&mut tx, now).await?;
     core.config.urls.gateway.as_str().trim_end_matches('/').clone_into(&mut rows.gateway);
     rows.issuer = oauth::issuer::published(&mut tx, core, &rows.tenant.slug).await?;
+    rows.assertions = assertions::keys::published(&mut tx, core, &rows.tenant.slug).await?;
     let former = queries::snapshot_at(&mut tx, rev - 1).await?;
     // Compiling a large tenant takes long enough to hold up other requests on this thread.
     let (compiled, changes) = tokio::task::spawn_blocking(move || {

@@ -1,12 +1,14 @@
 //! A tenant's rows into its snapshot, or every place that keeps them from becoming one.
 
+mod limits;
+
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap, HashSet},
 };
 
 use errors::ErrorCode;
-use ids::{ExternalIssuerId, GrantId, LimitId, UpstreamId};
+use ids::{ExternalIssuerId, GrantId, UpstreamId};
 use policy::{CompiledPolicy, GrantedAction, Slicer, Subject, SubjectGrants, ToolSelector};
 use wire::{
     snapshot,
@@ -14,9 +16,8 @@ use wire::{
 };
 
 use super::{
-    check, encode, external,
-    rows::{LimitRow, TenantRows, ToolRow, ToolState},
-    subject::LimitSubject,
+    check, encode, external, outward,
+    rows::{TenantRows, ToolRow, ToolState, UpstreamRow},
 };
 use crate::resources::external_issuers::types::ExternalIssuer;
 
@@ -85,6 +86,7 @@ pub fn compile(rows: &TenantRows, rev: u64) -> Result<Compiled, CompileError> {
     work.domains();
     work.issuer();
     work.external_issuers();
+    work.assertions();
     work.upstreams();
     work.clients_and_keys();
     work.members();
@@ -217,6 +219,13 @@ impl<'a> Work<'a> {
         }
     }
 
+    fn assertions(&mut self) {
+        let asserted = |row: &UpstreamRow| row.enabled && row.auth.assertion.is_some();
+        if self.rows.upstreams.iter().any(asserted) {
+            self.resources.extend(self.rows.assertions.iter().map(outward::assertions));
+        }
+    }
+
     fn respell(
         &mut self,
         id: impl ToString + Copy,
@@ -250,6 +259,9 @@ impl<'a> Work<'a> {
             // What is not called needs no secret.
             let headers: Vec<_> =
                 self.rows.headers.iter().filter(|each| row.enabled && each.upstream_id == row.id).collect();
+            if let Some((pointer, message)) = row.auth.clash(&headers) {
+                self.fault(row.id, pointer.to_owned(), message);
+            }
             self.resources.push(encode::upstream(row, &headers));
         }
     }
@@ -362,30 +374,6 @@ impl<'a> Work<'a> {
                     }
                 }
             }
-        }
-    }
-
-    /// What is not published has nothing that could be limited.
-    fn limits(&mut self) {
-        let rows: &'a TenantRows = self.rows;
-        let published: HashSet<&str> = self.resources.iter().map(|resource| resource.id.as_str()).collect();
-        let (live, inert): (Vec<_>, Vec<_>) = rows
-            .limits
-            .iter()
-            .map(|row| (row, row.subject.name().filter(|name| !published.contains(name.as_str()))))
-            .partition(|(_, missing)| missing.is_none());
-        self.resources.extend(live.into_iter().map(|(row, _)| encode::limit(row)));
-        for (row, missing) in inert {
-            self.finding(row.id, format!("is inert: {} is not published", missing.unwrap_or_default()));
-        }
-        let every_client = rows.limits.iter().any(|row| row.subject == LimitSubject::EveryClient);
-        if !every_client {
-            let (per_minute, burst, concurrency) = DEFAULT_CLIENT_LIMIT;
-            // The default has no row of its own; the tenant's number makes it an id that cannot be another limit's.
-            let id = LimitId::from_uuid(rows.tenant.id.uuid());
-            let subject = LimitSubject::EveryClient;
-            let row = LimitRow { id, subject, per_minute, burst, concurrency, per_day: 0, per_month: 0 };
-            self.resources.push(encode::limit(&row));
         }
     }
 }

@@ -140,6 +140,8 @@ pub(super) fn upstream(row: &UpstreamRow, headers: &[&SealedHeaderRow]) -> Resou
         breaker: Some(row.breaker).filter(|breaker| *breaker != v1::Breaker::DEFAULT),
         concurrency: Some(row.concurrency).filter(|it| *it != v1::UpstreamConcurrency::DEFAULT),
         pins: sorted(row.pins.iter().map(|pin| pin.to_vec())),
+        // As with headers, what is not called needs no secret.
+        auth: row.auth.encode(&row.url).filter(|_| row.enabled),
     };
     Resource { id: row.id.to_string(), body: Some(Body::Upstream(body)) }
 }

@@ -10,6 +10,7 @@ mod encode;
 mod external;
 pub mod hub;
 mod identity;
+pub mod outward;
 mod queries;
 pub mod rows;
 pub mod subject;

@@ -2,6 +2,7 @@
 
 mod domains;
 mod members;
+mod outward;
 
 use domains::domains;
 use ids::{Id, TenantId};
@@ -105,6 +106,7 @@ pub(super) async fn load(tx: &mut TenantTx, as_of: Timestamp) -> Result<TenantRo
         external_issuers: external_issuers::all(tx).await?,
         gateway: String::new(),
         issuer: None,
+        assertions: None,
     })
 }
 
@@ -174,9 +176,11 @@ async fn upstreams(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<UpstreamRo
     )
     .fetch_all(tx.conn())
     .await?;
+    let mut auth = outward::auth(tx, tenant).await?;
     rows.into_iter()
         .map(|row| {
             Ok(UpstreamRow {
+                auth: auth.remove(&Id::from_uuid(row.id)).unwrap_or_default(),
                 id: Id::from_uuid(row.id),
                 slug: row.slug,
                 url: row.url,

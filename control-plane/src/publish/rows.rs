@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::v1::{Timeouts, UpstreamConcurrency};
 
-pub use super::identity::{CredentialKind, IssuerRow, MemberRow};
+pub use super::{
+    identity::{CredentialKind, IssuerRow, MemberRow},
+    outward::{AssertionsRow, AuthRow},
+};
 
 /// Everything of one tenant that a proxy needs, read in one transaction.
 #[derive(Debug, Clone)]
@@ -64,6 +67,8 @@ pub struct TenantRows {
     pub gateway: String,
     /// What proxies know of its issuer; `None`: it has no keys.
     pub issuer: Option<IssuerRow>,
+    /// With what proxies sign what they assert to upstreams; `None`: there are no keys.
+    pub assertions: Option<AssertionsRow>,
 }
 
 /// `tenants`.
@@ -198,6 +203,8 @@ pub struct UpstreamRow {
     pub breaker: wire::v1::Breaker,
     /// How many calls it is given at once.
     pub concurrency: UpstreamConcurrency,
+    /// What it is shown beside static headers.
+    pub auth: AuthRow,
     /// Whether calls are forwarded to it.
     pub enabled: bool,
 }

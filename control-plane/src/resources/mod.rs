@@ -1,6 +1,7 @@
 //! What the API manages. A resource is a folder: `types` (what goes in and out), `queries` (the only SQL), `routes`.
 
 pub mod admin_tokens;
+pub mod assertion_keys;
 pub mod audit_records;
 pub mod authorities;
 pub mod client_secrets;
@@ -34,4 +35,5 @@ pub mod tenants;
 pub mod token_exchange;
 pub mod tools;
 pub mod trusted_issuers;
+pub mod upstream_assertions;
 pub mod upstreams;

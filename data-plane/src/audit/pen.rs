@@ -22,6 +22,7 @@ use super::{
     record::Conclusion,
     spool::{Spool, SpoolError},
 };
+use crate::upstream::Stated;
 
 /// Writes the records of one worker's calls.
 pub(crate) struct Pen {
@@ -171,6 +172,19 @@ impl IntentId {
     /// Time since the call's headers had come.
     pub(crate) fn elapsed(&self, now: Monotonic) -> Duration {
         self.open.as_ref().map_or(Duration::ZERO, |open| open.facts.elapsed(now))
+    }
+
+    /// What of the call may be told to the server; `None` once its outcome is recorded.
+    pub(crate) fn stated(&self) -> Option<Stated> {
+        let facts = &self.open.as_ref()?.facts;
+        Some(Stated {
+            client: facts.client,
+            member: facts.member,
+            endpoint: facts.endpoint,
+            call: facts.call,
+            request_id: facts.request_id.as_str().into(),
+            asked: Some((facts.method.as_ref().into(), facts.target.as_str().into())),
+        })
     }
 
     /// Records the outcome of a call whose whole response is at hand now, together with what else is to be written.

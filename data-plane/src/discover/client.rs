@@ -19,23 +19,20 @@ use wire::v1::ToolDefinition;
 use super::{DiscoverError, Found, MAX_BYTES, MAX_PAGES, MAX_TOOLS};
 use crate::{
     snapshot::index::UpstreamIndex,
-    upstream::{self, Break, Fault, Origin, Resolver, UpstreamError, Waiting},
+    upstream::{self, Break, Fault, Origin, Proof, Resolver, UpstreamError, Waiting},
 };
 
 const CLIENT_INFO: &str = concat!(r#"{"name":"portcullis","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 /// JSON-RPC: method not found.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// Lists the tools of `upstream`.
-pub(super) async fn discover(
-    rules: &egress::Rules,
-    upstream: &UpstreamIndex,
-    resolver: &dyn Resolver,
-) -> Result<Found, DiscoverError> {
-    let origin = Origin::new(upstream)?.without_h2();
+/// Lists the tools of the upstream to which this is proven.
+pub(super) async fn discover(proof: Proof<'_>, resolver: &dyn Resolver) -> Result<Found, DiscoverError> {
+    let origin = Origin::new(proof.upstream)?.without_h2();
     let mut client = Client {
-        rules,
-        upstream,
+        rules: &proof.tenant.egress,
+        upstream: proof.upstream,
+        proof,
         resolver,
         origin,
         address: None,
@@ -57,6 +54,7 @@ pub(super) async fn discover(
 struct Client<'a> {
     rules: &'a egress::Rules,
     upstream: &'a UpstreamIndex,
+    proof: Proof<'a>,
     resolver: &'a dyn Resolver,
     origin: Origin,
     /// Where the first connection led: a legacy session lives there.
@@ -246,7 +244,7 @@ impl Client<'_> {
         if let Some(session) = &self.session {
             headers.insert(::mcp::headers::SESSION_ID, session.clone());
         }
-        upstream::finish(&mut headers, self.upstream)?;
+        upstream::finish(&mut headers, &self.proof, &body)?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = verb;
         *request.uri_mut() = self.origin.target();

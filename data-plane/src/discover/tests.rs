@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use ids::{TenantId, UpstreamId};
-use seams::Monotonic;
+use seams::{Monotonic, SeededEntropy, SystemClock};
 use tokio::task::LocalSet;
 
 use super::{Discovery, watch::Schedule, watch::drifts};
@@ -17,6 +17,10 @@ fn reply(seen: &Seen, result: &str) -> Answer {
     json(200, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
 }
 
+fn discovery() -> Discovery {
+    Discovery::new(Arc::new(SystemResolver), Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)))
+}
+
 async fn look(address: SocketAddr) -> CatalogueReport {
     let world = world(&format!("http://{address}/mcp"), Some(address), |upstream| {
         upstream.first_byte_timeout_ms = 300;
@@ -24,7 +28,7 @@ async fn look(address: SocketAddr) -> CatalogueReport {
     });
     let tenant = world.tenant();
     let upstream = tenant.upstreams.values().next().unwrap().clone();
-    Discovery::new(Arc::new(SystemResolver)).look(&tenant, &upstream).await
+    discovery().look(&tenant, &upstream).await
 }
 
 fn names(report: &CatalogueReport) -> Vec<&str> {
@@ -166,7 +170,7 @@ async fn failures_are_reported_not_thrown() {
     let world = world("http://127.0.0.1:9/", None, |_| {});
     let tenant = world.tenant();
     let upstream = tenant.upstreams.values().next().unwrap();
-    let report = Discovery::new(Arc::new(SystemResolver)).look(&tenant, upstream).await;
+    let report = discovery().look(&tenant, upstream).await;
     assert_eq!(report.error_code, "upstream_address_refused");
     assert_eq!(report.upstream_id, upstream.id.uuid().as_bytes());
 }

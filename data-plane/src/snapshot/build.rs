@@ -20,6 +20,7 @@ use domains::domains;
 use former::{Former, fingerprint};
 
 use super::{
+    auth::{AssertionsIndex, UpstreamAuth},
     decode::DecodeError,
     definitions::Definitions,
     external::external,
@@ -49,6 +50,7 @@ struct Parts {
     domains: Vec<(String, v1::Domain)>,
     issuer: Option<v1::Issuer>,
     external: Vec<(String, v1::ExternalIssuer)>,
+    assertions: Option<v1::Assertions>,
     methods: Vec<v1::MethodSlice>,
 }
 
@@ -148,6 +150,11 @@ pub(super) fn build(
         gateway: gateway.map(|gateway| gateway.as_str().into()),
         issuer: parts.issuer.as_ref().map(IssuerIndex::new).transpose()?,
         external: external(&parts.external, previous)?,
+        assertions: parts
+            .assertions
+            .as_ref()
+            .map(|assertions| AssertionsIndex::new(tenant, assertions, &crypto))
+            .transpose()?,
         upstreams,
         clients,
         members: members(parts.members, &limits)?,
@@ -175,6 +182,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Domain(domain)) => parts.domains.push((id, domain)),
             Some(Body::Issuer(issuer)) => parts.issuer = Some(issuer),
             Some(Body::ExternalIssuer(issuer)) => parts.external.push((id, issuer)),
+            Some(Body::Assertions(assertions)) => parts.assertions = Some(assertions),
             Some(Body::Methods(methods)) => parts.methods = methods.slices,
             // Exact decoding has refused an empty body.
             None => {}
@@ -252,6 +260,7 @@ fn upstream(
         ca_der: tls.ca_der.into(),
         server_name: (!tls.server_name.is_empty()).then(|| tls.server_name.into()),
         headers: keys.open_headers(tenant, &upstream.headers),
+        auth: UpstreamAuth::new(upstream.auth.as_ref()),
         enabled: upstream.enabled,
         tools: tools.remove(&id).unwrap_or_default(),
         breaker: BreakerLimits {

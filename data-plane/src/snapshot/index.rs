@@ -36,6 +36,7 @@ pub(super) use of_use::OfUse;
 pub use restrictions::Restrictions;
 
 pub use super::{
+    auth::{AssertionsIndex, UpstreamAssertion, UpstreamAuth},
     external::ExternalIssuerIndex,
     issuer::IssuerIndex,
     members::MemberIndex,
@@ -72,6 +73,8 @@ pub struct TenantIndex {
     pub external: Map<ExternalIssuerId, Arc<ExternalIssuerIndex>>,
     /// The gateway's origin, without a slash at its end, after which resource identifiers are made; `None` where nobody issues tokens.
     pub gateway: Option<Box<str>>,
+    /// With what proxies sign what they assert to upstreams; `None`: they do not.
+    pub assertions: Option<AssertionsIndex>,
     /// By id.
     pub upstreams: Map<UpstreamId, Arc<UpstreamIndex>>,
     /// By id.
@@ -171,6 +174,8 @@ pub struct UpstreamIndex {
     pub server_name: Option<Box<str>>,
     /// Credentials to send. One that cannot be opened makes the upstream unusable, not the tenant.
     pub headers: Result<Box<[(HeaderName, HeaderValue)]>, CredentialUnavailable>,
+    /// What else it is shown.
+    pub auth: UpstreamAuth,
     /// Disabled upstreams are not called.
     pub enabled: bool,
     /// By the upstream's own name.

@@ -154,13 +154,25 @@ impl TenantKeys {
         domain: DomainId,
         sealed: &v1::DomainCertificate,
     ) -> Result<PrivateKeyDer<'static>, KeyUnavailable> {
-        let data_key = Uuid::from_slice(&sealed.data_key_id).map_err(|_| KeyUnavailable)?;
-        let data_key = DataKeyId::from_uuid(data_key);
-        let key = self.keys.iter().find(|key| key.id == data_key).ok_or(KeyUnavailable)?;
-        let row = domain.uuid();
-        let aad = Aad { tenant, table: "domain_certificates", column: "sealed", row: row.as_bytes() };
-        let opened = key.sealer().open(&aad, &sealed.sealed).map_err(|_| KeyUnavailable)?;
+        let opened =
+            self.open(tenant, "domain_certificates", domain.uuid(), &sealed.data_key_id, &sealed.sealed);
+        let opened = opened.ok_or(KeyUnavailable)?;
         PrivateKeyDer::try_from(opened.to_vec()).map_err(|_| KeyUnavailable)
+    }
+
+    /// What the column `sealed` of a row holds; `None` if it does not open.
+    pub(super) fn open(
+        &self,
+        tenant: TenantId,
+        table: &str,
+        row: Uuid,
+        data_key: &[u8],
+        sealed: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let data_key = DataKeyId::from_uuid(Uuid::from_slice(data_key).ok()?);
+        let key = self.keys.iter().find(|key| key.id == data_key)?;
+        let aad = Aad { tenant, table, column: "sealed", row: row.as_bytes() };
+        key.sealer().open(&aad, sealed).ok()
     }
 
     fn open_header(
@@ -170,11 +182,9 @@ impl TenantKeys {
     ) -> Result<(HeaderName, HeaderValue), CredentialUnavailable> {
         let credential = Uuid::from_slice(&header.credential_id).unwrap_or_default();
         let unavailable = CredentialUnavailable(CredentialId::from_uuid(credential));
-        let data_key = Uuid::from_slice(&header.data_key_id).map_err(|_| unavailable)?;
-        let data_key = DataKeyId::from_uuid(data_key);
-        let key = self.keys.iter().find(|key| key.id == data_key).ok_or(unavailable)?;
-        let aad = Aad { tenant, table: "upstream_credentials", column: "sealed", row: credential.as_bytes() };
-        let opened = key.sealer().open(&aad, &header.sealed).map_err(|_| unavailable)?;
+        let opened =
+            self.open(tenant, "upstream_credentials", credential, &header.data_key_id, &header.sealed);
+        let opened = opened.ok_or(unavailable)?;
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| unavailable)?;
         let mut value = HeaderValue::from_bytes(&opened).map_err(|_| unavailable)?;
         value.set_sensitive(true);

@@ -12,6 +12,7 @@ use super::{
     forward::Session,
     headers::{Describing, Fields, Replaced},
     pool::Pool,
+    proof::{Proof, Stated},
 };
 use crate::snapshot::index::{TenantIndex, UpstreamIndex};
 
@@ -28,6 +29,8 @@ pub(super) struct Aside {
     pub(super) tenant: Arc<TenantIndex>,
     pub(super) upstream: Arc<UpstreamIndex>,
     pub(super) session: Option<Session>,
+    /// The call beside which it is said.
+    pub(super) stated: Option<Rc<Stated>>,
     pub(super) revision: Revision,
     /// Messages on their way.
     pub(super) running: Rc<Cell<usize>>,
@@ -69,7 +72,13 @@ impl Aside {
                 caller: &caller,
                 describing: Describing { body: true, ..Describing::default() },
                 replaced: Replaced { session, ..Replaced::default() },
-                upstream: &aside.upstream,
+                proof: Proof {
+                    tenant: &aside.tenant,
+                    upstream: &aside.upstream,
+                    stated: aside.stated.as_deref(),
+                    clock: &*aside.pool.parts.clock,
+                    entropy: &*aside.pool.parts.entropy,
+                },
             };
             let outgoing = Outgoing {
                 method: Method::POST,

@@ -40,6 +40,9 @@ pub(crate) enum UpstreamError {
     /// A credential cannot be opened.
     #[error(transparent)]
     Credential(#[from] CredentialUnavailable),
+    /// There is no key with which what the upstream is to be told could be signed.
+    #[error("no key signs assertions")]
+    Unsigned,
     /// 401, 403 or 407.
     #[error("upstream refused the gateway's credential (status {0})")]
     Unauthorized(u16),
@@ -165,7 +168,7 @@ impl UpstreamError {
             Self::Tls(_) | Self::TlsOptions(_) => ErrorCode::UpstreamTlsFailed,
             Self::Pin => ErrorCode::UpstreamPinMismatch,
             Self::Timeout(_) => ErrorCode::UpstreamTimeout,
-            Self::Credential(_) => ErrorCode::UpstreamCredentialUnavailable,
+            Self::Credential(_) | Self::Unsigned => ErrorCode::UpstreamCredentialUnavailable,
             Self::Unauthorized(_) => ErrorCode::UpstreamUnauthorized,
             Self::Protocol(_) => ErrorCode::UpstreamProtocol,
             Self::TooLarge => ErrorCode::ResponseTooLarge,

@@ -46,7 +46,7 @@ impl Outgoing<'_> {
     pub(super) fn write(&self, origin: &Origin, head: &mut Vec<u8>) -> Result<(), UpstreamError> {
         head.extend_from_slice(self.method.as_str().as_bytes());
         head.extend_from_slice(origin.opening.as_bytes());
-        self.fields.each(|name, value| {
+        self.fields.each(&self.body, |name, value| {
             for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
                 head.extend_from_slice(piece);
             }
@@ -62,7 +62,7 @@ impl Outgoing<'_> {
     /// The request as HTTP/2 wants it, whose target names the server.
     pub(super) fn request(&self, origin: &Origin) -> Result<Request<Full<Bytes>>, UpstreamError> {
         let mut headers = HeaderMap::with_capacity(12);
-        self.fields.each(|name, value| {
+        self.fields.each(&self.body, |name, value| {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
                 headers.append(name, value);
             }

@@ -17,6 +17,7 @@ use super::{
     headers::{Describing, Fields, Replaced},
     held::Held,
     pool::{Lease, Pool},
+    proof::{Proof, Stated},
     received::{Inbound, Received},
     reply::{self, Reply},
     timeouts::Timeouts,
@@ -135,8 +136,16 @@ pub(super) async fn send(
     let repeatable = request.as_ref().is_some_and(|it| is_repeatable(it.method, passage.class()));
     let timeouts = speaker.upstream.timeouts.with(passage.timeouts());
     let time = Time::of(timeouts);
-    let call =
-        Call { pool, speaker: &speaker, outgoing: &outgoing, session: session.as_ref(), repeatable, time };
+    let stated = speaker.upstream.auth.assertion.as_ref().and_then(|_| intent.stated()).map(Rc::new);
+    let call = Call {
+        pool,
+        speaker: &speaker,
+        outgoing: &outgoing,
+        session: session.as_ref(),
+        stated: stated.as_deref(),
+        repeatable,
+        time,
+    };
     let (headers, mcp_name) = (&dispatch.headers, dispatch.mcp_name.as_deref());
     let attempt = Box::pin(call.attempt(headers, mcp_name, dispatch.body, request.as_ref()));
     let method = request.as_ref().map(|request| request.method);
@@ -151,6 +160,7 @@ pub(super) async fn send(
         tenant: speaker.tenant.clone(),
         upstream: speaker.upstream.clone(),
         session: session.clone(),
+        stated: stated.as_ref().map(|stated| Rc::new(stated.beside())),
         revision,
         running: Rc::default(),
     };
@@ -257,6 +267,8 @@ pub(super) struct Call<'a> {
     pub(super) speaker: &'a Speaker,
     pub(super) outgoing: &'a Outgoing,
     pub(super) session: Option<&'a Session>,
+    /// What an assertion says of it; `None` where the upstream is shown none.
+    pub(super) stated: Option<&'a Stated>,
     /// It may be sent twice.
     pub(super) repeatable: bool,
     /// Until it is known to be a stream, every answer has to come within it.
@@ -288,9 +300,16 @@ impl Call<'_> {
             mirrored: modern,
             named: modern && request.is_some_and(|request| request.method.name_member().is_some()),
         };
+        let proof = Proof {
+            tenant: &self.speaker.tenant,
+            upstream,
+            stated: self.stated,
+            clock: &*self.pool.parts.clock,
+            entropy: &*self.pool.parts.entropy,
+        };
         let outgoing = Sent {
             method,
-            fields: Fields { caller, describing, replaced, upstream },
+            fields: Fields { caller, describing, replaced, proof },
             body,
             sticky: self.session.and_then(|session| session.address),
             repeatable: self.repeatable,

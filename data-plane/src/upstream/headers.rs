@@ -5,8 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::error::UpstreamError;
-use crate::snapshot::index::UpstreamIndex;
+use super::{error::UpstreamError, proof::Proof};
 
 /// Header names that are forwarded. Session and event ids are set from what was opened.
 const FORWARDED: [&str; 4] = ["accept", "mcp-protocol-version", "traceparent", "tracestate"];
@@ -63,16 +62,16 @@ pub(super) struct Fields<'a> {
     pub(super) caller: &'a HeaderMap,
     pub(super) describing: Describing,
     pub(super) replaced: Replaced<'a>,
-    pub(super) upstream: &'a UpstreamIndex,
+    pub(super) proof: Proof<'a>,
 }
 
 impl Fields<'_> {
     /// Gives each field to `put`, and no name twice but what the caller repeated. What the credential names comes from the
-    /// credential alone.
-    pub(super) fn each<F: FnMut(&str, &[u8])>(&self, mut put: F) -> Result<(), UpstreamError> {
-        let Self { caller, describing, replaced, upstream } = *self;
-        let credential = upstream.headers.as_ref().map_err(|error| *error)?;
-        let is_own = |name: &str| credential.iter().any(|(own, _)| own.as_str() == name);
+    /// credential alone. `body` is what is sent with them.
+    pub(super) fn each<F: FnMut(&str, &[u8])>(&self, body: &[u8], mut put: F) -> Result<(), UpstreamError> {
+        let Self { caller, describing, replaced, proof } = *self;
+        let credential = proof.upstream.headers.as_ref().map_err(|error| *error)?;
+        let is_own = |name: &str| proof.owns(name) || credential.iter().any(|(own, _)| own.as_str() == name);
         let put_unless_own = |put: &mut F, name: &str, value: &[u8]| {
             if !is_own(name) && is_sendable(value) {
                 put(name, value);
@@ -106,7 +105,7 @@ impl Fields<'_> {
                 put(name.as_str(), value.as_bytes());
             }
         }
-        Ok(())
+        proof.each(body, &mut put)
     }
 }
 
@@ -118,12 +117,18 @@ fn is_sendable(value: &[u8]) -> bool {
 const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 
 /// What every request to an upstream carries: no compression, who asks, the credential.
-pub(crate) fn finish(headers: &mut HeaderMap, upstream: &UpstreamIndex) -> Result<(), UpstreamError> {
+pub(crate) fn finish(headers: &mut HeaderMap, proof: &Proof<'_>, body: &[u8]) -> Result<(), UpstreamError> {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    for (name, value) in upstream.headers.as_ref().map_err(|error| *error)? {
+    for (name, value) in proof.upstream.headers.as_ref().map_err(|error| *error)? {
         if !FRAMING.contains(name) {
             headers.insert(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in proof.headers(body)? {
+        if let Ok(mut value) = HeaderValue::from_bytes(&value) {
+            value.set_sensitive(true);
+            headers.insert(name, value);
         }
     }
     Ok(())

@@ -15,11 +15,13 @@
 //! | [`signature`] | what others must be able to check: kill sets, offline orders |
 //! | [`jwt`] | signed tokens (RFC 7519) and their keys |
 //! | [`claims`] | what an access token claims |
+//! | [`assertion`] | what a proxy asserts to an upstream of each call |
 //! | [`digest`] | SHA-256, HMAC, Merkle hashes |
 //! | [`secret`] | secret text, constant-time comparison |
 
 mod aead;
 pub mod archive;
+pub mod assertion;
 pub mod claims;
 pub mod data_key;
 pub mod digest;

@@ -189,6 +189,8 @@ kinds! {
     Pool PoolId "pool" "pool";
     /// A key with which a tenant's issuer signs tokens.
     SigningKey SigningKeyId "sig" "signing key";
+    /// A key with which proxies sign what they assert to a tenant's upstreams.
+    AssertionKey AssertionKeyId "ask" "assertion key";
     /// An access token, as its `jti`.
     Token TokenId "tok" "access token";
     /// A certificate authority of the fleet.

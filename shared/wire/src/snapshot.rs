@@ -4,6 +4,7 @@
 //! is sent as hostile: [`decode_exact`] accepts only bytes that [`encode`] would give, so that a field this build does not
 //! know is refused instead of dropped, and only content that [`validate`] accepts.
 
+mod auth;
 mod body;
 mod bounds;
 mod check;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use errors::ErrorCode;
 use prost::Message as _;
 
+pub use auth::ASSERTION_HEADER;
 pub use bounds::*;
 pub use check::{is_credential_header, is_domain_name, is_lookup, is_slug_shape, validate};
 

@@ -42,24 +42,24 @@ pub async fn rotate(
 ) -> Result<Response, ApiError> {
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
     let algorithm = rotation.algorithm.map(Into::into);
-    let id = match keys::rotate(&mut tx, &core, algorithm, rotation.at_once).await {
-        Ok(id) => id,
-        Err(RotateError::Upcoming) => {
-            return Err(ApiError::Conflict(
-                "a key that follows is published already; wait for it, or rotate at once",
-            ));
-        }
-        Err(RotateError::TooMany) => {
-            return Err(ApiError::Conflict(
-                "eight keys are published already; revoke those that sign no more",
-            ));
-        }
-        Err(RotateError::Store(error)) => return Err(error.into()),
-        Err(error @ RotateError::Unmade(_)) => return Err(ApiError::internal(error)),
-    };
+    let id = keys::rotate(&mut tx, &core, algorithm, rotation.at_once).await.map_err(not_rotated)?;
     let (_, key) = one(&mut tx, &core, id).await?;
     let published = commit(tx, &core, &caller.act("rotate_signing_keys", id)).await?;
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::with(StatusCode::CREATED, &key)?).await
+}
+
+/// Why there is no new key.
+pub(crate) fn not_rotated(error: RotateError) -> ApiError {
+    match error {
+        RotateError::Upcoming => {
+            ApiError::Conflict("a key that follows is published already; wait for it, or rotate at once")
+        }
+        RotateError::TooMany => {
+            ApiError::Conflict("eight keys are published already; revoke those that sign no more")
+        }
+        RotateError::Store(error) => error.into(),
+        RotateError::Unmade(_) => ApiError::internal(error),
+    }
 }
 
 /// A signing key.

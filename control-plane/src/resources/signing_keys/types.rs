@@ -88,17 +88,23 @@ impl SigningKey {
         Self {
             id: key.id,
             algorithm: key.public.algorithm().into(),
-            state: match key.state(all, now) {
-                State::Upcoming => SigningKeyState::Upcoming,
-                State::Active => SigningKeyState::Active,
-                State::Retiring => SigningKeyState::Retiring,
-                State::Retired => SigningKeyState::Retired,
-            },
+            state: key.state(all, now).into(),
             public_key: Jwk::new(&key.id.to_string(), &key.public),
             created_at: key.created_at.to_offset(),
             activates_at: key.activates_at.to_offset(),
             retires_at: key.retires_at.map(Timestamp::to_offset),
             revoked_at: key.revoked_at.map(Timestamp::to_offset),
+        }
+    }
+}
+
+impl From<State> for SigningKeyState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Upcoming => Self::Upcoming,
+            State::Active => Self::Active,
+            State::Retiring => Self::Retiring,
+            State::Retired => Self::Retired,
         }
     }
 }

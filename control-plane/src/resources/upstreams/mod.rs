@@ -8,3 +8,4 @@ pub mod routes;
 pub mod types;
 
 pub(crate) use pin::parse_all as parse_pins;
+pub(crate) use queries::lock;

@@ -105,7 +105,7 @@ pub(super) async fn get(tx: &mut TenantTx, id: UpstreamId) -> Result<Upstream, S
 }
 
 /// Locks the row, so that nobody changes it between reading and writing.
-pub(super) async fn lock(tx: &mut TenantTx, id: UpstreamId) -> Result<Upstream, StoreError> {
+pub(crate) async fn lock(tx: &mut TenantTx, id: UpstreamId) -> Result<Upstream, StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!("SELECT id FROM upstreams WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant, id.uuid())
         .fetch_one(tx.conn())

@@ -38,6 +38,7 @@ impl Outcome {
             | UpstreamError::AddressRefused(_)
             | UpstreamError::TlsOptions(_)
             | UpstreamError::Credential(_)
+            | UpstreamError::Unsigned
             | UpstreamError::Cut(_)
             | UpstreamError::Seal(_) => Self::Unknown,
         }

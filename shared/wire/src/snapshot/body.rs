@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use ids::{GrantId, Id, Kind, Scope, Scopes, Uuid};
 
 use super::{
+    auth,
     bounds::*,
     check::{is_credential_header, is_domain_name, is_id, is_lookup, is_slug_shape},
 };
@@ -31,9 +32,9 @@ pub(super) struct Known<'a> {
     pub(super) policies: HashSet<&'a str>,
 }
 
-type Check = Result<(), &'static str>;
+pub(super) type Check = Result<(), &'static str>;
 
-fn need(holds: bool, detail: &'static str) -> Check {
+pub(super) fn need(holds: bool, detail: &'static str) -> Check {
     if holds { Ok(()) } else { Err(detail) }
 }
 
@@ -43,6 +44,7 @@ pub(super) fn names_itself(id: &str, body: &Body) -> bool {
         Body::Tenant(_) => id == "tenant",
         Body::Methods(_) => id == "methods",
         Body::Issuer(_) => id == "issuer",
+        Body::Assertions(_) => id == "assertions",
         Body::Endpoint(endpoint) => named::<ids::kind::Endpoint>(id, &endpoint.id),
         Body::Upstream(upstream) => named::<ids::kind::Upstream>(id, &upstream.id),
         Body::Client(client) => named::<ids::kind::Client>(id, &client.id),
@@ -71,6 +73,7 @@ pub(super) fn check(body: &Body, known: &Known<'_>) -> Check {
         Body::Domain(domain) => check_domain(domain, known),
         Body::Issuer(issuer) => check_issuer(issuer),
         Body::ExternalIssuer(issuer) => external::check(issuer, known),
+        Body::Assertions(assertions) => auth::check_assertions(assertions),
     }
 }
 
@@ -197,7 +200,7 @@ fn check_upstream(upstream: &v1::Upstream) -> Check {
         need(is_credential_header(&header.name), "a credential's header is not allowed")?;
         need((1..=MAX_SEALED).contains(&header.sealed.len()), "a sealed credential's size is out of bounds")?;
     }
-    Ok(())
+    auth::check(upstream)
 }
 
 fn check_client(client: &v1::Client, known: &Known<'_>) -> Check {
@@ -363,12 +366,12 @@ fn texts(list: &[String], most: usize, longest: usize) -> Check {
 }
 
 /// Strictly: no value twice.
-fn sorted<T: PartialOrd>(values: impl Iterator<Item = T>) -> bool {
+pub(super) fn sorted<T: PartialOrd>(values: impl Iterator<Item = T>) -> bool {
     values.is_sorted_by(|a, b| a < b)
 }
 
 /// What it begins with, and its characters; whoever uses a URL parses it.
-fn is_http(url: &str) -> bool {
+pub(super) fn is_http(url: &str) -> bool {
     (url.starts_with("https://") || url.starts_with("http://"))
         && url.len() <= MAX_URL
         && url.bytes().all(|b| b.is_ascii_graphic())

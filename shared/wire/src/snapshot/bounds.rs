@@ -16,6 +16,8 @@ pub const MAX_CHAIN: usize = 10;
 pub const MAX_CHAIN_BYTES: usize = 32 * 1024;
 /// Keys of an issuer: as many as its tenant may have published, and some that end.
 pub const MAX_ISSUER_KEYS: usize = 64;
+/// Keys that sign assertions: one that signs, one that follows, and what was made at once before them.
+pub const MAX_ASSERTION_KEYS: usize = 16;
 /// Bytes in a public key: one of RSA with 4096 bits, and its exponent.
 pub const MAX_PUBLIC_KEY: usize = 1_024;
 /// External issuers that an endpoint may name.

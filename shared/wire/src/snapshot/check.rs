@@ -77,8 +77,8 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
                 known.methods += 1;
                 true
             }
-            // It names itself, and ids are unique.
-            Body::Issuer(_) => true,
+            // They name themselves, and ids are unique.
+            Body::Issuer(_) | Body::Assertions(_) => true,
             Body::Member(member) => known.members.insert(&member.id),
             Body::Endpoint(endpoint) => {
                 slugs.insert(endpoint.slug.as_str())

@@ -1,5 +1,6 @@
 //! One encoding, one digest, and every breach refused with the resource's name.
 
+mod auth;
 mod definitions;
 mod delta;
 mod domains;

@@ -50,6 +50,7 @@ pub(super) fn sample() -> TenantRows {
         external_issuers: Vec::new(),
         gateway: "https://gw.example.com".to_owned(),
         issuer: None,
+        assertions: None,
     }
 }
 
@@ -85,6 +86,7 @@ pub(super) fn upstream(n: u8) -> UpstreamRow {
         pins: Vec::new(),
         breaker: wire::v1::Breaker::DEFAULT,
         concurrency: wire::v1::UpstreamConcurrency::DEFAULT,
+        auth: AuthRow::default(),
         enabled: true,
     }
 }

@@ -146,6 +146,7 @@ fn upstream(n: u8) -> v1::Upstream {
         breaker: None,
         concurrency: None,
         pins: Vec::new(),
+        auth: None,
     }
 }
 
