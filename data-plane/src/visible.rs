@@ -75,3 +75,33 @@ impl Visible for View {
         self.permitted(&Wanted::Resource(uri_template), Held::All)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use policy::{Effect, GrantedAction};
+
+    use super::*;
+    use crate::{
+        audit::testing::Log,
+        testing::{self, World},
+    };
+
+    #[test]
+    fn which_resources_there_are_is_for_whoever_may_read_them_and_of_the_rest_all_is_shown_that_scopes_open() {
+        let mut world = World::new();
+        let upstream = world.upstream();
+        let uris = vec!["file:///*".to_owned()];
+        world.grant_with(Some("files"), Effect::Permit, GrantedAction::ReadResource { upstream, uris });
+        let log = Log::new();
+        let worker = Rc::new(Worker::new(Arc::new(testing::shared(&world, &log))));
+        let view = |caller: Principal| View::new(Rc::clone(&worker), world.sample.tenant, caller, upstream);
+        let sees = |view: &View| {
+            (view.resource("file:///a"), view.template("file:///{name}"), view.resource("other:///a"))
+        };
+        assert_eq!(sees(&view(world.principal().with_scopes(""))), (false, true, false));
+        assert_eq!(sees(&view(world.principal().with_scopes("files"))), (true, true, false));
+        assert_eq!(sees(&view(world.principal())), (true, true, false), "an API key has every scope");
+    }
+}

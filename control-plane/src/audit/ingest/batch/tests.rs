@@ -117,7 +117,7 @@ fn no_batch_is_none() {
     assert_eq!(none(&BOOT[..15], vec![plain(1)]), NoBatch::Shape);
     assert_eq!(none(&BOOT, vec![plain(1); MAX_RECORDS + 1]), NoBatch::Shape);
     // Kept by the proxy until the control plane understands it.
-    assert_eq!(none(&BOOT, vec![plain(1), record(2, |record| record.version = 4)]), NoBatch::Newer);
+    assert_eq!(none(&BOOT, vec![plain(1), record(2, |record| record.version = 5)]), NoBatch::Newer);
 }
 
 #[test]
