@@ -4,6 +4,7 @@
 //! [`index::TenantIndex`] of it and keeps those two for its life, so it never sees half of a change.
 
 pub(crate) mod archive;
+pub(crate) mod authorities;
 pub mod base;
 mod build;
 pub mod decode;

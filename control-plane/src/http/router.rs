@@ -6,10 +6,10 @@ use super::pages;
 use crate::{
     app::Core,
     resources::{
-        admin_tokens, audit_records, authorities, client_secrets, clients, consents, domains, endpoints,
-        external_issuers, global, grants, initial_access_tokens, invitations, join_tokens, keys, kills,
-        limits, members, pools, proxies, public_keys, registration, revisions, roles, scopes, signing_keys,
-        tenants, token_exchange, tools, trusted_issuers, upstreams,
+        admin_tokens, audit_records, authorities, client_authorities, client_secrets, clients, consents,
+        domains, endpoints, external_issuers, global, grants, initial_access_tokens, invitations,
+        join_tokens, keys, kills, limits, members, pools, proxies, public_keys, registration, revisions,
+        roles, scopes, signing_keys, tenants, token_exchange, tools, trusted_issuers, upstreams,
     },
 };
 
@@ -75,6 +75,12 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(initial_access_tokens::routes::delete))
         .routes(routes!(token_exchange::routes::get))
         .routes(routes!(token_exchange::routes::allow, token_exchange::routes::disallow))
+        .routes(routes!(client_authorities::routes::list, client_authorities::routes::create))
+        .routes(routes!(
+            client_authorities::routes::get,
+            client_authorities::routes::update,
+            client_authorities::routes::delete
+        ))
         .routes(routes!(external_issuers::routes::list, external_issuers::routes::create))
         .routes(routes!(
             external_issuers::routes::get,

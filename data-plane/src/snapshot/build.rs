@@ -19,6 +19,7 @@ use domains::domains;
 use former::{Former, fingerprint};
 
 use super::{
+    authorities::authorities,
     decode::DecodeError,
     definitions::Definitions,
     external::external,
@@ -48,6 +49,7 @@ struct Parts {
     domains: Vec<(String, v1::Domain)>,
     issuer: Option<v1::Issuer>,
     external: Vec<(String, v1::ExternalIssuer)>,
+    authorities: Vec<(String, v1::ClientAuthority)>,
     methods: Vec<v1::MethodSlice>,
 }
 
@@ -147,6 +149,7 @@ pub(super) fn build(
         gateway: gateway.map(|gateway| gateway.as_str().into()),
         issuer: parts.issuer.as_ref().map(IssuerIndex::new).transpose()?,
         external: external(&parts.external, previous)?,
+        authorities: authorities(parts.authorities)?,
         upstreams,
         clients,
         members: members(parts.members)?,
@@ -174,6 +177,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Domain(domain)) => parts.domains.push((id, domain)),
             Some(Body::Issuer(issuer)) => parts.issuer = Some(issuer),
             Some(Body::ExternalIssuer(issuer)) => parts.external.push((id, issuer)),
+            Some(Body::ClientAuthority(authority)) => parts.authorities.push((id, authority)),
             Some(Body::Methods(methods)) => parts.methods = methods.slices,
             // Exact decoding has refused an empty body.
             None => {}
@@ -198,6 +202,9 @@ fn endpoint(
     let external = endpoint.external_issuer_ids.iter().map(|id| at.id(id, "external_issuer_ids"));
     let mut external = external.collect::<Result<Vec<_>, DecodeError>>()?;
     external.sort_unstable();
+    let authorities = endpoint.client_authority_ids.iter().map(|id| at.id(id, "client_authority_ids"));
+    let mut authorities = authorities.collect::<Result<Vec<_>, DecodeError>>()?;
+    authorities.sort_unstable();
     Ok(EndpointIndex {
         id: at.id(&endpoint.id, "id")?,
         hosts: boxed(&endpoint.hosts),
@@ -207,6 +214,7 @@ fn endpoint(
         closed_methods: boxed(&endpoint.closed_methods),
         accepts: Accepts::of(&endpoint),
         external: external.into(),
+        authorities: authorities.into(),
         unknown_tools: endpoint.unknown_tools(),
         max_request_bytes: endpoint.max_request_bytes as usize,
         max_response_bytes: endpoint.max_response_bytes as usize,

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use crypto::Presented;
 use http::{HeaderName, HeaderValue};
 use ids::{
-    AttachmentId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId, RoleId, TenantId,
-    ToolId, UpstreamId,
+    AttachmentId, ClientAuthorityId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId,
+    RoleId, TenantId, ToolId, UpstreamId,
 };
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
@@ -34,6 +34,7 @@ pub use limit::{Buckets, NearEnds, REFUSALS_RECORDED, SubjectLimit};
 pub(super) use of_use::OfUse;
 
 pub use super::{
+    authorities::ClientAuthorityIndex,
     external::ExternalIssuerIndex,
     issuer::IssuerIndex,
     members::MemberIndex,
@@ -68,6 +69,8 @@ pub struct TenantIndex {
     pub issuer: Option<IssuerIndex>,
     /// Issuers of others, by id.
     pub external: Map<ExternalIssuerId, Arc<ExternalIssuerIndex>>,
+    /// Authorities that issue certificates to callers, by id.
+    pub authorities: Map<ClientAuthorityId, Arc<ClientAuthorityIndex>>,
     /// The gateway's origin, without a slash at its end, after which resource identifiers are made; `None` where nobody issues tokens.
     pub gateway: Option<Box<str>>,
     /// By id.
@@ -127,6 +130,8 @@ pub struct EndpointIndex {
     pub accepts: Accepts,
     /// Whose tokens of others are accepted, where these are; sorted.
     pub external: Box<[ExternalIssuerId]>,
+    /// Whose certificates are accepted, where these are; sorted.
+    pub authorities: Box<[ClientAuthorityId]>,
     /// What happens to tools nobody has reviewed.
     pub unknown_tools: UnknownTools,
     /// Cap of a request's body.
@@ -281,6 +286,14 @@ impl TenantIndex {
                 Some(endpoint) => identifier::Domain::One(endpoint),
                 None => identifier::Domain::All,
             })
+        })
+    }
+
+    /// Whether an endpoint may want a certificate of its callers.
+    #[must_use]
+    pub fn wants_certificates(&self) -> bool {
+        self.endpoints.values().any(|endpoint| {
+            endpoint.enabled && (endpoint.accepts.client_certificates || endpoint.accepts.external_tokens)
         })
     }
 

@@ -138,7 +138,7 @@ catalogue! {
     IssuerKeysUnavailable "issuer_keys_unavailable" 1108 503 Upstream true Warn
         "The token's issuer cannot be asked for its keys" "Retry later; tell the administrator if it goes on.";
     CallerNotMapped "caller_not_mapped" 1109 403 TenantConfig false Info
-        "Nobody here is known by this token" "Ask an administrator to map its claims to a client.";
+        "Nobody here is known by this token or certificate" "Ask an administrator to map its claims or names to a client.";
 
     // Speaking MCP.
     ParseError "parse_error" 1201 400 Caller false Debug

@@ -48,6 +48,7 @@ pub(super) fn sample() -> TenantRows {
         limits: Vec::new(),
         domains: Vec::new(),
         external_issuers: Vec::new(),
+        client_authorities: Vec::new(),
         gateway: "https://gw.example.com".to_owned(),
         issuer: None,
     }
@@ -64,6 +65,7 @@ pub(super) fn endpoint(n: u8) -> EndpointRow {
         closed_methods: vec!["logging/setLevel".to_owned()],
         accepts: CredentialKind::USUAL.to_vec(),
         external_issuers: Vec::new(),
+        client_authorities: Vec::new(),
         unknown_tools: UnknownTools::Block,
         max_request_bytes: 1_048_576,
         max_response_bytes: 1_048_576,
