@@ -35,7 +35,11 @@ use crate::{
     listener,
     ready::Readiness,
     redis,
-    snapshot::{archive, fleet::DomainCertificates, store::Snapshots},
+    snapshot::{
+        archive,
+        fleet::{CallersCertificates, DomainCertificates},
+        store::Snapshots,
+    },
     tally::Tallies,
     tasks::Tasks,
     upstream::{self, Resolver, SystemResolver, Watched},
@@ -150,7 +154,8 @@ impl Proxy {
         let kills = Arc::new(kills);
         let kept = Kept::read(&config, &kills, (&own_clock, &clock), &entropy);
         let of_domains = Arc::new(DomainCertificates(kept.snapshots.shared()));
-        let open = |tls| Followed::open_with(tls, Some(of_domains), own);
+        let wants = Arc::new(CallersCertificates(kept.snapshots.shared()));
+        let open = |tls| Followed::open_asking(tls, Some(of_domains), Some(wants), own);
         let tls = config.tls.as_ref().map(open).transpose()?;
         // Where there is no identity yet, it is set after enrolment, before the first record: no call is taken without
         // configuration.

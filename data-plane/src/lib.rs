@@ -23,6 +23,7 @@ mod limiter;
 mod mcp;
 mod meters;
 mod pipeline;
+mod presented;
 mod ready;
 mod redis;
 mod refuse;

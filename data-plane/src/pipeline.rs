@@ -4,7 +4,7 @@
 //! wrong orders do not compile. [`upstream::forward`] is the only way out, and takes an [`Admitted`], which is made here
 //! and nowhere else.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header};
@@ -19,6 +19,7 @@ use crate::{
     },
     drain::Phase,
     limiter,
+    presented::Presented,
     refuse::Refusal,
     resource,
     timings::{Check, Laps},
@@ -28,7 +29,12 @@ use crate::{
 };
 
 /// Serves one request, whatever it is.
-pub(crate) async fn handle<B>(worker: &Rc<Worker>, peer: Peer, request: Request<B>) -> Response<Body>
+pub(crate) async fn handle<B>(
+    worker: &Rc<Worker>,
+    peer: Peer,
+    shown: Option<&Arc<Presented>>,
+    request: Request<B>,
+) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes>,
 {
@@ -36,7 +42,7 @@ where
     let (peer, told) = worker.whose(peer, request.headers());
     let mut trail = Trail::begin(worker, peer, request.headers());
     // Boxed, because hyper keeps room for this future as long as the connection is open, also while a stream idles on it.
-    let mut response = match Box::pin(enforce(worker, &mut trail, told, request)).await {
+    let mut response = match Box::pin(enforce(worker, &mut trail, (told, shown), request)).await {
         Ok(Ok(response)) => trail.answered(response),
         Ok(Err(failed)) => trail.failed(failed),
         Err(refusal) => trail.refused(&refusal),
@@ -52,7 +58,7 @@ where
 async fn enforce<B>(
     worker: &Rc<Worker>,
     trail: &mut Trail,
-    told: Result<(), Refusal>,
+    (told, shown): (Result<(), Refusal>, Option<&Arc<Presented>>),
     request: Request<B>,
 ) -> Result<Result<Response<Body>, upstream::Failed>, Refusal>
 where
@@ -104,7 +110,7 @@ where
         counted.charge();
         trail.pointing_to(resource::pointer(&exchange, &place));
     };
-    let known = (&worker.tokens, &shared.proofs);
+    let known = authenticate::Known { tokens: &worker.tokens, proofs: &shared.proofs, shown };
     let mut principal = authenticate::check(&exchange, &place, &counted, known, trail.began());
     // A key that an issuer of others has published only now is waited for, for a moment.
     if let Err(Refusal::KeyAwaited { keys, .. }) = &principal

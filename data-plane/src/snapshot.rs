@@ -5,6 +5,7 @@
 
 pub(crate) mod archive;
 mod auth;
+pub(crate) mod authorities;
 pub mod base;
 mod build;
 pub mod decode;

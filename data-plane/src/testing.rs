@@ -183,7 +183,8 @@ impl World {
     /// Row 6's evidence.
     pub(crate) fn principal(&self) -> Principal {
         let exchange = exchange(self.authorized(Request::post(PATH)));
-        let known = (&Tokens::default(), &Proofs::default());
+        let known =
+            authenticate::Known { tokens: &Tokens::default(), proofs: &Proofs::default(), shown: None };
         authenticate::check(&exchange, &self.place(), &counted(&addresses()), known, NOW).expect("the client")
     }
 

@@ -204,6 +204,7 @@ impl Trail {
             key: principal.shown().key(),
             token: principal.shown().token(),
             shown_by: principal.by(),
+            certificate: principal.certificate(),
             external: principal.of().map(|(issuer, subject)| {
                 let keys = place.tenant().crypto.current();
                 (issuer, keys.map(|keys| keys.audit_mac.mac(&[subject.as_bytes()])))

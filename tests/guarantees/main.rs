@@ -6,6 +6,7 @@ mod authorities_take_turns;
 mod both_sides_read_the_same_message;
 mod bound_tokens_need_their_key;
 mod callers_show_what_the_endpoint_accepts;
+mod certificates_speak_for_clients;
 mod changed_tool_is_blocked;
 mod client_secrets_are_shown_once;
 mod clients_are_described_by_documents;

@@ -8,6 +8,11 @@ use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
+use crate::{
+    certificates_speak_for_clients::{authority, certificate},
+    tokens_of_others_speak_for_clients::login,
+};
+
 /// The ids of one tenant, by the name of the path parameter that takes them.
 pub(crate) type Ids = BTreeMap<&'static str, String>;
 
@@ -64,11 +69,11 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         "rules": [{"subject": "s", "client_id": endpoint.client}],
     });
     let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
-    let external = json!({
-        "name": "first", "issuer": "https://login.example", "jwks_uri": "https://login.example/jwks",
-        "callers": [{"claims": {"azp": "a"}, "client_id": endpoint.client}],
-    });
-    let external = text(&tenant.post("/external-issuers", external).await, "id");
+    let external = text(
+        &tenant.post("/external-issuers", login("https://login.example", &endpoint.client, &role)).await,
+        "id",
+    );
+    let authority = text(&tenant.post("/client-authorities", authority(&endpoint.client)).await, "id");
     let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
     tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let ann = Person::join_as(gateway, &tenant, "ann@example.com", "owner").await;
@@ -95,6 +100,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("initial_access_token", initial),
         ("trusted_issuer", trusted),
         ("external_issuer", external),
+        ("client_authority", authority),
         ("role", role),
         ("member", ann.member.clone()),
         ("invitation", invitation),
@@ -126,12 +132,6 @@ pub(crate) fn ed25519(kid: &str) -> Value {
     json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid})
 }
 
-/// A certificate of a domain's own authority.
-pub(crate) fn certificate(name: &str) -> Value {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    json!({"chain": made.cert.pem(), "key": made.signing_key.serialize_pem()})
-}
-
 /// A body that the operation accepts when its ids are those in `ids`.
 pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
     let upstream = &ids["upstream"];
@@ -145,7 +145,8 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "replace_credential" => json!({"value": "v"}),
         "replace_upstream_assertion" => json!({"audience": "urn:other"}),
         "create_endpoint" => json!({"slug": "new", "name": "new"}),
-        "update_endpoint" => json!({"external_issuers": [ids["external_issuer"]]}),
+        "update_endpoint" => json!({
+            "external_issuers": [ids["external_issuer"]], "client_authorities": [ids["client_authority"]]}),
         "attach_upstream" => json!({"upstream_id": upstream, "prefix": "x_"}),
         "create_domain" => json!({"name": "new.example", "endpoint_id": ids["endpoint"]}),
         "replace_domain_certificate" => certificate("mcp.acme.example"),
@@ -157,14 +158,9 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
             "rules": [{"subject": "s", "client_id": ids["client"]}],
         }),
         "update_trusted_issuer" => json!({"rules": [{"subject": "s", "client_id": ids["client"]}]}),
-        "create_external_issuer" => json!({
-            "name": "n", "issuer": "https://new.example", "jwks_uri": "https://new.example/jwks",
-            "callers": [{"claims": {"azp": "a"}, "client_id": ids["client"]}],
-            "entitlements": [{"claim": "groups", "value": "g", "roles": [ids["role"]]}],
-        }),
-        "update_external_issuer" => {
-            json!({"callers": [{"claims": {"azp": "b"}, "client_id": ids["client"]}]})
-        }
+        "create_external_issuer" => login("https://new.example", &ids["client"], &ids["role"]),
+        "update_external_issuer" => login("https://other.example", &ids["client"], &ids["role"]),
+        "create_client_authority" | "update_client_authority" => authority(&ids["client"]),
         "allow_token_exchange" => json!({"subjects": "own"}),
         "update_client" => json!({"enabled": true}),
         "create_key" | "create_client_secret" => json!({"name": "n"}),
@@ -213,8 +209,10 @@ const BODY_IDS: &[(&str, &[&str])] = &[
     ("create_trusted_issuer", &["client"]),
     ("update_trusted_issuer", &["client"]),
     ("create_external_issuer", &["client", "role"]),
-    ("update_external_issuer", &["client"]),
-    ("update_endpoint", &["external_issuer"]),
+    ("update_external_issuer", &["client", "role"]),
+    ("create_client_authority", &["client"]),
+    ("update_client_authority", &["client"]),
+    ("update_endpoint", &["external_issuer", "client_authority"]),
     ("create_kill", &["endpoint"]),
 ];
 
@@ -362,6 +360,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/registration",
         "/trusted-issuers",
         "/external-issuers",
+        "/client-authorities",
         "/registration/tokens",
         "/kills",
         "/admin-tokens",

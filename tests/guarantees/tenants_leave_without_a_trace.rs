@@ -10,7 +10,10 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::tenants_are_isolated::{certificate, prove};
+use crate::{
+    certificates_speak_for_clients::{authority, certificate},
+    tenants_are_isolated::prove,
+};
 
 /// A tenant with something of everything that a tenant can have.
 async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenant, Endpoint) {
@@ -121,6 +124,7 @@ async fn trust(tenant: &Tenant, machine: &Machine) {
         "callers": [{"claims": {"azp": "a"}, "client_id": machine.client}],
     });
     tenant.post("/external-issuers", external).await;
+    tenant.post("/client-authorities", authority(&machine.client)).await;
     let mut claims = machine.claims("once");
     (claims["iss"], claims["sub"]) = (json!("https://ci.example"), json!("job"));
     let assertion = key.sign("one", "JWT", &claims).unwrap();

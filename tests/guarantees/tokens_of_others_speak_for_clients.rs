@@ -101,6 +101,15 @@ impl World {
     }
 }
 
+/// An issuer whose keys nobody can fetch.
+pub(crate) fn login(issuer: &str, client: &str, role: &str) -> Value {
+    json!({
+        "name": "n", "issuer": issuer, "jwks_uri": format!("{issuer}/jwks"),
+        "callers": [{"claims": {"azp": "a"}, "client_id": client}],
+        "entitlements": [{"claim": "groups", "value": "g", "roles": [role]}],
+    })
+}
+
 pub(crate) fn publish(web: &Web, path: &str, keys: &[(&str, &PublicKey)]) {
     let mut set: Vec<_> = keys.iter().map(|(kid, key)| json!(Jwk::new(kid, key))).collect();
     // What is for others is left alone.

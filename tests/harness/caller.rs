@@ -83,6 +83,13 @@ impl Caller {
         self
     }
 
+    /// The same caller, which connects so.
+    #[must_use]
+    pub fn over(mut self, http: reqwest::Client) -> Self {
+        self.http = http;
+        self
+    }
+
     /// The same caller with a header set.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {

@@ -8,7 +8,7 @@ use crate::{
     app::Core,
     people::admin::pages as admin,
     resources::{
-        admin_tokens, assertion_keys, audit_records, authorities, client_secrets, clients, consents,
+        admin_tokens, assertion_keys, audit_records, authorities, client_authorities, client_secrets, clients, consents,
         credential_ages, domains, endpoints, external_issuers, global, grants, initial_access_tokens,
         invitations, join_tokens, keys, kills, leaks, limits, members, pools, proxies, public_keys,
         registration, revisions, roles, scopes, session, signing_keys, tenants, token_exchange, tools,
@@ -93,6 +93,12 @@ pub fn routes() -> OpenApiRouter<Core> {
         .routes(routes!(initial_access_tokens::routes::delete))
         .routes(routes!(token_exchange::routes::get))
         .routes(routes!(token_exchange::routes::allow, token_exchange::routes::disallow))
+        .routes(routes!(client_authorities::routes::list, client_authorities::routes::create))
+        .routes(routes!(
+            client_authorities::routes::get,
+            client_authorities::routes::update,
+            client_authorities::routes::delete
+        ))
         .routes(routes!(external_issuers::routes::list, external_issuers::routes::create))
         .routes(routes!(
             external_issuers::routes::get,

@@ -71,6 +71,10 @@ scopes! {
     TrustedIssuersRead "trusted_issuers:read";
     /// Change which issuers are trusted, and with what.
     TrustedIssuersWrite "trusted_issuers:write";
+    /// See authorities that issue certificates to callers.
+    ClientAuthoritiesRead "client_authorities:read";
+    /// Change whose certificates of callers are accepted, and whose they are.
+    ClientAuthoritiesWrite "client_authorities:write";
     /// See issuers of others whose tokens endpoints accept.
     ExternalIssuersRead "external_issuers:read";
     /// Change whose tokens of others are accepted, and for whom they speak.

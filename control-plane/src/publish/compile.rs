@@ -8,7 +8,7 @@ use std::{
 };
 
 use errors::ErrorCode;
-use ids::{ExternalIssuerId, GrantId, UpstreamId};
+use ids::{ClientAuthorityId, ExternalIssuerId, GrantId, UpstreamId};
 use policy::{CompiledPolicy, GrantedAction, Slicer, Subject, SubjectGrants, ToolSelector};
 use wire::{
     snapshot,
@@ -19,7 +19,7 @@ use super::{
     check, encode, external, outward,
     rows::{TenantRows, ToolRow, ToolState, UpstreamRow},
 };
-use crate::resources::external_issuers::types::ExternalIssuer;
+use crate::resources::{client_authorities::types::ClientAuthority, external_issuers::types::ExternalIssuer};
 
 /// The limit of every client where the tenant set none: 60 units a minute, all of which may be taken at once, and 32 calls in
 /// flight. Published as a resource, so that a proxy has no defaults of its own.
@@ -183,6 +183,8 @@ impl<'a> Work<'a> {
             }
             let here = |id: &ExternalIssuerId| self.external().any(|issuer| issuer.id == *id);
             row.external_issuers.retain(here);
+            let here = |id: &ClientAuthorityId| self.authorities().any(|authority| authority.id == *id);
+            row.client_authorities.retain(here);
             let attachments: Vec<_> =
                 self.rows.attachments.iter().filter(|each| each.endpoint_id == id).collect();
             self.resources.push(encode::endpoint(&row, &attachments));
@@ -201,9 +203,17 @@ impl<'a> Work<'a> {
         all.filter(|_| !self.rows.tenant.suspended)
     }
 
+    fn authorities(&self) -> impl Iterator<Item = &'a ClientAuthority> {
+        let all = self.rows.client_authorities.iter().filter(|authority| authority.settings.enabled);
+        all.filter(|_| !self.rows.tenant.suspended)
+    }
+
     fn external_issuers(&mut self) {
         let encoded: Vec<_> =
             self.external().map(|issuer| (issuer.id, external::encode(issuer, self.rows))).collect();
+        let authorities = self.authorities().filter_map(|each| external::authority(each, self.rows));
+        let authorities: Vec<_> = authorities.collect();
+        self.resources.extend(authorities);
         for (id, encoded) in encoded {
             match encoded {
                 Some(resource) => self.resources.push(resource),

@@ -61,6 +61,7 @@ pub(super) fn endpoint(row: &EndpointRow, attachments: &[&AttachmentRow]) -> Res
         closed_methods: sorted(row.closed_methods.iter().cloned()),
         accepts: accepted(&row.accepts),
         external_issuer_ids: sorted(row.external_issuers.iter().copied().map(raw)),
+        client_authority_ids: sorted(row.client_authorities.iter().copied().map(raw)),
         unknown_tools: unknown_tools as i32,
         max_request_bytes: row.max_request_bytes,
         max_response_bytes: row.max_response_bytes,

@@ -1,4 +1,4 @@
-//! External issuers as proxies know them. Rules about clients, roles and scopes that are gone give nothing, so they are left out.
+//! External issuers and authorities of callers' certificates, as proxies know them. Rules about clients, roles and scopes that are gone give nothing, so they are left out.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,13 @@ use crypto::jwt::Algorithm;
 use wire::v1::{self, Resource, resource::Body};
 
 use super::{encode::raw, queries::certificates, rows::TenantRows};
-use crate::resources::external_issuers::types::{ExternalIssuer, TokenType};
+use crate::resources::{
+    client_authorities::{
+        self,
+        types::{ClientAuthority, StaleLists},
+    },
+    external_issuers::types::{ExternalIssuer, TokenType},
+};
 
 /// `None`: its certificates are none, which no row that was admitted has.
 pub(super) fn encode(issuer: &ExternalIssuer, rows: &TenantRows) -> Option<Resource> {
@@ -52,6 +58,28 @@ pub(super) fn encode(issuer: &ExternalIssuer, rows: &TenantRows) -> Option<Resou
         gateway: rows.gateway.clone(),
     };
     Some(Resource { id: issuer.id.to_string(), body: Some(Body::ExternalIssuer(body)) })
+}
+
+/// `None`: its certificates or lists are none, which no row that was admitted has; then endpoints do without it.
+pub(super) fn authority(authority: &ClientAuthority, rows: &TenantRows) -> Option<Resource> {
+    let settings = &authority.settings;
+    let clients: HashSet<_> = rows.clients.iter().map(|client| client.id).collect();
+    let callers = settings.callers.iter().filter(|rule| clients.contains(&rule.client_id));
+    let callers = callers.map(|rule| {
+        let (kind, name) = match (&rule.uri, &rule.dns) {
+            (Some(uri), _) => (v1::SubjectNameKind::Uri, uri),
+            (None, dns) => (v1::SubjectNameKind::Dns, dns.as_ref()?),
+        };
+        Some(v1::SubjectRule { kind: kind.into(), name: name.clone(), client_id: raw(rule.client_id) })
+    });
+    let body = v1::ClientAuthority {
+        id: raw(authority.id),
+        ca_der: client_authorities::certificates(&settings.ca_pem)?,
+        crl_der: settings.crl_pem.as_deref().map_or(Some(Vec::new()), client_authorities::lists)?,
+        accepts_stale_lists: settings.stale_lists == StaleLists::Accept,
+        callers: callers.collect::<Option<_>>()?,
+    };
+    Some(Resource { id: authority.id.to_string(), body: Some(Body::ClientAuthority(body)) })
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {

@@ -39,13 +39,16 @@ pub enum CredentialKind {
     AccessToken,
     /// A token of an issuer of others, which the endpoint names in `external_issuers`.
     ExternalToken,
+    /// A client certificate of an authority that the endpoint names in `client_authorities`.
+    ClientCertificate,
     /// A client's id and one of its API keys, as user and password (RFC 7617). Weak: programs keep and send passwords carelessly.
     Basic,
 }
 
 impl CredentialKind {
     /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::ApiKey, Self::AccessToken, Self::ExternalToken, Self::Basic];
+    pub const ALL: [Self; 5] =
+        [Self::ApiKey, Self::AccessToken, Self::ExternalToken, Self::ClientCertificate, Self::Basic];
     /// What an endpoint accepts that says nothing.
     pub const USUAL: [Self; 2] = [Self::ApiKey, Self::AccessToken];
 
@@ -56,6 +59,7 @@ impl CredentialKind {
             Self::ApiKey => "api_key",
             Self::AccessToken => "access_token",
             Self::ExternalToken => "external_token",
+            Self::ClientCertificate => "client_certificate",
             Self::Basic => "basic",
         }
     }
@@ -73,6 +77,7 @@ impl CredentialKind {
             Self::ApiKey => v1::CredentialKind::ApiKey,
             Self::AccessToken => v1::CredentialKind::AccessToken,
             Self::ExternalToken => v1::CredentialKind::ExternalToken,
+            Self::ClientCertificate => v1::CredentialKind::ClientCertificate,
             Self::Basic => v1::CredentialKind::Basic,
         }
     }

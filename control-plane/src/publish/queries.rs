@@ -20,7 +20,10 @@ use super::rows::{
 };
 use super::subject::LimitSubject;
 use crate::db::{StoreError, TenantTx, Unreadable};
-use crate::resources::{external_issuers::queries as external_issuers, upstreams::parse_pins};
+use crate::resources::{
+    client_authorities::queries as client_authorities, external_issuers::queries as external_issuers,
+    upstreams::parse_pins,
+};
 
 /// Raises the tenant's revision, which is compiled under these origins, and holds its row until the transaction ends.
 pub(super) async fn raise_revision(tx: &mut TenantTx, origins: &str) -> Result<u64, StoreError> {
@@ -104,6 +107,7 @@ pub(super) async fn load(tx: &mut TenantTx, as_of: Timestamp) -> Result<TenantRo
         limits: limits(tx, id).await?,
         domains: domains(tx, id).await?,
         external_issuers: external_issuers::all(tx).await?,
+        client_authorities: client_authorities::all(tx).await?,
         gateway: String::new(),
         issuer: None,
         assertions: None,
@@ -121,7 +125,7 @@ async fn egress(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EgressRow>, S
 
 async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRow>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, slug, hosts, origins, allow, deny, closed_methods, accepts, external_issuers, unknown_tools,
+        "SELECT id, slug, hosts, origins, allow, deny, closed_methods, accepts, external_issuers, client_authorities, unknown_tools,
            max_request_bytes, max_response_bytes, enabled
          FROM endpoints WHERE tenant_id = $1",
         tenant.uuid()
@@ -140,6 +144,7 @@ async fn endpoints(tx: &mut TenantTx, tenant: TenantId) -> Result<Vec<EndpointRo
                 closed_methods: row.closed_methods,
                 accepts: CredentialKind::read(&row.accepts)?,
                 external_issuers: row.external_issuers.into_iter().map(Id::from_uuid).collect(),
+                client_authorities: row.client_authorities.into_iter().map(Id::from_uuid).collect(),
                 unknown_tools: UnknownTools::from_name(&row.unknown_tools)
                     .ok_or(Unreadable("unknown_tools"))?,
                 max_request_bytes: unsigned(row.max_request_bytes, "max_request_bytes")?,

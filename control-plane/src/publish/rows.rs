@@ -6,11 +6,11 @@ use std::fmt;
 
 use super::subject::LimitSubject;
 use ids::{
-    AttachmentId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId, ExternalIssuerId, KeyId, LimitId,
-    MemberId, RoleId, TenantId, ToolId, UpstreamId,
+    AttachmentId, ClientAuthorityId, ClientId, CredentialId, DataKeyId, DomainId, EndpointId,
+    ExternalIssuerId, KeyId, LimitId, MemberId, RoleId, TenantId, ToolId, UpstreamId,
 };
 
-use crate::resources::external_issuers::types::ExternalIssuer;
+use crate::resources::{client_authorities::types::ClientAuthority, external_issuers::types::ExternalIssuer};
 use policy::{Class, GrantSpec};
 use seams::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,8 @@ pub struct TenantRows {
     pub domains: Vec<DomainRow>,
     /// Issuers of others, as they are stored; disabled ones too.
     pub external_issuers: Vec<ExternalIssuer>,
+    /// Authorities of callers' certificates, as they are stored; disabled ones too.
+    pub client_authorities: Vec<ClientAuthority>,
     /// The gateway's origin, without a slash at its end.
     pub gateway: String,
     /// What proxies know of its issuer; `None`: it has no keys.
@@ -123,6 +125,8 @@ pub struct EndpointRow {
     pub accepts: Vec<CredentialKind>,
     /// Whose tokens of others.
     pub external_issuers: Vec<ExternalIssuerId>,
+    /// Whose certificates.
+    pub client_authorities: Vec<ClientAuthorityId>,
     /// What to do about unreviewed tools.
     pub unknown_tools: UnknownTools,
     /// Largest request body, bytes.

@@ -4,6 +4,7 @@ pub mod admin_tokens;
 pub mod assertion_keys;
 pub mod audit_records;
 pub mod authorities;
+pub mod client_authorities;
 pub mod client_secrets;
 pub mod clients;
 pub mod consents;

@@ -48,6 +48,8 @@ pub(crate) struct CallFacts {
     pub(crate) shown_by: Option<CredentialKind>,
     /// Which issuer of others says so, and of whom, as the tenant's audit key hides it.
     pub(crate) external: Option<(ExternalIssuerId, Option<[u8; 32]>)>,
+    /// SHA-256 of the certificate that was shown instead.
+    pub(crate) certificate: Option<[u8; 32]>,
     /// From where.
     pub(crate) address: IpAddr,
     /// At which endpoint.
@@ -218,6 +220,9 @@ impl CallFacts {
         if let Some((issuer, subject)) = &self.external {
             draft.field(38, issuer.uuid().as_bytes());
             draft.field(39, subject.as_ref().map_or(&[], |subject| subject.as_slice()));
+        }
+        if let Some(digest) = &self.certificate {
+            draft.field(40, digest);
         }
         draft
     }

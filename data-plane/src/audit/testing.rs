@@ -87,6 +87,7 @@ pub(crate) fn facts(world: &World, arguments: &'static [u8]) -> CallFacts {
         token: None,
         shown_by: None,
         external: None,
+        certificate: None,
         address: IpAddr::from([198, 51, 100, 7]),
         endpoint,
         upstream,

@@ -7,6 +7,7 @@
 //! good credential may learn that.
 
 mod basic;
+mod certificate;
 mod external;
 mod key;
 mod proof;
@@ -25,6 +26,7 @@ use super::{Counted, EndpointEvidence, Exchange};
 use crate::{
     decisions::Who,
     kills::Shown,
+    presented::Presented,
     refuse::Refusal,
     snapshot::{
         external::Resolved,
@@ -59,6 +61,8 @@ enum Credential {
     Token(Arc<token::Verified>),
     /// Of an issuer of others, and whom it speaks for.
     External(Arc<external::Verified>, Arc<Resolved>),
+    /// That the connection began with.
+    Certificate(Arc<Presented>),
 }
 
 impl Principal {
@@ -84,7 +88,7 @@ impl Principal {
     pub(crate) fn key_limit(&self) -> Option<&Arc<SubjectLimit>> {
         match &self.credential {
             Credential::Key(key) => key.limit(),
-            Credential::Token(_) | Credential::External(..) => None,
+            Credential::Token(_) | Credential::External(..) | Credential::Certificate(_) => None,
         }
     }
 
@@ -98,6 +102,7 @@ impl Principal {
             Credential::Key(key) => Shown::Key(key.id()),
             Credential::Token(token) => Shown::Token(token.id()),
             Credential::External(token, _) => Shown::External(token.made()),
+            Credential::Certificate(_) => Shown::Certificate,
         }
     }
 
@@ -107,6 +112,7 @@ impl Principal {
             Credential::Key(key) => (key.by() != CredentialKind::ApiKey).then_some(key.by()),
             Credential::Token(_) => None,
             Credential::External(..) => Some(CredentialKind::ExternalToken),
+            Credential::Certificate(_) => Some(CredentialKind::ClientCertificate),
         }
     }
 
@@ -114,7 +120,15 @@ impl Principal {
     pub(crate) fn of(&self) -> Option<(ExternalIssuerId, &str)> {
         match &self.credential {
             Credential::External(token, _) => Some((token.issuer(), token.subject())),
-            Credential::Key(_) | Credential::Token(_) => None,
+            Credential::Key(_) | Credential::Token(_) | Credential::Certificate(_) => None,
+        }
+    }
+
+    /// SHA-256 of the certificate that was shown instead of anything else.
+    pub(crate) fn certificate(&self) -> Option<[u8; 32]> {
+        match &self.credential {
+            Credential::Certificate(shown) => Some(*shown.digest()),
+            Credential::Key(_) | Credential::Token(_) | Credential::External(..) => None,
         }
     }
 
@@ -125,7 +139,7 @@ impl Principal {
                 let client = Arc::clone(&token.resolved(tenant).ok()?.client);
                 client.enabled.then_some((client, None))
             }
-            Credential::Key(_) | Credential::Token(_) => {
+            Credential::Key(_) | Credential::Token(_) | Credential::Certificate(_) => {
                 let (client, member) = tenant.who(self.holder())?;
                 Some((Arc::clone(client), member.cloned()))
             }
@@ -135,7 +149,7 @@ impl Principal {
     /// The scopes that the credential has.
     pub(crate) fn held(&self) -> Held<'_> {
         match &self.credential {
-            Credential::Key(_) => Held::All,
+            Credential::Key(_) | Credential::Certificate(_) => Held::All,
             Credential::Token(token) => Held::These(token.scopes()),
             Credential::External(_, resolved) => Held::These(&resolved.scopes),
         }
@@ -144,9 +158,18 @@ impl Principal {
     /// The key to which the credential is bound.
     fn bound_to(&self) -> Option<Thumbprint> {
         match &self.credential {
-            Credential::Key(_) => None,
+            Credential::Key(_) | Credential::Certificate(_) => None,
             Credential::Token(token) => token.bound_to(),
             Credential::External(token, _) => token.bound_to(),
+        }
+    }
+
+    /// The certificate to which the credential is bound.
+    fn bound_to_certificate(&self) -> Option<Thumbprint> {
+        match &self.credential {
+            Credential::Key(_) | Credential::Certificate(_) => None,
+            Credential::Token(token) => token.bound_to_certificate(),
+            Credential::External(token, _) => token.bound_to_certificate(),
         }
     }
 
@@ -166,6 +189,9 @@ impl Principal {
             Credential::Key(key) => key.still(tenant, endpoint, (address, now)),
             Credential::Token(token) => token.holds(tenant, endpoint, now),
             Credential::External(token, resolved) => token.still(resolved, tenant, endpoint, now),
+            Credential::Certificate(shown) => {
+                certificate::still(shown, tenant, endpoint, self.client.id, now)
+            }
         }
     }
 }
@@ -201,17 +227,40 @@ impl Scheme {
     }
 }
 
+/// What is known beside the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'w> {
+    /// Tokens that this worker has seen.
+    pub(crate) tokens: &'w Tokens,
+    /// Proofs that were taken.
+    pub(crate) proofs: &'w Proofs,
+    /// The certificate with which the connection began.
+    pub(crate) shown: Option<&'w Arc<Presented>>,
+}
+
 /// Authenticates.
 pub(crate) fn check(
     exchange: &Exchange,
     place: &EndpointEvidence,
     _counted: &Counted<'_>,
-    (tokens, proofs): (&Tokens, &Proofs),
+    known: Known<'_>,
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
-    let (scheme, presented) = credential(exchange.headers())?;
     let (tenant, endpoint) = (&**place.tenant(), &**place.endpoint());
     let here = (exchange.address(), now);
+    let Known { tokens, proofs, shown } = known;
+    // Whoever shows something in a header is who that says, or nobody.
+    if !exchange.headers().contains_key(header::AUTHORIZATION)
+        && let Some(shown) = shown.filter(|_| endpoint.accepts.client_certificates)
+    {
+        let principal = certificate::check(shown, tenant, endpoint, now)?;
+        return if principal.client.may_use(endpoint.id) {
+            Ok(principal)
+        } else {
+            Err(Refusal::ClientNotAllowed)
+        };
+    }
+    let (scheme, presented) = credential(exchange.headers())?;
     let principal = match scheme {
         // As any scheme that is none here.
         Scheme::Basic if !endpoint.accepts.basic => return Err(Refusal::CredentialMissing),
@@ -225,6 +274,12 @@ pub(crate) fn check(
         }
     };
     let principal = principal.ok_or(Refusal::CredentialInvalid)?;
+    // Whoever has stolen a token that is bound to a certificate has not its key (RFC 8705 section 3).
+    if let Some(Thumbprint(bound)) = principal.bound_to_certificate()
+        && shown.is_none_or(|shown| *shown.digest() != bound)
+    {
+        return Err(Refusal::CredentialInvalid);
+    }
     match (scheme, principal.bound_to()) {
         (Scheme::Bearer | Scheme::Basic, None) => {}
         (Scheme::Dpop, Some(key)) => {

@@ -26,6 +26,8 @@ pub(crate) enum Shown {
     Token(TokenId),
     /// A token of others that was made then.
     External(Timestamp),
+    /// A certificate.
+    Certificate,
 }
 
 impl Shown {
@@ -33,7 +35,7 @@ impl Shown {
     pub(crate) const fn key(self) -> Option<KeyId> {
         match self {
             Self::Key(key) => Some(key),
-            Self::Token(_) | Self::External(_) => None,
+            Self::Token(_) | Self::External(_) | Self::Certificate => None,
         }
     }
 
@@ -41,7 +43,7 @@ impl Shown {
     pub(crate) const fn token(self) -> Option<TokenId> {
         match self {
             Self::Token(token) => Some(token),
-            Self::Key(_) | Self::External(_) => None,
+            Self::Key(_) | Self::External(_) | Self::Certificate => None,
         }
     }
 }
@@ -133,6 +135,8 @@ impl KillIndex {
             Shown::Key(key) => {
                 self.keys.contains(&(tenant, key)) || all.is_some_and(|before| issued(key) < *before)
             }
+            // When a certificate was made says nothing of when somebody began to trust it.
+            Shown::Certificate => all.is_some(),
             // What ends a client's tokens ends those that were made for it by others, too.
             Shown::External(made) => {
                 all.max(self.tokens_of.get(&(tenant, client))).is_some_and(|before| made < *before)

@@ -60,7 +60,7 @@ impl Rig {
     async fn send(&self, request: Builder, body: &str) -> Got {
         let request = request.header("host", HOST).body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
         let peer = Peer { address: SocketAddr::new(ADDRESS, 40_000), tls: false, passed_on: false };
-        let (head, body) = handle(&self.worker, peer, request.unwrap()).await.into_parts();
+        let (head, body) = handle(&self.worker, peer, None, request.unwrap()).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         Got { status: head.status, headers: head.headers, body }

@@ -9,14 +9,22 @@ use crate::{checks::Scheme, resource::Pointer};
 /// RFC 7617; without `charset`, which says something of passwords that ours do not need.
 const BASIC: &str = r#"Basic realm="portcullis""#;
 
+/// HTTP has no scheme for them, and a 401 has to name one (RFC 9110 section 15.5.2).
+const CERTIFICATE: &str = r#"TLS-Client-Certificate realm="portcullis""#;
+
 impl Refusal {
     /// How to be let in: a challenge for each way that the endpoint accepts, and for no other. The first is the one that official clients
     /// read.
     pub(super) fn challenges(&self, pointer: Option<&Pointer>) -> Vec<HeaderValue> {
         let bearer = pointer.is_none_or(|pointer| pointer.accepts.bearer());
         let basic = pointer.is_some_and(|pointer| pointer.accepts.basic) && self.is_unknown_caller();
-        let tokens = self.challenge(pointer).filter(|_| bearer);
-        tokens.into_iter().chain(basic.then(|| HeaderValue::from_static(BASIC))).collect()
+        let certificates = pointer.is_some_and(|pointer| pointer.accepts.client_certificates);
+        let mut challenges: Vec<_> = self.challenge(pointer).filter(|_| bearer).into_iter().collect();
+        challenges.extend(basic.then(|| HeaderValue::from_static(BASIC)));
+        challenges.extend(
+            (certificates && self.is_unknown_caller()).then(|| HeaderValue::from_static(CERTIFICATE)),
+        );
+        challenges
     }
 
     /// Whether it is about who calls.

@@ -21,6 +21,7 @@ use former::{Former, fingerprint};
 
 use super::{
     auth::{AssertionsIndex, UpstreamAuth},
+    authorities::authorities,
     decode::DecodeError,
     definitions::Definitions,
     external::external,
@@ -51,6 +52,7 @@ struct Parts {
     issuer: Option<v1::Issuer>,
     external: Vec<(String, v1::ExternalIssuer)>,
     assertions: Option<v1::Assertions>,
+    authorities: Vec<(String, v1::ClientAuthority)>,
     methods: Vec<v1::MethodSlice>,
 }
 
@@ -155,6 +157,7 @@ pub(super) fn build(
             .as_ref()
             .map(|assertions| AssertionsIndex::new(tenant, assertions, &crypto))
             .transpose()?,
+        authorities: authorities(parts.authorities)?,
         upstreams,
         clients,
         members: members(parts.members, &limits)?,
@@ -183,6 +186,7 @@ fn sort(snapshot: v1::TenantSnapshot) -> Parts {
             Some(Body::Issuer(issuer)) => parts.issuer = Some(issuer),
             Some(Body::ExternalIssuer(issuer)) => parts.external.push((id, issuer)),
             Some(Body::Assertions(assertions)) => parts.assertions = Some(assertions),
+            Some(Body::ClientAuthority(authority)) => parts.authorities.push((id, authority)),
             Some(Body::Methods(methods)) => parts.methods = methods.slices,
             // Exact decoding has refused an empty body.
             None => {}
@@ -209,6 +213,9 @@ fn endpoint(
     let external = endpoint.external_issuer_ids.iter().map(|id| at.id(id, "external_issuer_ids"));
     let mut external = external.collect::<Result<Vec<_>, DecodeError>>()?;
     external.sort_unstable();
+    let authorities = endpoint.client_authority_ids.iter().map(|id| at.id(id, "client_authority_ids"));
+    let mut authorities = authorities.collect::<Result<Vec<_>, DecodeError>>()?;
+    authorities.sort_unstable();
     Ok(EndpointIndex {
         id,
         limit: limits.of(Subject::Endpoint(id)),
@@ -219,6 +226,7 @@ fn endpoint(
         closed_methods: boxed(&endpoint.closed_methods),
         accepts: Accepts::of(&endpoint),
         external: external.into(),
+        authorities: authorities.into(),
         unknown_tools: endpoint.unknown_tools(),
         max_request_bytes: endpoint.max_request_bytes as usize,
         max_response_bytes: endpoint.max_response_bytes as usize,

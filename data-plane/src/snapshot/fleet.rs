@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ids::TenantId;
-use listen::table::Others;
+use listen::{callers::Wants, table::Others};
 use rustls::sign::CertifiedKey;
 use smallvec::SmallVec;
 
@@ -28,6 +28,8 @@ pub struct Fleet {
     /// Who says that a domain is its own, by name: few have any, and they rarely change.
     by_domain: Arc<Map<Box<str>, Holders>>,
     pub(super) global: Global,
+    /// How many tenants have endpoints that may want certificates of callers.
+    asking: usize,
 }
 
 /// One at all times but for a moment: a domain goes from one tenant to another in two revisions, which may come in either order.
@@ -52,6 +54,7 @@ impl Fleet {
             hasher: ahash::RandomState::new(),
             by_domain: Arc::default(),
             global: Global::default(),
+            asking: 0,
         }
     }
 
@@ -115,6 +118,7 @@ impl Fleet {
         }
         self.hand_over(index.id, Some(&index));
         self.take_out(index.id);
+        self.asking += usize::from(index.wants_certificates());
         let index = Arc::new(index);
         Arc::make_mut(&mut self.by_slug[shard]).insert(index.slug.clone(), index.clone());
         Arc::make_mut(&mut self.by_id[id_shard(index.id)]).insert(index.id, index);
@@ -158,6 +162,7 @@ impl Fleet {
 
     fn take_out(&mut self, id: TenantId) {
         if let Some(former) = self.tenant(id).cloned() {
+            self.asking -= usize::from(former.wants_certificates());
             let shard = self.slug_shard(&former.slug);
             Arc::make_mut(&mut self.by_slug[shard]).remove(&former.slug);
             Arc::make_mut(&mut self.by_id[id_shard(id)]).remove(&id);
@@ -177,6 +182,16 @@ impl Others for DomainCertificates {
             }
             Holder::Nobody | Holder::Contested => None,
         }
+    }
+}
+
+/// Whether callers are asked for certificates: while any endpoint may want one.
+#[derive(Debug)]
+pub(crate) struct CallersCertificates(pub(crate) Arc<ArcSwap<Fleet>>);
+
+impl Wants for CallersCertificates {
+    fn wants(&self) -> bool {
+        self.0.load().asking > 0
     }
 }
 

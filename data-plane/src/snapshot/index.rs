@@ -16,8 +16,8 @@ use bytes::Bytes;
 use crypto::Presented;
 use http::{HeaderName, HeaderValue};
 use ids::{
-    AttachmentId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId, RoleId, TenantId,
-    ToolId, UpstreamId,
+    AttachmentId, ClientAuthorityId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId,
+    RoleId, TenantId, ToolId, UpstreamId,
 };
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
@@ -37,6 +37,7 @@ pub use restrictions::Restrictions;
 
 pub use super::{
     auth::{AssertionsIndex, UpstreamAssertion, UpstreamAuth},
+    authorities::ClientAuthorityIndex,
     external::ExternalIssuerIndex,
     issuer::IssuerIndex,
     members::MemberIndex,
@@ -71,6 +72,8 @@ pub struct TenantIndex {
     pub issuer: Option<IssuerIndex>,
     /// Issuers of others, by id.
     pub external: Map<ExternalIssuerId, Arc<ExternalIssuerIndex>>,
+    /// Authorities that issue certificates to callers, by id.
+    pub authorities: Map<ClientAuthorityId, Arc<ClientAuthorityIndex>>,
     /// The gateway's origin, without a slash at its end, after which resource identifiers are made; `None` where nobody issues tokens.
     pub gateway: Option<Box<str>>,
     /// With what proxies sign what they assert to upstreams; `None`: they do not.
@@ -132,6 +135,8 @@ pub struct EndpointIndex {
     pub accepts: Accepts,
     /// Whose tokens of others are accepted, where these are; sorted.
     pub external: Box<[ExternalIssuerId]>,
+    /// Whose certificates are accepted, where these are; sorted.
+    pub authorities: Box<[ClientAuthorityId]>,
     /// What happens to tools nobody has reviewed.
     pub unknown_tools: UnknownTools,
     /// Cap of a request's body.
@@ -294,6 +299,14 @@ impl TenantIndex {
                 Some(endpoint) => identifier::Domain::One(endpoint),
                 None => identifier::Domain::All,
             })
+        })
+    }
+
+    /// Whether an endpoint may want a certificate of its callers.
+    #[must_use]
+    pub fn wants_certificates(&self) -> bool {
+        self.endpoints.values().any(|endpoint| {
+            endpoint.enabled && (endpoint.accepts.client_certificates || endpoint.accepts.external_tokens)
         })
     }
 

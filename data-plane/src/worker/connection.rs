@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -29,7 +30,10 @@ use tokio::{
 };
 
 use super::{Peer, Worker};
-use crate::{pipeline, tasks, upstream::Body};
+use crate::{pipeline, presented::Presented, tasks, upstream::Body};
+
+/// Where a connection comes from, and what was shown when it began.
+type Source = (Peer, Option<Arc<Presented>>);
 
 /// One caller's connection, as its worker sees it.
 pub(super) struct Connection {
@@ -68,16 +72,18 @@ pub(super) async fn serve(mut registered: Registered, mut stream: TcpStream, add
         }
     }
     let Some(acceptor) = worker.shared.tls.clone() else {
-        return http1(&worker, TokioIo::new(stream), peer, &registered.connection).await;
+        return http1(&worker, TokioIo::new(stream), (peer, None), &registered.connection).await;
     };
     let stream = match worker.handshakes.run(acceptor.accept(stream)).await {
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, cause = error.source(), "no connection"),
     };
-    if stream.get_ref().1.alpn_protocol() == Some(H2) {
-        http2(&worker, TokioIo::new(stream), peer, &registered.connection).await;
+    let tls = stream.get_ref().1;
+    let shown = Presented::of(tls.peer_certificates()).map(Arc::new);
+    if tls.alpn_protocol() == Some(H2) {
+        http2(&worker, TokioIo::new(stream), (peer, shown), &registered.connection).await;
     } else {
-        http1(&worker, TokioIo::new(stream), peer, &registered.connection).await;
+        http1(&worker, TokioIo::new(stream), (peer, shown), &registered.connection).await;
     }
 }
 
@@ -99,12 +105,12 @@ async fn introduced(
     Ok(Some(source))
 }
 
-async fn http1<S>(worker: &Rc<Worker>, io: TokioIo<S>, peer: Peer, connection: &Rc<Connection>)
+async fn http1<S>(worker: &Rc<Worker>, io: TokioIo<S>, from: Source, connection: &Rc<Connection>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (own, mine) = (Rc::clone(worker), Rc::clone(connection));
-    let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), peer, request));
+    let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), from.clone(), request));
     // No time-out of hyper's: it costs a timer for every request. The worker looks at all connections now and then. And no
     // limit of lines but hyper's own hundred, a little above row 1's: for another one it clears a table at every request.
     let serving = http1::Builder::new()
@@ -114,12 +120,12 @@ where
     drive(connection, serving, |serving| serving.graceful_shutdown()).await;
 }
 
-async fn http2<S>(worker: &Rc<Worker>, io: TokioIo<S>, peer: Peer, connection: &Rc<Connection>)
+async fn http2<S>(worker: &Rc<Worker>, io: TokioIo<S>, from: Source, connection: &Rc<Connection>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (own, mine) = (Rc::clone(worker), Rc::clone(connection));
-    let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), peer, request));
+    let service = service_fn(move |request| answer(Rc::clone(&own), Rc::clone(&mine), from.clone(), request));
     let serving = hyper::server::conn::http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .max_concurrent_streams(bound::STREAMS)
@@ -281,11 +287,11 @@ impl Drop for Registered {
 async fn answer(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    peer: Peer,
+    (peer, shown): Source,
     request: Request<Incoming>,
 ) -> Result<Response<Sending>, Infallible> {
     let busy = Busy::new(&worker, &connection);
-    let response = pipeline::handle(&worker, peer, request).await;
+    let response = pipeline::handle(&worker, peer, shown.as_ref(), request).await;
     Ok(response.map(|body| Sending { body, _busy: busy }))
 }
 

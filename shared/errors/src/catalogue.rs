@@ -138,7 +138,7 @@ catalogue! {
     IssuerKeysUnavailable "issuer_keys_unavailable" 1108 503 Upstream true Warn
         "The token's issuer cannot be asked for its keys" "Retry later; tell the administrator if it goes on.";
     CallerNotMapped "caller_not_mapped" 1109 403 TenantConfig false Info
-        "Nobody here is known by this token" "Ask an administrator to map its claims to a client.";
+        "Nobody here is known by this token or certificate" "Ask an administrator to map its claims or names to a client.";
     CredentialRestricted "credential_restricted" 1120 403 TenantConfig false Info
         "The key is not accepted from here, or not now" "Call from a network and at a time that the key allows.";
 

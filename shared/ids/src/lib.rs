@@ -167,6 +167,8 @@ kinds! {
     TrustedIssuer TrustedIssuerId "tis" "trusted issuer";
     /// An issuer of others whose tokens endpoints accept.
     ExternalIssuer ExternalIssuerId "exi" "external issuer";
+    /// An authority that issues certificates to callers of a tenant.
+    ClientAuthority ClientAuthorityId "cca" "client authority";
     /// A secret the gateway presents to an upstream.
     Credential CredentialId "crd" "credential";
     /// A named set of grants.

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::{
+    callers::Wants,
     certificate::{Certificate, CertificateError},
     table::{Certificates, Others},
     tls::{self, Floor},
@@ -128,6 +129,19 @@ impl Followed {
         others: Option<Arc<dyn Others>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, TlsError> {
+        Self::open_asking(tls, others, None, clock)
+    }
+
+    /// The same, which asks callers for a certificate while somebody wants that.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn open_asking(
+        tls: &Tls,
+        others: Option<Arc<dyn Others>>,
+        wants: Option<Arc<dyn Wants>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, TlsError> {
         if tls.certificates.is_empty() {
             return Err(TlsError::NoCertificate);
         }
@@ -135,7 +149,7 @@ impl Followed {
         let certificates = parse(&contents, None)?;
         let not_after = first_end(&certificates);
         let resolver = Arc::new(Certificates::new(&certificates).and_others(others));
-        let config = Arc::new(tls::server(resolver.clone(), tls.floor)?);
+        let config = Arc::new(tls::server_asking(resolver.clone(), tls.floor, wants)?);
         let followed = Self {
             files: tls.certificates.clone(),
             certificates: resolver,

@@ -2,6 +2,7 @@
 //! handshake may take, and what one connection may ask for.
 #![forbid(unsafe_code)]
 
+pub mod callers;
 pub mod certificate;
 pub mod files;
 pub mod front;

@@ -12,6 +12,8 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+use crate::callers::{Asking, Wants};
+
 /// HTTP/2 in ALPN (RFC 9113 section 3.1).
 pub const H2: &[u8] = b"h2";
 /// HTTP/1.1 in ALPN (RFC 7301 section 6).
@@ -86,10 +88,25 @@ pub fn server(
     certificates: Arc<dyn ResolvesServerCert>,
     floor: Floor,
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(floor.versions())?
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
+    server_asking(certificates, floor, None)
+}
+
+/// The same, which asks callers for a certificate while somebody wants that.
+///
+/// # Errors
+/// As [`server`].
+pub fn server_asking(
+    certificates: Arc<dyn ResolvesServerCert>,
+    floor: Floor,
+    wants: Option<Arc<dyn Wants>>,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder =
+        ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(floor.versions())?;
+    let mut config = match wants {
+        Some(wants) => builder.with_client_cert_verifier(Arc::new(Asking::new(wants))),
+        None => builder.with_no_client_auth(),
+    }
+    .with_cert_resolver(certificates);
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
     config.max_early_data_size = 0;
     // Without it a 1.2 session can be spliced into another (RFC 7627).

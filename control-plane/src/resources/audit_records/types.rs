@@ -167,6 +167,8 @@ pub struct AuditRecord {
     pub token_id: Option<TokenId>,
     /// How the caller showed who it is, where that is not a key or access token by itself.
     pub credential: Option<CredentialKind>,
+    /// SHA-256 of the client certificate that was shown, hexadecimal.
+    pub certificate_digest: Option<String>,
     /// By whose token of others.
     #[schema(value_type = Option<String>)]
     pub external_issuer_id: Option<ExternalIssuerId>,
@@ -262,6 +264,7 @@ impl AuditRecord {
             credential: CredentialKind::from_number(body.credential),
             external_issuer_id: Uuid::from_slice(&body.issuer_id).ok().map(Id::from_uuid),
             subject_hash: hex(&body.subject_hash),
+            certificate_digest: hex(&body.certificate_digest),
             actor: text(body.actor),
             address: text(body.address),
             endpoint_id: row.endpoint_id.map(Id::from_uuid),

@@ -23,6 +23,7 @@ struct Row {
     closed_methods: Vec<String>,
     accepts: Vec<String>,
     external_issuers: Vec<Uuid>,
+    client_authorities: Vec<Uuid>,
     unknown_tools: String,
     max_request_bytes: i32,
     max_response_bytes: i32,
@@ -54,6 +55,7 @@ impl Row {
                 closed_methods: self.closed_methods,
                 accepts,
                 external_issuers: self.external_issuers.into_iter().map(Id::from_uuid).collect(),
+                client_authorities: self.client_authorities.into_iter().map(Id::from_uuid).collect(),
                 unknown_tools,
                 max_request_bytes: self.max_request_bytes.unsigned_abs(),
                 max_response_bytes: self.max_response_bytes.unsigned_abs(),
@@ -76,6 +78,10 @@ fn issuers(settings: &EndpointSettings) -> Vec<Uuid> {
     settings.external_issuers.iter().map(|id| id.uuid()).collect()
 }
 
+fn authorities(settings: &EndpointSettings) -> Vec<Uuid> {
+    settings.client_authorities.iter().map(|id| id.uuid()).collect()
+}
+
 fn names(kinds: &[rows::CredentialKind]) -> Vec<String> {
     kinds.iter().map(|kind| kind.name().to_owned()).collect()
 }
@@ -90,7 +96,7 @@ pub(super) async fn list(
     let rows = sqlx::query_as!(
         Row,
         "SELECT e.id, tenant.slug AS tenant_slug, e.slug, e.name, e.hosts, e.origins, e.allow, e.deny, e.closed_methods,
-           e.accepts, e.external_issuers, e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
+           e.accepts, e.external_issuers, e.client_authorities, e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
          FROM endpoints e JOIN tenants tenant ON tenant.id = e.tenant_id
          WHERE e.tenant_id = $1 AND e.id > $2 ORDER BY e.id LIMIT $3",
         tenant,
@@ -107,7 +113,7 @@ pub(super) async fn get(tx: &mut TenantTx, gateway: &Url, id: EndpointId) -> Res
     sqlx::query_as!(
         Row,
         "SELECT e.id, tenant.slug AS tenant_slug, e.slug, e.name, e.hosts, e.origins, e.allow, e.deny, e.closed_methods,
-           e.accepts, e.external_issuers, e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
+           e.accepts, e.external_issuers, e.client_authorities, e.unknown_tools, e.max_request_bytes, e.max_response_bytes, e.enabled, e.created_at, e.updated_at
          FROM endpoints e JOIN tenants tenant ON tenant.id = e.tenant_id
          WHERE e.tenant_id = $1 AND e.id = $2",
         tenant,
@@ -137,8 +143,9 @@ pub(super) async fn insert(
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "INSERT INTO endpoints (tenant_id, id, slug, name, hosts, origins, allow, deny, closed_methods, accepts,
-           unknown_tools, max_request_bytes, max_response_bytes, enabled, created_at, updated_at, external_issuers)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)",
+           unknown_tools, max_request_bytes, max_response_bytes, enabled, created_at, updated_at, external_issuers,
+           client_authorities)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16, $17)",
         tenant,
         id.uuid(),
         slug,
@@ -154,7 +161,8 @@ pub(super) async fn insert(
         signed(settings.max_response_bytes)?,
         settings.enabled,
         now,
-        &issuers(settings)
+        &issuers(settings),
+        &authorities(settings)
     )
     .execute(tx.conn())
     .await?;
@@ -171,7 +179,7 @@ pub(super) async fn update(
     sqlx::query!(
         "UPDATE endpoints SET name = $3, hosts = $4, origins = $5, allow = $6, deny = $7, closed_methods = $8,
            accepts = $9, unknown_tools = $10, max_request_bytes = $11, max_response_bytes = $12, enabled = $13,
-           updated_at = $14, external_issuers = $15
+           updated_at = $14, external_issuers = $15, client_authorities = $16
          WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid(),
@@ -187,7 +195,8 @@ pub(super) async fn update(
         signed(settings.max_response_bytes)?,
         settings.enabled,
         now,
-        &issuers(settings)
+        &issuers(settings),
+        &authorities(settings)
     )
     .execute(tx.conn())
     .await?;

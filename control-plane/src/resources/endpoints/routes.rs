@@ -11,7 +11,9 @@ use crate::{
     db::TenantTx,
     http::{page::PageQuery, prelude::*},
     publish::{commit::commit, rows::CredentialKind},
-    resources::external_issuers::queries as external_issuers,
+    resources::{
+        client_authorities::queries as client_authorities, external_issuers::queries as external_issuers,
+    },
 };
 
 /// All endpoints, in order of creation.
@@ -46,7 +48,7 @@ pub async fn create(
     let now = core.clock.now();
     let id = EndpointId::from_parts(now.millis(), core.entropy.bytes());
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
-    check_issuers(&mut tx, &settings).await?;
+    check_named(&mut tx, &settings).await?;
     queries::insert(&mut tx, id, slug.as_str(), &settings, now.to_offset()).await?;
     let endpoint = queries::get(&mut tx, &core.config.urls.gateway, id).await?;
     let published = commit(tx, &core, &caller.act("create_endpoint", id)).await?;
@@ -90,7 +92,7 @@ pub async fn update(
     if_match.check(&present)?;
     let settings = patch.apply(&present.settings)?;
     check(&settings)?;
-    check_issuers(&mut tx, &settings).await?;
+    check_named(&mut tx, &settings).await?;
     queries::update(&mut tx, id, &settings, core.clock.now().to_offset()).await?;
     let endpoint = queries::get(&mut tx, gateway, id).await?;
     let published = commit(tx, &core, &caller.act("update_endpoint", id)).await?;
@@ -118,14 +120,14 @@ pub async fn delete(
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::nothing()).await
 }
 
-async fn check_issuers(tx: &mut TenantTx, settings: &EndpointSettings) -> Result<(), ApiError> {
-    let named = &settings.external_issuers;
-    match external_issuers::missing(tx, named).await? {
-        Some(place) => {
-            Err(ApiError::invalid(format!("/external_issuers/{place}"), "no such external issuer"))
-        }
-        None => Ok(()),
+async fn check_named(tx: &mut TenantTx, settings: &EndpointSettings) -> Result<(), ApiError> {
+    if let Some(place) = external_issuers::missing(tx, &settings.external_issuers).await? {
+        return Err(ApiError::invalid(format!("/external_issuers/{place}"), "no such external issuer"));
     }
+    if let Some(place) = client_authorities::missing(tx, &settings.client_authorities).await? {
+        return Err(ApiError::invalid(format!("/client_authorities/{place}"), "no such client authority"));
+    }
+    Ok(())
 }
 
 /// What is weak is said where operators look, too.
@@ -162,6 +164,17 @@ fn check(settings: &EndpointSettings) -> Result<(), ApiError> {
     if settings.accepts.contains(&CredentialKind::ExternalToken) && named.is_empty() {
         let message = "whose tokens? Name one at least where `external_token` is accepted".to_owned();
         errors.push(FieldError { pointer: "/external_issuers".to_owned(), message });
+    }
+    let named = &settings.client_authorities;
+    let twice = named.iter().enumerate().any(|(place, one)| named[..place].contains(one));
+    if named.len() > 16 || twice {
+        let message = "must be at most 16, each once".to_owned();
+        errors.push(FieldError { pointer: "/client_authorities".to_owned(), message });
+    }
+    if settings.accepts.contains(&CredentialKind::ClientCertificate) && named.is_empty() {
+        let message =
+            "whose certificates? Name one at least where `client_certificate` is accepted".to_owned();
+        errors.push(FieldError { pointer: "/client_authorities".to_owned(), message });
     }
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }

@@ -1,6 +1,6 @@
 //! What an endpoint and its attachments look like.
 
-use ids::{AttachmentId, EndpointId, ExternalIssuerId, Slug, UpstreamId};
+use ids::{AttachmentId, ClientAuthorityId, EndpointId, ExternalIssuerId, Slug, UpstreamId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -66,6 +66,10 @@ pub struct EndpointSettings {
     #[serde(default)]
     #[schema(value_type = Vec<String>, max_items = 16, example = json!(["exi_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
     pub external_issuers: Vec<ExternalIssuerId>,
+    /// Whose certificates are accepted, where `accepts` has `client_certificate`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 16, example = json!(["cca_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
+    pub client_authorities: Vec<ClientAuthorityId>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -141,6 +145,10 @@ pub struct EndpointNew {
     #[serde(default)]
     #[schema(value_type = Vec<String>, max_items = 16, example = json!(["exi_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
     pub external_issuers: Vec<ExternalIssuerId>,
+    /// Whose certificates are accepted, where `accepts` has `client_certificate`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 16, example = json!(["cca_01hzy3v5d1f4m8q2w6x9c0b7ka"]))]
+    pub client_authorities: Vec<ClientAuthorityId>,
     /// What a proxy does about a tool that nobody has reviewed.
     #[serde(default)]
     pub unknown_tools: UnknownTools,
@@ -170,6 +178,7 @@ impl EndpointNew {
             closed_methods: self.closed_methods,
             accepts: self.accepts,
             external_issuers: self.external_issuers,
+            client_authorities: self.client_authorities,
             unknown_tools: self.unknown_tools,
             max_request_bytes: self.max_request_bytes,
             max_response_bytes: self.max_response_bytes,

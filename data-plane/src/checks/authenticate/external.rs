@@ -48,6 +48,7 @@ pub(super) struct Verified {
     begins: Timestamp,
     not_after: Timestamp,
     bound_to: Option<Thumbprint>,
+    certificate: Option<Thumbprint>,
     said: Said,
     /// Whom it spoke for by the configuration with this digest.
     resolved: Mutex<Option<([u8; 32], Speaks)>>,
@@ -75,6 +76,10 @@ impl Verified {
 
     pub(super) const fn bound_to(&self) -> Option<Thumbprint> {
         self.bound_to
+    }
+
+    pub(super) const fn bound_to_certificate(&self) -> Option<Thumbprint> {
+        self.certificate
     }
 
     /// Whom it speaks for by this configuration, wherever.
@@ -207,12 +212,9 @@ fn read(
         _ => return None,
     };
     // What it is bound to in a way that nobody here can check is not bound to nothing.
-    let bound_to = match claims.get("cnf") {
-        None => None,
-        Some(cnf) => match serde_json::from_value(cnf.clone()).ok()? {
-            Confirmation { jkt: Some(key), certificate: None } => Some(key),
-            _ => return None,
-        },
+    let Confirmation { jkt: bound_to, certificate } = match claims.get("cnf") {
+        None => Confirmation { jkt: None, certificate: None },
+        Some(cnf) => serde_json::from_value(cnf.clone()).ok()?,
     };
     let not_after = Timestamp::from_secs(exp);
     let said = Said {
@@ -233,6 +235,7 @@ fn read(
         begins: Timestamp::from_secs(iat.max(nbf)),
         not_after,
         bound_to,
+        certificate,
         said,
         resolved: Mutex::default(),
     })

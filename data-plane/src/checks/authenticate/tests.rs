@@ -14,7 +14,7 @@ mod tokens;
 
 fn knock(world: &World, request: http::request::Builder) -> Result<Principal, Refusal> {
     let addresses = testing::addresses();
-    let known = (&Tokens::default(), &Proofs::default());
+    let known = Known { tokens: &Tokens::default(), proofs: &Proofs::default(), shown: None };
     check(&testing::exchange(request), &world.place(), &testing::counted(&addresses), known, NOW)
 }
 

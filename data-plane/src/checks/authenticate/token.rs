@@ -47,6 +47,7 @@ pub(super) struct Verified {
     audience: Box<str>,
     scopes: Scopes,
     bound_to: Option<Thumbprint>,
+    certificate: Option<Thumbprint>,
     not_after: Timestamp,
 }
 
@@ -58,6 +59,11 @@ impl Verified {
     /// The key that whoever shows it has to have.
     pub(super) const fn bound_to(&self) -> Option<Thumbprint> {
         self.bound_to
+    }
+
+    /// The certificate that whoever shows it has to show, too.
+    pub(super) const fn bound_to_certificate(&self) -> Option<Thumbprint> {
+        self.certificate
     }
 
     pub(super) const fn scopes(&self) -> &Scopes {
@@ -158,6 +164,7 @@ impl Verified {
             audience: "".into(),
             scopes: Scopes::none(),
             bound_to: None,
+            certificate: None,
             not_after,
         }
     }
@@ -218,12 +225,8 @@ fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verif
     let short = claims.exp.checked_sub(claims.iat).is_some_and(|life| life <= LONGEST_LIFE);
     // What is over, or for nobody here, would take the place of others.
     let of_use = now < not_after && tenant.named_by(&claims.aud).is_some();
-    // Nobody here asks for the client certificate to which it may be bound: then it is good for nobody.
-    let bound_to = match claims.cnf {
-        None => None,
-        Some(Confirmation { jkt: Some(key), certificate: None }) => Some(key),
-        Some(_) => return None,
-    };
+    let Confirmation { jkt: bound_to, certificate } =
+        claims.cnf.unwrap_or(Confirmation { jkt: None, certificate: None });
     let holder = Holder { client: claims.client_id, member: claims.member() };
     (*claims.iss == *issuer.url && claims.is_of_its_client() && begun && short && of_use).then(|| Verified {
         id: claims.jti,
@@ -233,6 +236,7 @@ fn verify(presented: &str, tenant: &TenantIndex, now: Timestamp) -> Option<Verif
         audience: claims.aud.into(),
         scopes: claims.scope,
         bound_to,
+        certificate,
         not_after,
     })
 }

@@ -11,6 +11,8 @@ pub struct Accepts {
     pub access_tokens: bool,
     /// By a token of an issuer of others.
     pub external_tokens: bool,
+    /// By a certificate.
+    pub client_certificates: bool,
     /// By an API key as a password.
     pub basic: bool,
 }
@@ -24,6 +26,7 @@ impl Accepts {
             api_keys: usual || has(CredentialKind::ApiKey),
             access_tokens: usual || has(CredentialKind::AccessToken),
             external_tokens: has(CredentialKind::ExternalToken),
+            client_certificates: has(CredentialKind::ClientCertificate),
             basic: has(CredentialKind::Basic),
         }
     }

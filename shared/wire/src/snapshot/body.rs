@@ -26,6 +26,7 @@ pub(super) struct Known<'a> {
     pub(super) upstreams: HashSet<&'a Vec<u8>>,
     pub(super) clients: HashSet<&'a Vec<u8>>,
     pub(super) external: HashSet<&'a Vec<u8>>,
+    pub(super) authorities: HashSet<&'a Vec<u8>>,
     pub(super) tools: HashSet<&'a Vec<u8>>,
     pub(super) members: HashSet<&'a Vec<u8>>,
     pub(super) keys: HashSet<&'a Vec<u8>>,
@@ -53,6 +54,7 @@ pub(super) fn names_itself(id: &str, body: &Body) -> bool {
         Body::Tool(tool) => named::<ids::kind::Tool>(id, &tool.id),
         Body::Limit(limit) => named::<ids::kind::Limit>(id, &limit.id),
         Body::Domain(domain) => named::<ids::kind::Domain>(id, &domain.id),
+        Body::ClientAuthority(authority) => named::<ids::kind::ClientAuthority>(id, &authority.id),
         Body::ExternalIssuer(issuer) => named::<ids::kind::ExternalIssuer>(id, &issuer.id),
         Body::Policy(policy) => id == policy.id && id.parse::<GrantId>().is_ok(),
     }
@@ -74,6 +76,7 @@ pub(super) fn check(body: &Body, known: &Known<'_>) -> Check {
         Body::Issuer(issuer) => check_issuer(issuer),
         Body::ExternalIssuer(issuer) => external::check(issuer, known),
         Body::Assertions(assertions) => auth::check_assertions(assertions),
+        Body::ClientAuthority(authority) => external::check_authority(authority, known),
     }
 }
 
@@ -126,6 +129,13 @@ fn check_endpoint(endpoint: &v1::Endpoint, known: &Known<'_>) -> Check {
     need(
         external.iter().all(|id| known.external.contains(id)),
         "refers to an external issuer that is not there",
+    )?;
+    let authorities = &endpoint.client_authority_ids;
+    need(authorities.len() <= MAX_EXTERNAL_ISSUERS, "names too many client authorities")?;
+    need(sorted(authorities.iter()), "client authorities are out of order or repeat")?;
+    need(
+        authorities.iter().all(|id| known.authorities.contains(id)),
+        "refers to a client authority that is not there",
     )?;
     need(endpoint.attachments.len() <= MAX_ENDPOINT_LIST, "has too many upstreams")?;
     need(

@@ -20,7 +20,11 @@ pub const MAX_ISSUER_KEYS: usize = 64;
 pub const MAX_ASSERTION_KEYS: usize = 16;
 /// Bytes in a public key: one of RSA with 4096 bits, and its exponent.
 pub const MAX_PUBLIC_KEY: usize = 1_024;
-/// External issuers that an endpoint may name.
+/// Lists of revoked certificates of one client authority.
+pub const MAX_CRLS: usize = 8;
+/// Bytes of all of them.
+pub const MAX_CRL_BYTES: usize = 512 * 1024;
+/// External issuers that an endpoint may name, and client authorities.
 pub const MAX_EXTERNAL_ISSUERS: usize = 16;
 /// Bytes of a claim's name, and of a text that it has to have.
 pub const MAX_CLAIM_TEXT: usize = 1_024;

@@ -89,6 +89,7 @@ fn collect(snapshot: &TenantSnapshot) -> Result<Known<'_>, Invalid> {
                 upstream_slugs.insert(upstream.slug.as_str()) & known.upstreams.insert(&upstream.id)
             }
             Body::Client(client) => known.clients.insert(&client.id),
+            Body::ClientAuthority(authority) => known.authorities.insert(&authority.id),
             Body::ExternalIssuer(issuer) => {
                 known.external.insert(&issuer.id) & issuers.insert(issuer.issuer.as_str())
             }

@@ -60,7 +60,13 @@ impl Scene {
         }
         let addresses = testing::addresses();
         let (exchange, place) = (testing::exchange(request), self.world.place());
-        check(&exchange, &place, &testing::counted(&addresses), (&Tokens::default(), &self.proofs), now)
+        check(
+            &exchange,
+            &place,
+            &testing::counted(&addresses),
+            Known { tokens: &Tokens::default(), proofs: &self.proofs, shown: None },
+            now,
+        )
     }
 }
 

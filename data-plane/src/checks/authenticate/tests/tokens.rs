@@ -189,11 +189,17 @@ fn what_was_found_good_once_is_asked_again_with_each_call() {
     let knock = |world: &World, now| {
         let addresses = testing::addresses();
         let exchange = testing::exchange(with(&format!("Bearer {token}")));
-        check(&exchange, &world.place(), &testing::counted(&addresses), (&tokens, &Proofs::default()), now)
+        check(
+            &exchange,
+            &world.place(),
+            &testing::counted(&addresses),
+            Known { tokens: &tokens, proofs: &Proofs::default(), shown: None },
+            now,
+        )
     };
     let verified = |knocked: Result<Principal, Refusal>| match knocked.unwrap().credential {
         Credential::Token(verified) => verified,
-        Credential::Key(_) | Credential::External(..) => panic!("a token"),
+        Credential::Key(_) | Credential::External(..) | Credential::Certificate(_) => panic!("a token"),
     };
     let first = verified(knock(&world, NOW));
     assert!(Arc::ptr_eq(&first, &verified(knock(&world, NOW.plus(Duration::from_secs(899))))), "once");
@@ -287,7 +293,13 @@ fn what_was_found_good_ends_with_its_member() {
     let knock = |world: &World| {
         let addresses = testing::addresses();
         let exchange = testing::exchange(with(&format!("Bearer {token}")));
-        check(&exchange, &world.place(), &testing::counted(&addresses), (&tokens, &Proofs::default()), NOW)
+        check(
+            &exchange,
+            &world.place(),
+            &testing::counted(&addresses),
+            Known { tokens: &tokens, proofs: &Proofs::default(), shown: None },
+            NOW,
+        )
     };
     let principal = knock(&world).unwrap();
     for enabled in [false, true] {

@@ -1,14 +1,14 @@
-//! External issuers.
+//! Who says who callers are: external issuers, and authorities of their certificates.
 
 use ids::Scope;
 
 use super::{Check, Known, is_http, is_origin, known_enum, need, relations, sorted};
 use crate::{
     snapshot::bounds::{
-        MAX_CERTIFICATE, MAX_CERTIFICATES, MAX_CLAIM_RULES, MAX_CLAIM_TEXT, MAX_FEW, MAX_LEEWAY_SECONDS,
-        MAX_TOKEN_LIFE_SECONDS,
+        MAX_CERTIFICATE, MAX_CERTIFICATES, MAX_CLAIM_RULES, MAX_CLAIM_TEXT, MAX_CRL_BYTES, MAX_CRLS, MAX_FEW,
+        MAX_LEEWAY_SECONDS, MAX_TOKEN_LIFE_SECONDS,
     },
-    v1::{self, SignatureAlgorithm, TokenType},
+    v1::{self, SignatureAlgorithm, SubjectNameKind, TokenType},
 };
 
 pub(super) fn check(issuer: &v1::ExternalIssuer, known: &Known<'_>) -> Check {
@@ -54,6 +54,25 @@ pub(super) fn check(issuer: &v1::ExternalIssuer, known: &Known<'_>) -> Check {
         need(rule.role_ids.len() <= MAX_FEW && rule.scopes.len() <= MAX_FEW, "a rule gives too much")?;
         need(sorted(rule.role_ids.iter()) && sorted(rule.scopes.iter()), "roles or scopes are out of order")?;
         need(rule.scopes.iter().all(|scope| scope.parse::<Scope>().is_ok()), "a scope is malformed")?;
+    }
+    Ok(())
+}
+
+pub(super) fn check_authority(authority: &v1::ClientAuthority, known: &Known<'_>) -> Check {
+    need((1..=MAX_CERTIFICATES).contains(&authority.ca_der.len()), "has no certificates, or too many")?;
+    let fits = authority.ca_der.iter().all(|der| (1..=MAX_CERTIFICATE).contains(&der.len()));
+    need(fits, "a certificate's size is out of bounds")?;
+    need(authority.crl_der.len() <= MAX_CRLS, "has too many lists")?;
+    let lists: usize = authority.crl_der.iter().map(Vec::len).sum();
+    need(
+        lists <= MAX_CRL_BYTES && authority.crl_der.iter().all(|der| !der.is_empty()),
+        "its lists are too large",
+    )?;
+    need(authority.callers.len() <= MAX_CLAIM_RULES, "has too many rules")?;
+    for rule in &authority.callers {
+        known_enum(SubjectNameKind::try_from(rule.kind).ok(), SubjectNameKind::Unspecified)?;
+        need(is_text(&rule.name), "a name is malformed")?;
+        need(known.clients.contains(&rule.client_id), "refers to a client that is not there")?;
     }
     Ok(())
 }

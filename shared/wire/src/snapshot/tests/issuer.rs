@@ -7,8 +7,8 @@ use super::{
     sample::{GOLDEN, id, raw, snapshot},
 };
 use crate::v1::{
-    CallerRule, ClaimFact, CredentialKind, Entitlement, ExternalIssuer, Issuer, IssuerKey, Resource,
-    SignatureAlgorithm, TenantSnapshot, TokenType, resource::Body,
+    CallerRule, ClaimFact, ClientAuthority, CredentialKind, Entitlement, ExternalIssuer, Issuer, IssuerKey,
+    Resource, SignatureAlgorithm, SubjectNameKind, SubjectRule, TenantSnapshot, TokenType, resource::Body,
 };
 
 fn key(n: u8, algorithm: SignatureAlgorithm, size: usize) -> IssuerKey {
@@ -190,4 +190,45 @@ fn what_an_external_issuer_may_not_be() {
     nobodys.resources.retain(|resource| !matches!(resource.body, Some(Body::ExternalIssuer(_))));
     let detail = validate(&nobodys).map_err(|invalid| invalid.detail);
     assert_eq!(detail, Err("refers to an external issuer that is not there"));
+}
+
+fn authority() -> ClientAuthority {
+    let client_id = client_of(&snapshot(GOLDEN));
+    ClientAuthority {
+        id: raw::<ids::kind::ClientAuthority>(id(1)),
+        ca_der: vec![vec![1]],
+        crl_der: vec![vec![2]],
+        accepts_stale_lists: true,
+        callers: vec![SubjectRule {
+            kind: SubjectNameKind::Uri.into(),
+            name: "spiffe://a/b".to_owned(),
+            client_id,
+        }],
+    }
+}
+
+fn asking(authority: ClientAuthority) -> TenantSnapshot {
+    let mut snapshot = snapshot(GOLDEN);
+    let id = ids::ClientAuthorityId::clone(&id(1)).to_string();
+    snapshot.resources.push(Resource { id, body: Some(Body::ClientAuthority(authority)) });
+    snapshot.resources.sort_by(|a, b| a.id.cmp(&b.id));
+    snapshot
+}
+
+#[test]
+fn what_a_client_authority_may_be() {
+    let good = asking(authority());
+    assert_eq!(decode_exact(&Bytes::from(encode(&good))).unwrap(), good);
+    let refused = |change: fn(&mut ClientAuthority)| {
+        let mut authority = authority();
+        change(&mut authority);
+        validate(&asking(authority)).map_err(|invalid| invalid.detail)
+    };
+    assert_eq!(refused(|it| it.ca_der.clear()), Err("has no certificates, or too many"));
+    assert_eq!(refused(|it| it.ca_der[0].clear()), Err("a certificate's size is out of bounds"));
+    assert_eq!(refused(|it| it.crl_der = vec![vec![1]; 9]), Err("has too many lists"));
+    assert_eq!(refused(|it| it.crl_der[0] = vec![1; 600_000]), Err("its lists are too large"));
+    assert_eq!(refused(|it| it.callers[0].kind = 3), Err("has an unknown enum number"));
+    assert_eq!(refused(|it| it.callers[0].name.clear()), Err("a name is malformed"));
+    assert_eq!(refused(|it| it.callers[0].client_id[0] ^= 1), Err("refers to a client that is not there"));
 }

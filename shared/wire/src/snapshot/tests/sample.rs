@@ -171,6 +171,7 @@ fn endpoint(n: u8, upstreams: u8) -> v1::Endpoint {
         enabled: true,
         accepts: Vec::new(),
         external_issuer_ids: Vec::new(),
+        client_authority_ids: Vec::new(),
     }
 }
 
