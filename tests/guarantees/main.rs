@@ -61,4 +61,5 @@ mod tokens_end_when_told;
 mod tokens_give_no_more_than_they_have;
 mod tokens_open_what_their_client_may;
 mod upstreams_are_kept_in_bounds;
+mod upstreams_are_shown_tokens;
 mod workloads_say_which_client_they_are;

@@ -53,6 +53,12 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     tenant.admin.put(&assertion, json!({})).await.unwrap();
     let assertion_key = text(&items("/assertion-keys").await[0], "id");
     tenant.post("/assertion-keys", json!({"at_once": true})).await;
+    let oauth = format!("{}/upstreams/{}/oauth", tenant.base, endpoint.upstream);
+    tenant
+        .admin
+        .put(&oauth, body("replace_upstream_oauth", &[("upstream", endpoint.upstream.clone())].into()))
+        .await
+        .unwrap();
     let secrets = format!("/clients/{}/secrets", endpoint.client);
     let secret = text(&tenant.post(&secrets, json!({"name": "first"})).await, "id");
     let keys = format!("/clients/{}/public-keys", endpoint.client);
@@ -137,6 +143,10 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "update_upstream" => json!({"total_timeout_ms": 20_000}),
         "create_credential" => json!({"header": "X-Other", "value": "v"}),
         "replace_credential" => json!({"value": "v"}),
+        "replace_upstream_oauth" => json!({
+            "token_endpoint": "https://auth.example.com/token", "client_id": "c",
+            "authentication": "client_secret_post", "secret": "s",
+        }),
         "replace_upstream_assertion" => json!({"audience": "urn:other"}),
         "create_endpoint" => json!({"slug": "new", "name": "new"}),
         "update_endpoint" => json!({"enabled": true}),

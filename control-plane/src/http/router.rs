@@ -9,7 +9,7 @@ use crate::{
         admin_tokens, assertion_keys, audit_records, authorities, client_secrets, clients, consents, domains,
         endpoints, global, grants, initial_access_tokens, invitations, join_tokens, keys, kills, limits,
         members, pools, proxies, public_keys, registration, revisions, roles, scopes, signing_keys, tenants,
-        token_exchange, tools, trusted_issuers, upstream_assertions, upstreams,
+        token_exchange, tools, trusted_issuers, upstream_assertions, upstream_oauth, upstreams,
     },
 };
 
@@ -54,6 +54,11 @@ pub fn routes() -> OpenApiRouter<Core> {
             upstream_assertions::routes::get,
             upstream_assertions::routes::replace,
             upstream_assertions::routes::delete
+        ))
+        .routes(routes!(
+            upstream_oauth::routes::get,
+            upstream_oauth::routes::replace,
+            upstream_oauth::routes::delete
         ))
         .routes(routes!(endpoints::routes::list, endpoints::routes::create))
         .routes(routes!(endpoints::routes::get, endpoints::routes::update, endpoints::routes::delete))
