@@ -17,7 +17,7 @@ use wire::v1::{CatalogueReport, ToolDefinition};
 use crate::{
     control::Discoverer,
     snapshot::index::{TenantIndex, UpstreamIndex},
-    upstream::{Proof, Resolver, UpstreamError},
+    upstream::{Means, Proof, Resolver, UpstreamError},
 };
 
 pub(crate) use watch::watch;
@@ -86,11 +86,26 @@ impl Discovery {
         Self { resolver, clock, entropy }
     }
 
+    fn means(&self, tenant: &TenantIndex) -> Means {
+        Means {
+            rules: tenant.egress.clone(),
+            resolver: self.resolver.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+        }
+    }
+
     /// Looks. A failure is part of the report.
     pub(crate) async fn look(&self, tenant: &TenantIndex, upstream: &UpstreamIndex) -> CatalogueReport {
         let (clock, entropy) = (&*self.clock, &*self.entropy);
-        let proof = Proof { tenant, upstream, stated: None, clock, entropy };
-        let looking = client::discover(proof, &*self.resolver);
+        let looking = async {
+            let token = match &upstream.auth.oauth {
+                Some(oauth) => Some(oauth.token(&self.means(tenant)).await.map_err(UpstreamError::from)?),
+                None => None,
+            };
+            let proof = Proof { tenant, upstream, stated: None, token: token.as_deref(), clock, entropy };
+            client::discover(proof, &*self.resolver).await
+        };
         let found = tokio::time::timeout(WITHIN, looking).await.unwrap_or(Err(DiscoverError::TooLong));
         let mut report = CatalogueReport {
             tenant_id: tenant.id.uuid().as_bytes().to_vec(),

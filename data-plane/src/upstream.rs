@@ -2,6 +2,7 @@
 
 mod addresses;
 mod aside;
+mod attempt;
 mod body;
 mod connect;
 mod document;
@@ -13,6 +14,7 @@ mod headers;
 mod held;
 mod http1;
 mod meters;
+mod oauth;
 mod origin;
 mod pins;
 mod pool;
@@ -36,6 +38,7 @@ pub(crate) use forward::{Dispatch, Failed, Outgoing, Session, forward};
 pub(crate) use guard::{Breaker, BreakerLimits, GateLimits, Guard};
 pub(crate) use guard::{Crowded, Outcome, Passage, Priority, Shut};
 pub(crate) use headers::finish;
+pub(crate) use oauth::{At, Means, Oauth, Settings as OauthSettings, Shown};
 pub(crate) use origin::Origin;
 pub(crate) use pool::{Parts, Pool};
 pub(crate) use proof::{Proof, Stated};

@@ -71,4 +71,5 @@ mod tokens_of_others_are_checked;
 mod tokens_of_others_speak_for_clients;
 mod tokens_open_what_their_client_may;
 mod upstreams_are_kept_in_bounds;
+mod upstreams_are_shown_tokens;
 mod workloads_say_which_client_they_are;

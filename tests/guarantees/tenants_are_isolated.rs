@@ -62,6 +62,12 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
     tenant.admin.put(&assertion, json!({})).await.unwrap();
     let assertion_key = text(&items("/assertion-keys").await[0], "id");
     tenant.post("/assertion-keys", json!({"at_once": true})).await;
+    let oauth = format!("{}/upstreams/{}/oauth", tenant.base, endpoint.upstream);
+    tenant
+        .admin
+        .put(&oauth, body("replace_upstream_oauth", &[("upstream", endpoint.upstream.clone())].into()))
+        .await
+        .unwrap();
     let secrets = format!("/clients/{}/secrets", endpoint.client);
     let secret = text(&tenant.post(&secrets, json!({"name": "first"})).await, "id");
     let keys = format!("/clients/{}/public-keys", endpoint.client);

@@ -73,6 +73,14 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     tenant.post("/signing-keys", json!({})).await;
     let assertion = format!("{}/upstreams/{}/assertion", tenant.base, endpoint.upstream);
     tenant.admin.put(&assertion, json!({})).await.unwrap();
+    // At another upstream: nobody listens where tokens are given.
+    let other = tenant
+        .post("/upstreams", json!({"slug": "other", "name": "other", "url": "https://example.com/mcp"}));
+    let oauth = format!("{}/upstreams/{}/oauth", tenant.base, text(&other.await, "id"));
+    let client = json!({
+        "issuer": "https://auth.example.com", "client_id": "c", "authentication": "client_secret_post", "secret": "s",
+    });
+    tenant.admin.put(&oauth, client).await.unwrap();
     let machine = Machine::new(gateway, &tenant, "machine", &[&endpoint.id]).await;
     let key = machine.key(&tenant, Algorithm::EdDsa, "one").await;
     let assertion = key.sign("one", "JWT", &machine.claims("once")).unwrap();

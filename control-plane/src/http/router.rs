@@ -12,7 +12,7 @@ use crate::{
         credential_ages, domains, endpoints, external_issuers, global, grants, initial_access_tokens,
         invitations, join_tokens, keys, kills, leaks, limits, members, pools, proxies, public_keys,
         registration, revisions, roles, scopes, session, signing_keys, tenants, token_exchange, tools,
-        trusted_issuers, upstream_assertions, upstreams,
+        trusted_issuers, upstream_assertions, upstream_oauth, upstreams,
     },
 };
 
@@ -65,6 +65,11 @@ pub fn routes() -> OpenApiRouter<Core> {
             upstream_assertions::routes::get,
             upstream_assertions::routes::replace,
             upstream_assertions::routes::delete
+        ))
+        .routes(routes!(
+            upstream_oauth::routes::get,
+            upstream_oauth::routes::replace,
+            upstream_oauth::routes::delete
         ))
         .routes(routes!(endpoints::routes::list, endpoints::routes::create))
         .routes(routes!(endpoints::routes::get, endpoints::routes::update, endpoints::routes::delete))

@@ -37,4 +37,5 @@ pub mod token_exchange;
 pub mod tools;
 pub mod trusted_issuers;
 pub mod upstream_assertions;
+pub mod upstream_oauth;
 pub mod upstreams;

@@ -87,6 +87,7 @@ fn jsonrpc_form(refusal: &Refusal, id: &[u8], pointer: Option<&Pointer>) -> Rend
         Refusal::ScopesLacking { scopes, .. } => &[("scopes", json!(scopes.to_string()))],
         Refusal::CircuitOpen { of, .. } => &[("of", json!(of.as_str()))],
         Refusal::UpstreamCrowded { reason, .. } => &[("reason", json!(reason.as_str()))],
+        Refusal::Upstream(UpstreamError::Token(error)) => &[("reason", json!(error.reason()))],
         Refusal::Upstream(UpstreamError::Timeout(waiting)) => &[("waited_for", json!(waiting.as_str()))],
         Refusal::Protocol(error) => error.extra(),
         _ => &[],

@@ -1,11 +1,15 @@
 //! What a tenant's upstreams are shown beside static headers, as requests use it.
 
-use crypto::assertion::AssertionSigner;
-use ids::{AssertionKeyId, TenantId};
+use std::sync::Arc;
+
+use crypto::{assertion::AssertionSigner, digest::sha256, jwt::Algorithm};
+use ids::{AssertionKeyId, TenantId, UpstreamId};
+use prost::Message as _;
 use seams::Timestamp;
 use wire::v1;
 
 use super::{build::At, decode::DecodeError, secrets::TenantKeys};
+use crate::upstream::{At as TokensAt, Oauth, OauthSettings, Shown};
 
 /// With what the tenant's proxies sign what they assert.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ struct AssertionKey {
 pub struct UpstreamAuth {
     /// A signed statement of each request.
     pub assertion: Option<UpstreamAssertion>,
+    /// Access tokens.
+    pub(crate) oauth: Option<Arc<Oauth>>,
 }
 
 /// How requests to an upstream are vouched for.
@@ -70,13 +76,64 @@ impl AssertionsIndex {
 }
 
 impl UpstreamAuth {
-    pub(super) fn new(auth: Option<&v1::UpstreamAuth>) -> Self {
-        let Some(auth) = auth else { return Self::default() };
+    /// `former` is what the same upstream was shown before: tokens that it has go on, under the same settings.
+    pub(super) fn new(
+        (tenant, upstream): (TenantId, UpstreamId),
+        auth: Option<&v1::UpstreamAuth>,
+        crypto: &TenantKeys,
+        former: Option<&Self>,
+    ) -> Result<Self, DecodeError> {
+        let Some(auth) = auth else { return Ok(Self::default()) };
         let assertion = auth.assertion.as_ref().map(|assertion| UpstreamAssertion {
             audience: assertion.audience.as_str().into(),
             bearer: assertion.bearer,
             body_digest: assertion.body_digest,
         });
-        Self { assertion }
+        let former = former.and_then(|former| former.oauth.as_ref());
+        let oauth = auth.oauth.as_ref().map(|said| {
+            let source = sha256(&said.encode_to_vec());
+            match former.filter(|former| former.source == source) {
+                Some(former) => Ok(former.clone()),
+                None => settings((tenant, upstream), said, crypto).map(|it| Arc::new(Oauth::new(it, source))),
+            }
+        });
+        Ok(Self { assertion, oauth: oauth.transpose()? })
     }
+}
+
+fn settings(
+    (tenant, upstream): (TenantId, UpstreamId),
+    said: &v1::UpstreamOauth,
+    crypto: &TenantKeys,
+) -> Result<OauthSettings, DecodeError> {
+    let resource = upstream.to_string();
+    let at = At(&resource);
+    let endpoint = match &*said.token_endpoint {
+        "" => TokensAt::Issuer(said.issuer.as_str().into()),
+        url => TokensAt::Endpoint(url.parse().map_err(|_| at.fault("auth.oauth.token_endpoint"))?),
+    };
+    let secret = crypto.open(tenant, "upstream_oauth", upstream.uuid(), &said.data_key_id, &said.sealed);
+    let shown = match (secret, said.authentication()) {
+        // As with headers, it makes the upstream unusable, and not the tenant.
+        (None, _) => Shown::Nothing,
+        (Some(secret), v1::ClientAuthentication::SecretBasic) => Shown::Basic(secret),
+        (Some(secret), v1::ClientAuthentication::SecretPost) => Shown::Post(secret),
+        (Some(key), v1::ClientAuthentication::PrivateKeyJwt) => {
+            let algorithm = match said.algorithm() {
+                v1::SignatureAlgorithm::Es256 => Algorithm::Es256,
+                v1::SignatureAlgorithm::Eddsa => Algorithm::EdDsa,
+                _ => return Err(at.fault("auth.oauth.algorithm")),
+            };
+            Shown::key(&said.key_id, algorithm, key)
+        }
+        (_, v1::ClientAuthentication::Unspecified) => return Err(at.fault("auth.oauth.authentication")),
+    };
+    Ok(OauthSettings {
+        at: endpoint,
+        client_id: said.client_id.as_str().into(),
+        shown,
+        scope: said.scope.as_str().into(),
+        resource: said.resource.as_str().into(),
+        ca_der: said.ca_der.clone().into(),
+    })
 }

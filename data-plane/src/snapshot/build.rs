@@ -268,7 +268,7 @@ fn upstream(
         ca_der: tls.ca_der.into(),
         server_name: (!tls.server_name.is_empty()).then(|| tls.server_name.into()),
         headers: keys.open_headers(tenant, &upstream.headers),
-        auth: UpstreamAuth::new(upstream.auth.as_ref()),
+        auth: UpstreamAuth::new((tenant, id), upstream.auth.as_ref(), keys, former.auth(id))?,
         enabled: upstream.enabled,
         tools: tools.remove(&id).unwrap_or_default(),
         breaker: BreakerLimits {

@@ -65,6 +65,9 @@ impl Aside {
         let aside = self.clone();
         (self.pool.parts.spawn)(Box::pin(async move {
             let _running = running;
+            // One that is held: for what is said beside a call none is asked for.
+            let oauth = aside.upstream.auth.oauth.as_ref();
+            let token = oauth.and_then(|oauth| oauth.held(aside.pool.parts.clock.monotonic()));
             let caller = aside.headers();
             let sticky = aside.session.as_ref().and_then(|session| session.address);
             let session = aside.session.as_ref().map(|session| &*session.upstream_session);
@@ -76,6 +79,7 @@ impl Aside {
                     tenant: &aside.tenant,
                     upstream: &aside.upstream,
                     stated: aside.stated.as_deref(),
+                    token: token.as_deref(),
                     clock: &*aside.pool.parts.clock,
                     entropy: &*aside.pool.parts.entropy,
                 },

@@ -5,6 +5,7 @@ use std::io;
 use crypto::SealError;
 use errors::ErrorCode;
 
+use super::oauth::TokenError;
 use crate::snapshot::index::CredentialUnavailable;
 
 /// Why forwarding failed. What a caller sees is the code; the cause is for the log.
@@ -43,6 +44,9 @@ pub(crate) enum UpstreamError {
     /// There is no key with which what the upstream is to be told could be signed.
     #[error("no key signs assertions")]
     Unsigned,
+    /// There is no access token to show.
+    #[error("no access token for the upstream: {0}")]
+    Token(#[from] TokenError),
     /// 401, 403 or 407.
     #[error("upstream refused the gateway's credential (status {0})")]
     Unauthorized(u16),
@@ -168,7 +172,7 @@ impl UpstreamError {
             Self::Tls(_) | Self::TlsOptions(_) => ErrorCode::UpstreamTlsFailed,
             Self::Pin => ErrorCode::UpstreamPinMismatch,
             Self::Timeout(_) => ErrorCode::UpstreamTimeout,
-            Self::Credential(_) | Self::Unsigned => ErrorCode::UpstreamCredentialUnavailable,
+            Self::Credential(_) | Self::Unsigned | Self::Token(_) => ErrorCode::UpstreamCredentialUnavailable,
             Self::Unauthorized(_) => ErrorCode::UpstreamUnauthorized,
             Self::Protocol(_) => ErrorCode::UpstreamProtocol,
             Self::TooLarge => ErrorCode::ResponseTooLarge,

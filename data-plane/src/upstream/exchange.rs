@@ -97,7 +97,7 @@ impl Time {
 
     /// Waits for this, at most so long from `from` on, and never past the end. One timer for both, and none for what is
     /// ready: most frames are.
-    async fn wait<F>(
+    pub(super) async fn wait<F>(
         self,
         from: Option<Instant>,
         most: Duration,

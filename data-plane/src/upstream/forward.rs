@@ -12,12 +12,11 @@ use super::{
     aside::Aside,
     body::Body,
     error::{UpstreamError, Waiting},
-    exchange::{self, Outgoing as Sent, Time},
+    exchange::Time,
     guard::{Outcome, Passage, is_repeatable},
-    headers::{Describing, Fields, Replaced},
     held::Held,
     pool::{Lease, Pool},
-    proof::{Proof, Stated},
+    proof::Stated,
     received::{Inbound, Received},
     reply::{self, Reply},
     timeouts::Timeouts,
@@ -276,51 +275,7 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn attempt(
-        &self,
-        caller: &HeaderMap,
-        mcp_name: Option<&str>,
-        body: Bytes,
-        request: Option<&Request>,
-    ) -> Result<(Head, Reply), UpstreamError> {
-        let upstream = &*self.speaker.upstream;
-        let replaced = Replaced {
-            name: mcp_name,
-            session: self.session.map(|session| &*session.upstream_session),
-            last_event: self.speaker.opened.resume.as_ref().map(|resume| &*resume.event),
-        };
-        let method = match self.outgoing {
-            Outgoing::Listen => http::Method::GET,
-            Outgoing::End => http::Method::DELETE,
-            _ => http::Method::POST,
-        };
-        let modern = self.speaker.revision.is_modern();
-        let describing = Describing {
-            body: method == http::Method::POST,
-            mirrored: modern,
-            named: modern && request.is_some_and(|request| request.method.name_member().is_some()),
-        };
-        let proof = Proof {
-            tenant: &self.speaker.tenant,
-            upstream,
-            stated: self.stated,
-            clock: &*self.pool.parts.clock,
-            entropy: &*self.pool.parts.entropy,
-        };
-        let outgoing = Sent {
-            method,
-            fields: Fields { caller, describing, replaced, proof },
-            body,
-            sticky: self.session.and_then(|session| session.address),
-            repeatable: self.repeatable,
-        };
-        let rules = &self.speaker.tenant.egress;
-        let (received, body, lease) =
-            exchange::exchange(self.pool, upstream, rules, outgoing, self.time).await?;
-        self.take(received, body, lease, request).await
-    }
-
-    async fn take(
+    pub(super) async fn take(
         &self,
         received: Received,
         body: Inbound,

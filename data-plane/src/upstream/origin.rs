@@ -5,7 +5,11 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri, uri::PathAndQuery};
 use url::{Host, Url};
 
-use super::{addresses::Addresses, error::UpstreamError, tls::Tls};
+use super::{
+    addresses::Addresses,
+    error::UpstreamError,
+    tls::{Tls, TlsOptions},
+};
 use crate::snapshot::index::UpstreamIndex;
 
 /// An upstream's place.
@@ -31,10 +35,14 @@ pub(crate) struct Origin {
 impl Origin {
     /// Takes the upstream's URL and TLS options apart.
     pub(crate) fn new(upstream: &UpstreamIndex) -> Result<Self, UpstreamError> {
-        let url = &upstream.url;
+        Self::at(&upstream.url, &TlsOptions::of(upstream))
+    }
+
+    /// Of any URL.
+    pub(super) fn at(url: &Url, tls: &TlsOptions<'_>) -> Result<Self, UpstreamError> {
         let host = url.host().ok_or(UpstreamError::Url)?.to_owned();
         let tls = match url.scheme() {
-            "https" => Some(Tls::new(upstream, &host.to_string())?),
+            "https" => Some(Tls::new(tls, &host.to_string())?),
             "http" => None,
             _ => return Err(UpstreamError::Url),
         };

@@ -11,7 +11,10 @@ use ids::{CallId, ClientId, EndpointId, MemberId};
 use seams::{Clock, Entropy};
 use wire::snapshot::ASSERTION_HEADER;
 
-use super::error::UpstreamError;
+use super::{
+    error::UpstreamError,
+    oauth::{Token, TokenError},
+};
 use crate::snapshot::index::{TenantIndex, UpstreamAssertion, UpstreamIndex};
 
 const AUTHORIZATION: &str = "authorization";
@@ -34,6 +37,8 @@ pub(crate) struct Proof<'a> {
     pub(crate) tenant: &'a TenantIndex,
     pub(crate) upstream: &'a UpstreamIndex,
     pub(crate) stated: Option<&'a Stated>,
+    /// The access token, where the upstream is shown one.
+    pub(crate) token: Option<&'a Token>,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) entropy: &'a dyn Entropy,
 }
@@ -49,12 +54,20 @@ impl Proof<'_> {
                 put(ASSERTION_HEADER, token.as_bytes());
             }
         }
+        if self.upstream.auth.oauth.is_some() {
+            // Nothing goes out without it.
+            let token = self.token.ok_or(UpstreamError::Token(TokenError::Answer))?;
+            put(AUTHORIZATION, token.value.as_bytes());
+        }
         Ok(())
     }
 
     /// Whether the field is the proof's own: nobody else's value stands in it.
     pub(super) fn owns(&self, name: &str) -> bool {
         let auth = &self.upstream.auth;
+        if auth.oauth.is_some() && name == AUTHORIZATION {
+            return true;
+        }
         auth.assertion
             .as_ref()
             .is_some_and(|how| name == if how.bearer { AUTHORIZATION } else { ASSERTION_HEADER })

@@ -16,6 +16,10 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
         "update_upstream" => json!({"total_timeout_ms": 20_000}),
         "create_credential" => json!({"header": "X-Other", "value": "v"}),
         "replace_credential" => json!({"value": "v"}),
+        "replace_upstream_oauth" => json!({
+            "token_endpoint": "https://auth.example.com/token", "client_id": "c",
+            "authentication": "client_secret_post", "secret": "s",
+        }),
         "replace_upstream_assertion" => json!({"audience": "urn:other"}),
         "create_endpoint" => json!({"slug": "new", "name": "new"}),
         "update_endpoint" => json!({

@@ -83,7 +83,7 @@ pub(super) fn check(settings: &UpstreamSettings, rules: &Rules) -> Result<(), Ap
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
 }
 
-fn destination(text: &str, rules: &Rules) -> Result<(), String> {
+pub(crate) fn destination(text: &str, rules: &Rules) -> Result<(), String> {
     if text.len() > MAX_URL {
         return Err(format!("must be at most {MAX_URL} bytes"));
     }
@@ -133,7 +133,7 @@ fn pins(pins: &[String], url: &str) -> Result<(), &'static str> {
     if !url.starts_with("https://") { Err("need a URL that begins with https://") } else { Ok(()) }
 }
 
-fn certificates(pem: &str) -> Result<(), &'static str> {
+pub(crate) fn certificates(pem: &str) -> Result<(), &'static str> {
     if pem.len() > MAX_PEM {
         return Err("must be at most 65536 bytes");
     }

@@ -7,5 +7,6 @@ mod queries;
 pub mod routes;
 pub mod types;
 
+pub(crate) use admission::{certificates, destination};
 pub(crate) use pin::parse_all as parse_pins;
-pub(crate) use queries::lock;
+pub(crate) use queries::{egress_rules, lock};

@@ -113,7 +113,7 @@ pub(crate) async fn lock(tx: &mut TenantTx, id: UpstreamId) -> Result<Upstream, 
     get(tx, id).await
 }
 
-pub(super) async fn egress_rules(tx: &mut TenantTx) -> Result<egress::Rules, StoreError> {
+pub(crate) async fn egress_rules(tx: &mut TenantTx) -> Result<egress::Rules, StoreError> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query!("SELECT network, port FROM egress_rules WHERE tenant_id = $1", tenant)
         .fetch_all(tx.conn())

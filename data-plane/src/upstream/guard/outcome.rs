@@ -39,6 +39,7 @@ impl Outcome {
             | UpstreamError::TlsOptions(_)
             | UpstreamError::Credential(_)
             | UpstreamError::Unsigned
+            | UpstreamError::Token(_)
             | UpstreamError::Cut(_)
             | UpstreamError::Seal(_) => Self::Unknown,
         }

@@ -7,7 +7,8 @@ use super::{
     sample::{GOLDEN, id, raw, snapshot},
 };
 use crate::v1::{
-    AssertionKey, Assertions, Resource, TenantSnapshot, UpstreamAssertion, UpstreamAuth, resource::Body,
+    AssertionKey, Assertions, ClientAuthentication, Resource, SignatureAlgorithm, TenantSnapshot,
+    UpstreamAssertion, UpstreamAuth, UpstreamOauth, resource::Body,
 };
 
 fn assertions() -> Assertions {
@@ -26,7 +27,36 @@ fn auth() -> UpstreamAuth {
         bearer: false,
         body_digest: true,
     };
-    UpstreamAuth { assertion: Some(assertion) }
+    UpstreamAuth { assertion: Some(assertion), oauth: None }
+}
+
+fn oauth() -> UpstreamOauth {
+    UpstreamOauth {
+        issuer: "https://auth.example.com".to_owned(),
+        client_id: "gateway".to_owned(),
+        authentication: ClientAuthentication::PrivateKeyJwt.into(),
+        data_key_id: raw::<ids::kind::DataKey>(id(0)),
+        sealed: vec![7; 40],
+        scope: "files:read files:write".to_owned(),
+        resource: "https://up.example.com/mcp".to_owned(),
+        ca_der: vec![vec![48, 3, 2, 1, 0]],
+        key_id: "one".to_owned(),
+        algorithm: SignatureAlgorithm::Es256.into(),
+        ..UpstreamOauth::default()
+    }
+}
+
+/// The sample's upstreams without their credential, which would be in the token's place.
+fn with_oauth(oauth: UpstreamOauth, bearer: bool) -> TenantSnapshot {
+    let mut auth = UpstreamAuth { oauth: Some(oauth), ..auth() };
+    auth.assertion.as_mut().unwrap().bearer = bearer;
+    let mut snapshot = with("assertions", assertions(), auth);
+    for resource in &mut snapshot.resources {
+        if let Some(Body::Upstream(upstream)) = &mut resource.body {
+            upstream.headers.clear();
+        }
+    }
+    snapshot
 }
 
 fn with(id: &str, assertions: Assertions, auth: UpstreamAuth) -> TenantSnapshot {
@@ -88,4 +118,33 @@ fn what_an_upstream_may_not_be_shown() {
         refused(|it| it.assertion.as_mut().unwrap().bearer = true),
         Err("has a credential where its assertion goes")
     );
+}
+
+#[test]
+fn how_tokens_may_not_be_got() {
+    let snapshot = with_oauth(oauth(), false);
+    assert_eq!(decode_exact(&Bytes::from(encode(&snapshot))).unwrap(), snapshot);
+    let refused = |change: fn(&mut UpstreamOauth)| {
+        let mut oauth = oauth();
+        change(&mut oauth);
+        validate(&with_oauth(oauth, false)).map_err(|invalid| invalid.detail)
+    };
+    assert_eq!(refused(|it| it.issuer.clear()), Err("has no token endpoint, or two"));
+    assert_eq!(refused(|it| it.token_endpoint = it.issuer.clone()), Err("has no token endpoint, or two"));
+    assert_eq!(refused(|it| it.issuer = "auth".to_owned()), Err("a URL is malformed"));
+    assert_eq!(refused(|it| it.client_id.clear()), Err("client id is malformed"));
+    assert_eq!(refused(|it| it.scope = "a\nb".to_owned()), Err("scope is malformed"));
+    assert_eq!(refused(|it| it.resource = "a b".to_owned()), Err("resource is malformed"));
+    assert_eq!(refused(|it| it.data_key_id.clear()), Err("data key id is not 16 bytes"));
+    assert_eq!(refused(|it| it.sealed.clear()), Err("a sealed secret's size is out of bounds"));
+    assert_eq!(refused(|it| it.ca_der = vec![Vec::new()]), Err("a certificate is malformed"));
+    assert_eq!(refused(|it| it.authentication = 0), Err("has an unknown enum number"));
+    assert_eq!(refused(|it| it.key_id.clear()), Err("a key is not described"));
+    assert_eq!(refused(|it| it.algorithm = 1), Err("a key is not described"));
+    assert_eq!(refused(|it| it.authentication = 1), Err("a key is not described"));
+    let taken = validate(&with_oauth(oauth(), true)).unwrap_err();
+    assert_eq!(taken.detail, "has an assertion where its token goes");
+    let auth = UpstreamAuth { oauth: Some(oauth()), assertion: None };
+    let taken = validate(&with("assertions", assertions(), auth)).unwrap_err();
+    assert_eq!(taken.detail, "has a credential where its token goes");
 }
