@@ -89,7 +89,8 @@ mod tests {
     };
 
     #[test]
-    fn which_resources_there_are_is_for_whoever_may_read_them_and_of_the_rest_all_is_shown_that_scopes_open() {
+    fn which_resources_there_are_is_for_whoever_may_read_them_and_of_the_rest_all_is_shown_that_scopes_open()
+    {
         let mut world = World::new();
         let upstream = world.upstream();
         let uris = vec!["file:///*".to_owned()];

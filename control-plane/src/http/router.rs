@@ -8,11 +8,11 @@ use crate::{
     app::Core,
     people::admin::pages as admin,
     resources::{
-        admin_tokens, assertion_keys, audit_records, authorities, client_authorities, client_secrets, clients, consents,
-        credential_ages, domains, endpoints, external_issuers, global, grants, initial_access_tokens,
-        invitations, join_tokens, keys, kills, leaks, limits, members, pools, proxies, public_keys,
-        registration, revisions, roles, scopes, session, signing_keys, tenants, token_exchange, tools,
-        trusted_issuers, upstream_assertions, upstream_oauth, upstreams,
+        admin_tokens, assertion_keys, audit_records, authorities, client_authorities, client_secrets,
+        clients, consents, credential_ages, domains, endpoints, external_issuers, global, grants,
+        initial_access_tokens, invitations, join_tokens, keys, kills, leaks, limits, members, pools, proxies,
+        public_keys, registration, revisions, roles, scopes, session, signing_keys, tenants, token_exchange,
+        tools, trusted_issuers, upstream_assertions, upstream_oauth, upstreams,
     },
 };
 

@@ -2,6 +2,7 @@
 //! brings.
 
 mod accepts;
+mod key;
 mod limit;
 mod of_use;
 mod restrictions;
@@ -16,12 +17,11 @@ use bytes::Bytes;
 use crypto::Presented;
 use http::{HeaderName, HeaderValue};
 use ids::{
-    AttachmentId, ClientAuthorityId, ClientId, DataKeyId, EndpointId, ExternalIssuerId, KeyId, MemberId,
-    RoleId, TenantId, ToolId, UpstreamId,
+    AttachmentId, ClientAuthorityId, ClientId, EndpointId, ExternalIssuerId, MemberId, RoleId, TenantId,
+    ToolId, UpstreamId,
 };
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
-use seams::Timestamp;
 use url::Url;
 use wire::{
     identifier,
@@ -31,6 +31,7 @@ use wire::{
 use crate::upstream::{BreakerLimits, GateLimits, Guard, Timeouts, ToolTimeouts};
 
 pub use accepts::Accepts;
+pub use key::KeyIndex;
 pub use limit::{Buckets, NearEnds, REFUSALS_RECORDED, SubjectLimit};
 pub(super) use of_use::OfUse;
 pub use restrictions::Restrictions;
@@ -248,24 +249,6 @@ pub struct ClientIndex {
     pub(super) principal: OnceLock<Box<policy::Principal>>,
 }
 
-/// An API key.
-pub struct KeyIndex {
-    /// Its id.
-    pub id: KeyId,
-    /// Who presents it.
-    pub client: Arc<ClientIndex>,
-    /// Keyed hash of the secret part.
-    pub hash: [u8; 32],
-    /// Under which data key.
-    pub data_key: DataKeyId,
-    /// Refused from then on.
-    pub not_after: Option<Timestamp>,
-    /// From where and when it is accepted.
-    pub restrictions: Option<Box<Restrictions>>,
-    /// Its own limit.
-    pub limit: Option<Arc<SubjectLimit>>,
-}
-
 /// Policies for one granted action at one upstream.
 #[derive(Debug)]
 pub struct MethodSliceIndex {
@@ -374,23 +357,6 @@ impl ClientIndex {
             given: roles.into(),
             principal: OnceLock::new(),
         }
-    }
-}
-
-impl KeyIndex {
-    /// Whether `presented` is this key. Constant time; whether the key has ended is not looked at.
-    #[must_use]
-    pub fn verify(&self, keys: &TenantKeys, presented: &Presented<'_>) -> bool {
-        keys.get(self.data_key).is_some_and(|keys| keys.hasher.verify(presented, &self.hash))
-    }
-}
-
-impl fmt::Debug for KeyIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyIndex")
-            .field("id", &self.id)
-            .field("client", &self.client.id)
-            .finish_non_exhaustive()
     }
 }
 

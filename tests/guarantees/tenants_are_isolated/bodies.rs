@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Ids, ed25519};
-use crate::certificates_speak_for_clients::{authority, certificate};
+use crate::{
+    certificates_speak_for_clients::{authority, certificate},
+    tokens_of_others_speak_for_clients::login,
+};
 
 /// A body that the operation accepts when its ids are those in `ids`.
 pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
