@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crypto::jwt::{Algorithm, Token, generate};
 use futures_util::future::join_all;
 use harness::{Behaviour, Endpoint, Gateway, Tenant, TokenServer, Upstream, eventually, text, tool};
+use portcullis_cli::rest::RestError;
 use seams::SystemEntropy;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -293,8 +294,13 @@ async fn what_could_give_a_secret_away_is_not_taken() {
         for (name, value) in change.as_object().unwrap() {
             oauth[name] = value.clone();
         }
-        let error = scene.tenant.admin.put(&format!("{path}/oauth"), oauth).await.unwrap_err().to_string();
-        assert!(error.contains("422") && error.contains(pointer), "{pointer}: {error}");
+        match scene.tenant.admin.put(&format!("{path}/oauth"), oauth).await {
+            Err(RestError::Refused { problem, .. }) => {
+                let errors = problem["errors"].as_array().unwrap();
+                assert!(errors.iter().any(|error| error["pointer"] == pointer), "{pointer}: {problem}");
+            }
+            other => panic!("{pointer}: {other:?}"),
+        }
     }
     // Two credentials in one header.
     scene.set(scene.client()).await;
