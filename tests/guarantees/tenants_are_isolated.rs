@@ -60,6 +60,10 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         "rules": [{"subject": "s", "client_id": endpoint.client}],
     });
     let trusted = text(&tenant.post("/trusted-issuers", trusted).await, "id");
+    let company = json!({
+        "name": "first", "issuer": "https://idp.example", "client_id": "c", "client_secret": "s", "email_domains": ["acme.example"],
+    });
+    let company = text(&tenant.post("/sign-in-providers", company).await, "id");
     let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
     tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let ann = Person::join_as(gateway, &tenant, "ann@example.com", "owner").await;
@@ -85,6 +89,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("public_key", public_key),
         ("initial_access_token", initial),
         ("trusted_issuer", trusted),
+        ("sign_in_provider", company),
         ("role", role),
         ("member", ann.member.clone()),
         ("invitation", invitation),
@@ -144,6 +149,10 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
             "name": "n", "issuer": "https://new.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
             "rules": [{"subject": "s", "client_id": ids["client"]}],
         }),
+        "create_sign_in_provider" => json!({
+            "name": "n", "issuer": "https://new.example", "client_id": "c", "client_secret": "s", "email_domains": ["acme.example"],
+        }),
+        "update_sign_in_provider" => json!({"name": "other"}),
         "update_trusted_issuer" => json!({"rules": [{"subject": "s", "client_id": ids["client"]}]}),
         "allow_token_exchange" => json!({"subjects": "own"}),
         "update_client" => json!({"enabled": true}),
@@ -335,6 +344,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/domains",
         "/registration",
         "/trusted-issuers",
+        "/sign-in-providers",
         "/registration/tokens",
         "/kills",
         "/admin-tokens",

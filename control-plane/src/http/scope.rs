@@ -67,6 +67,10 @@ scopes! {
     TrustedIssuersRead "trusted_issuers:read";
     /// Change which issuers are trusted, and with what.
     TrustedIssuersWrite "trusted_issuers:write";
+    /// See sign-in providers, never their secrets.
+    SignInProvidersRead "sign_in_providers:read";
+    /// Change by which providers people sign in.
+    SignInProvidersWrite "sign_in_providers:write" just_signed_in = true;
     /// See roles.
     RolesRead "roles:read";
     /// Change roles.

@@ -17,6 +17,7 @@ use crate::{
     app::Core,
     db::{StoreError, TenantTx},
     http::problem::ApiError,
+    people::company::{self, Company},
     publish::rows::IssuerRow,
     resources::{
         registration::{
@@ -59,6 +60,8 @@ pub struct Issuer {
     pub identities: bool,
     /// What clients are to ask for at first. Official clients that are told of nothing else ask for all that stands here.
     pub scopes: Box<[Scope]>,
+    /// By which companies people sign in.
+    pub(crate) companies: Box<[Company]>,
 }
 
 type Found = Option<Arc<Issuer>>;
@@ -170,6 +173,7 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let identities = trusted::any(&mut tx, TrustedPurpose::IdJag).await?;
             let scopes = scopes::all(&mut tx).await?.into_iter();
             let scopes = scopes.filter_map(|(scope, first)| first.then_some(scope)).collect();
+            let companies = company::of(&mut tx, core).await?;
             drop(tx);
             let now = core.clock.now();
             let published = keys.iter().filter(|key| key.state(&keys, now) != State::Retired);
@@ -180,7 +184,17 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let documents = policy.documents.from != DocumentHosts::Off;
             let dynamic = policy.dynamic.by != DynamicAdmission::Off;
             let (slug, keys) = (slug.into(), keys.into());
-            Some(Arc::new(Issuer { tenant, slug, url, keys, documents, dynamic, identities, scopes }))
+            Some(Arc::new(Issuer {
+                tenant,
+                slug,
+                url,
+                keys,
+                documents,
+                dynamic,
+                identities,
+                scopes,
+                companies,
+            }))
         }
     };
     let mut kept = core.issuers.kept.lock();

@@ -165,6 +165,8 @@ kinds! {
     InitialAccessToken InitialAccessTokenId "iat" "initial access token";
     /// An issuer of others whose assertions a tenant trusts.
     TrustedIssuer TrustedIssuerId "tis" "trusted issuer";
+    /// An OpenID provider by which people sign in.
+    SignInProvider SignInProviderId "sip" "sign in provider";
     /// A secret the gateway presents to an upstream.
     Credential CredentialId "crd" "credential";
     /// A named set of grants.

@@ -2,7 +2,7 @@
 
 use super::types::AdminRole;
 
-/// Everything but what is the owners': with which keys tokens are signed, and what the tenant decides of itself.
+/// Everything but what is the owners': with which keys tokens are signed, by whom people sign in, and what the tenant decides of itself.
 const ADMIN: &[&str] = &[
     "*:read",
     "audit_content:read",
@@ -51,6 +51,7 @@ const DEVELOPER: &[&str] = &[
     "client_secrets:write",
     "registration:read",
     "trusted_issuers:read",
+    "sign_in_providers:read",
     "roles:read",
     "grants:read",
     "tools:read",
@@ -72,6 +73,7 @@ const READ_ONLY: &[&str] = &[
     "client_secrets:read",
     "registration:read",
     "trusted_issuers:read",
+    "sign_in_providers:read",
     "roles:read",
     "grants:read",
     "tools:read",
@@ -100,6 +102,12 @@ impl AdminRole {
     #[must_use]
     pub const fn administers(self) -> bool {
         !self.scopes().is_empty()
+    }
+
+    /// Its place among all, from the highest.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        self as u8
     }
 
     /// Whether it may make others what they are, or nearly everything else.
@@ -142,7 +150,11 @@ mod tests {
             );
         }
         let owners: Vec<_> = NAMES.iter().filter(|scope| !of(Admin).contain(scope)).collect();
-        assert_eq!(owners, [&"tenant:write", &"signing_keys:write"], "what an admin has not is named here");
+        assert_eq!(
+            owners,
+            [&"tenant:write", &"sign_in_providers:write", &"signing_keys:write"],
+            "what an admin has not is named here"
+        );
         assert!(NAMES.iter().all(|scope| scope.ends_with(":read") || !of(Auditor).contain(scope)));
     }
 }
