@@ -32,6 +32,7 @@ use url::Url;
 
 pub use self::{
     error::{Detail, FetchError},
+    exchange::Sent,
     kind::Kind,
 };
 use self::{
@@ -181,6 +182,27 @@ impl Fetcher {
         };
         // Where it cannot be had anew, for whatever reason, what there is stays good for as long as it was.
         got.or_else(|error| inner.kept.document(&asked, inner.clock.monotonic()).ok_or(error))
+    }
+}
+
+impl Fetcher {
+    /// What a server that the tenant's administrator has named answers when it is sent something. Nothing of it is kept, and it is sent
+    /// once.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn post(&self, wanted: Wanted<'_>, sent: Sent) -> Result<Bytes, FetchError> {
+        let inner = &self.0;
+        let asked = inner.asked(&wanted)?;
+        let _turn = inner.turns.take(&asked).ok_or(FetchError::Crowded)?;
+        inner.rates.take(&asked, inner.clock.monotonic())?;
+        let request = exchange::post(&asked.url, sent)?;
+        let sending = async {
+            let stream = connect::connect(inner, &asked).await?;
+            exchange::get(stream, request, asked.kind).await
+        };
+        let answered = tokio::time::timeout(PATIENCE, sending).await.unwrap_or(Err(FetchError::Time));
+        Ok(answered?.0)
     }
 }
 

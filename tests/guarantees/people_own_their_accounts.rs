@@ -6,6 +6,7 @@ use harness::{
     person::{ORIGIN, Shown, invite},
     text,
 };
+use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
 const CEO: &str = "ceo@victim.example";
@@ -68,7 +69,7 @@ async fn whoever_is_first_with_an_address_has_it_in_no_other_tenant() {
 
     // What Mallory knows opens nothing of Acme's, whichever way.
     assert_eq!(signs_in(&gateway, &squatter, "acme").await.0, 401);
-    let endpoint = acme.post("/endpoints", serde_json::json!({"slug": "tools", "name": "n"})).await;
+    let endpoint = acme.post("/endpoints", json!({"slug": "tools", "name": "n"})).await;
     let app = harness::App::public(&gateway, &acme, "app", &[&text(&endpoint, "id")]).await;
     let ask = app.ask("http://127.0.0.1:3/acme/tools/mcp", &[]);
     assert_eq!(Person::new(&gateway, CEO).sign_in(&ask).await.status, 401, "at Acme's issuer");
@@ -160,11 +161,11 @@ async fn who_is_switched_off_or_suspended_does_not_sign_in_there() {
     let ann = Person::join(&gateway, &acme, "ann@example.com").await;
     ann.join_too(&invite(&other, "ann@example.com", "user").await).await;
     let member = format!("{}/members/{}", acme.base, ann.member);
-    acme.admin.patch(&member, serde_json::json!({"enabled": false})).await.unwrap();
+    acme.admin.patch(&member, json!({"enabled": false})).await.unwrap();
     assert_eq!(signs_in(&gateway, &ann, "acme").await.0, 401);
-    gateway.operator.patch(&other.base, serde_json::json!({"suspended": true})).await.unwrap();
+    gateway.operator.patch(&other.base, json!({"suspended": true})).await.unwrap();
     assert_eq!(signs_in(&gateway, &ann, "other").await.0, 401);
-    gateway.operator.patch(&other.base, serde_json::json!({"suspended": false})).await.unwrap();
+    gateway.operator.patch(&other.base, json!({"suspended": false})).await.unwrap();
     assert_eq!(signs_in(&gateway, &ann, "other").await.0, 303);
 }
 
@@ -252,5 +253,81 @@ async fn an_account_that_joins_while_its_home_is_deleted_is_whole_or_gone() {
         let homes = homes(&gateway, &email).await;
         let is_member = members(&other).await > before;
         assert_eq!(homes, if is_member { vec!["other".to_owned()] } else { vec![] }, "{joined:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_password_is_replaced_by_a_link_of_an_owner_and_in_no_other_tenant() {
+    let gateway = Gateway::with_proxies(0).await;
+    let (acme, other) = (gateway.tenant("acme").await, gateway.tenant("other").await);
+    let mut ann = Person::join_as(&gateway, &acme, "ann@example.com", "auditor").await;
+    let admin = ann.administer(&gateway, "acme").await;
+    let reset = format!("{}/members/{}/password-reset", acme.base, ann.member);
+    // Only who may all that an owner may.
+    let less = json!({"name": "less", "scopes": ["*:read", "members:write"]});
+    let less = acme.admin.with_token(text(&acme.post("/admin-tokens", less).await, "token").into());
+    assert!(less.post(&reset, json!({})).await.unwrap_err().to_string().contains("403"));
+    let first = text(&acme.admin.post(&reset, json!({})).await.unwrap(), "link");
+    let link = text(&acme.admin.post(&reset, json!({})).await.unwrap(), "link");
+    let listed = acme.admin.get(&format!("{}/invitations", acme.base)).await.unwrap();
+    assert_eq!(listed["items"], json!([]), "it is no invitation");
+    assert_eq!(ann.get(path(&first)).await.code(), "invitation_invalid", "there is one at a time");
+    let mut there = Person::new(&gateway, "ann@example.com");
+    let page = there.get(path(&link)).await;
+    assert!(page.page.contains("Choose another password") && page.page.contains("acme"), "{page:?}");
+    for form in [[("act", "new"), ("password", "an orange elephant")], [("act", "join"), ("tenant", "acme")]]
+    {
+        assert_eq!(there.submit(path(&link), &page, &form).await.code(), "form_refused");
+    }
+    assert_eq!(
+        there.submit(path(&link), &page, &[("act", "reset"), ("password", "short")]).await.status,
+        422
+    );
+    assert_eq!(admin.get("/v1/session").await.0, 200, "nothing has changed yet");
+    there.password = "an orange elephant".to_owned();
+    assert_eq!(there.answer(&link, &[("act", "reset")]).await.status, 303);
+    assert_eq!(admin.get("/v1/session").await.0, 401, "what went by the one before has ended");
+    assert!(ann.get("/account").await.page.contains("name=\"password\""));
+    assert_eq!(
+        (signs_in(&gateway, &ann, "acme").await.0, signs_in(&gateway, &there, "acme").await.0),
+        (401, 303)
+    );
+    assert_eq!(there.get(path(&link)).await.code(), "invitation_invalid", "it was good once");
+    let records = acme.audit("method=reset_password").await;
+    assert_eq!((records.len(), text(&records[0], "actor")), (1, ann.member.clone()));
+    assert_eq!(acme.audit("method=create_password_reset").await.len(), 2);
+
+    // Who is a member elsewhere has another account here from then on, and keeps the password there.
+    there.join_too(&invite(&other, "ann@example.com", "owner").await).await;
+    ann.password = "a third purple one".to_owned();
+    let link = text(&acme.admin.post(&reset, json!({})).await.unwrap(), "link");
+    let mut mallory = Person::new(&gateway, "ann@example.com");
+    mallory.password.clone_from(&ann.password);
+    assert_eq!(mallory.answer(&link, &[("act", "reset")]).await.status, 303);
+    assert_eq!(signs_in(&gateway, &mallory, "acme").await.0, 303);
+    assert_eq!(signs_in(&gateway, &mallory, "other").await.0, 401, "Acme opens nothing of another tenant");
+    let page = mallory.get("/account").await.page;
+    assert!(page.contains(">acme<") && !page.contains(">other<"), "{page}");
+    assert_eq!(
+        (signs_in(&gateway, &there, "other").await.0, signs_in(&gateway, &there, "acme").await.0),
+        (303, 401)
+    );
+    assert!(there.get("/account").await.page.contains(">other<"), "a session there goes on");
+    assert_eq!(homes(&gateway, "ann@example.com").await, ["acme", "other"]);
+    assert_eq!(members(&acme).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_owners_who_remove_each_other_at_once_leave_one() {
+    let gateway = Gateway::with_proxies(0).await;
+    for n in 0..5 {
+        let tenant = gateway.tenant(&format!("tenant-{n}")).await;
+        let one = Person::join_as(&gateway, &tenant, "one@example.com", "owner").await;
+        let two = Person::join_as(&gateway, &tenant, "two@example.com", "owner").await;
+        let path = |person: &Person| format!("{}/members/{}", tenant.base, person.member);
+        let (first, second) = (path(&one), path(&two));
+        let (first, second) = tokio::join!(tenant.admin.delete(&first), tenant.admin.delete(&second));
+        assert_ne!(first.is_ok(), second.is_ok(), "{first:?} {second:?}");
+        assert_eq!(members(&tenant).await, 1);
     }
 }

@@ -84,6 +84,10 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         "id",
     );
     let authority = text(&tenant.post("/client-authorities", authority(&endpoint.client)).await, "id");
+    let company = json!({
+        "name": "first", "issuer": "https://idp.example", "client_id": "c", "client_secret": "s", "email_domains": ["acme.example"],
+    });
+    let company = text(&tenant.post("/sign-in-providers", company).await, "id");
     let exchange = format!("{}/clients/{}/token-exchange", tenant.base, endpoint.client);
     tenant.admin.put(&exchange, json!({"subjects": "own"})).await.unwrap();
     let ann = Person::join_as(gateway, &tenant, "ann@example.com", "owner").await;
@@ -111,6 +115,7 @@ pub(crate) async fn twin(gateway: &Gateway, slug: &str, upstream: &Upstream) -> 
         ("trusted_issuer", trusted),
         ("external_issuer", external),
         ("client_authority", authority),
+        ("sign_in_provider", company),
         ("role", role),
         ("member", ann.member.clone()),
         ("invitation", invitation),
@@ -307,6 +312,7 @@ async fn everything(twin: &Twin) -> Vec<Value> {
         "/trusted-issuers",
         "/external-issuers",
         "/client-authorities",
+        "/sign-in-providers",
         "/registration/tokens",
         "/kills",
         "/admin-tokens",

@@ -89,6 +89,7 @@ async fn furnished(gateway: &Gateway, slug: &str, upstream: &Upstream) -> (Tenan
     trust(&tenant, &machine).await;
     let person = Person::join_as(gateway, &tenant, "ann@example.com", "auditor").await;
     person.administer(gateway, slug).await;
+    company(gateway, &tenant, &person).await;
     let role = text(&tenant.post("/roles", json!({"name": "people"})).await, "id");
     let path = format!("{}/members/{}/roles/{role}", tenant.base, person.member);
     tenant.admin.put(&path, json!({})).await.unwrap();
@@ -117,6 +118,25 @@ async fn register(gateway: &Gateway, tenant: &Tenant, endpoint: &Endpoint) {
     let said = json!({"redirect_uris": ["https://app.example/cb"]});
     let made = reqwest::Client::new().post(url).bearer_auth(token).json(&said).send().await.unwrap();
     assert_eq!(made.status(), 201);
+}
+
+/// A company by whose provider somebody has signed in.
+async fn company(gateway: &Gateway, tenant: &Tenant, person: &Person) {
+    let provider = json!({
+        "name": "n", "issuer": "https://idp.example", "client_id": "c", "client_secret": "s", "email_domains": ["example.com"],
+    });
+    let provider: ids::SignInProviderId =
+        text(&tenant.post("/sign-in-providers", provider).await, "id").parse().unwrap();
+    let (id, member): (ids::TenantId, ids::MemberId) =
+        (tenant.id.parse().unwrap(), person.member.parse().unwrap());
+    let database = PgPool::connect(&gateway.database_url).await.unwrap();
+    sqlx::query("INSERT INTO sign_in_identities VALUES ($1, $2, 'sub', $3, now())")
+        .bind(id.uuid())
+        .bind(provider.uuid())
+        .bind(member.uuid())
+        .execute(&database)
+        .await
+        .unwrap();
 }
 
 /// An issuer that says which client a workload is, and what it has said; and a client that may exchange tokens.

@@ -149,7 +149,7 @@ impl Web {
         self.heads(path).len()
     }
 
-    /// The heads of the requests for a path, as they came.
+    /// The requests for a path, as they came.
     #[must_use]
     pub fn heads(&self, path: &str) -> Vec<String> {
         self.state.lock().asked.get(path).cloned().unwrap_or_default()
@@ -170,6 +170,12 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).ok()?;
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).await.ok()?;
+    let head = head + std::str::from_utf8(&body).ok()?;
     let target = head.split(' ').nth(1)?;
     let path = target.split('?').next()?.to_owned();
     let page = {

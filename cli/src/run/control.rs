@@ -17,7 +17,7 @@ use egress::{Network, Networks};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use seams::{SystemClock, SystemEntropy};
 use secrecy::SecretString;
-use url::Url;
+use url::{Host, Url};
 
 use super::{front::FrontOptions, logs::LogOptions, read_secret, redis_address, tls::TlsOptions};
 
@@ -80,10 +80,10 @@ pub struct Options {
     #[arg(long, env = "PORTCULLIS_FETCH_NETWORKS", value_delimiter = ',')]
     fetch_networks: Vec<Network>,
     /// REST API's and console's origin as the outside sees it
-    #[arg(long, env = "PORTCULLIS_CONTROL_URL", value_parser = origin)]
+    #[arg(long, env = "PORTCULLIS_CONTROL_URL", value_parser = peoples_origin)]
     control_url: Url,
     /// Authorization servers' origin
-    #[arg(long, env = "PORTCULLIS_AUTH_URL", value_parser = origin)]
+    #[arg(long, env = "PORTCULLIS_AUTH_URL", value_parser = peoples_origin)]
     auth_url: Url,
     /// Endpoints' origin
     #[arg(long, env = "PORTCULLIS_GATEWAY_URL", value_parser = origin)]
@@ -99,6 +99,23 @@ fn origin(text: &str) -> Result<Url, String> {
     let nobodys = url.username().is_empty() && url.password().is_none();
     let http = matches!(url.scheme(), "http" | "https") && url.has_host();
     if only && nobodys && http { Ok(url) } else { Err("must be an origin: https://host[:port]".to_owned()) }
+}
+
+/// An origin at which people sign in. Their cookies are as safe as it: over plain HTTP, to which browsers would send them in the clear, it
+/// is this machine's alone.
+fn peoples_origin(text: &str) -> Result<Url, String> {
+    let url = origin(text)?;
+    let here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(v4)) => v4.is_loopback(),
+        Some(Host::Ipv6(v6)) => v6.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "https" || here {
+        Ok(url)
+    } else {
+        Err("must be https, but on this machine".to_owned())
+    }
 }
 
 /// The certificates of a file, of which there is at least one.

@@ -59,6 +59,12 @@ impl Detail {
 }
 
 impl FetchError {
+    /// Whether a server has answered, and not what was wanted.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Type | Self::Size)
+    }
+
     /// What whoever named the URL may be told: what is wrong with the answer of a server that was reached, which is his, and nothing of
     /// why none was.
     #[must_use]

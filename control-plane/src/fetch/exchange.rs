@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use crypto::Zeroizing;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Body as _, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use url::Url;
@@ -22,7 +24,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The document, and how long it may be kept.
 pub(super) async fn get(
     stream: Stream,
-    request: Request<Empty<Bytes>>,
+    request: Request<Full<Bytes>>,
     kind: Kind,
 ) -> Result<(Bytes, Duration), FetchError> {
     let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
@@ -60,8 +62,49 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> FetchError {
     }
 }
 
+/// A form that is sent, and who says to be whom in it. Shows nothing in `Debug`.
+pub struct Sent {
+    body: Bytes,
+    authorization: Option<HeaderValue>,
+}
+
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sent(…)")
+    }
+}
+
+impl Sent {
+    /// A form, by this client with this secret (RFC 6749 section 2.3.1).
+    #[must_use]
+    pub fn form(body: Bytes, client: Option<(&str, &str)>) -> Self {
+        let authorization = client.and_then(|(id, secret)| {
+            let encode =
+                |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let both = Zeroizing::new(format!("{}:{}", encode(id), encode(secret)));
+            let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(both.as_bytes())));
+            let mut value = HeaderValue::try_from(text.as_str()).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self { body, authorization }
+    }
+}
+
+/// What is sent to the URL's server.
+pub(super) fn post(url: &Url, sent: Sent) -> Result<Request<Full<Bytes>>, FetchError> {
+    let (mut parts, _) = request(url)?.into_parts();
+    parts.method = Method::POST;
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    parts.headers.insert(header::CONTENT_TYPE, form);
+    if let Some(authorization) = sent.authorization {
+        parts.headers.insert(header::AUTHORIZATION, authorization);
+    }
+    Ok(Request::from_parts(parts, Full::new(sent.body)))
+}
+
 /// What is asked of the URL's server.
-pub(super) fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
+pub(super) fn request(url: &Url) -> Result<Request<Full<Bytes>>, FetchError> {
     let host = url.host().ok_or(FetchError::Url)?;
     let authority = url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
     let path = url.path();
@@ -71,7 +114,7 @@ pub(super) fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
         .header(header::ACCEPT, "application/json")
         .header(header::ACCEPT_ENCODING, "identity")
         .header(header::USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::new())
+        .body(Full::default())
         .map_err(|_| FetchError::Url)
 }
 

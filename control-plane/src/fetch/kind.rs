@@ -11,6 +11,10 @@ pub enum Kind {
     ClientKeys,
     /// The keys of an issuer that the tenant's administrator trusts, at a URL that he named.
     IssuerKeys,
+    /// What an OpenID provider says of itself that the tenant's administrator has named.
+    ProviderMetadata,
+    /// What such a provider gives for a code.
+    ProviderTokens,
 }
 
 /// Who said where a document is.
@@ -65,7 +69,13 @@ impl NamedBy {
 
 impl Kind {
     /// All of them, in the order of [`Self::place`].
-    pub(super) const ALL: [Self; 3] = [Self::ClientMetadata, Self::ClientKeys, Self::IssuerKeys];
+    pub(super) const ALL: [Self; 5] = [
+        Self::ClientMetadata,
+        Self::ClientKeys,
+        Self::IssuerKeys,
+        Self::ProviderMetadata,
+        Self::ProviderTokens,
+    ];
 
     /// Its place among all.
     pub(super) const fn place(self) -> usize {
@@ -73,13 +83,15 @@ impl Kind {
             Self::ClientMetadata => 0,
             Self::ClientKeys => 1,
             Self::IssuerKeys => 2,
+            Self::ProviderMetadata => 3,
+            Self::ProviderTokens => 4,
         }
     }
 
     pub(super) const fn named_by(self) -> NamedBy {
         match self {
             Self::ClientMetadata | Self::ClientKeys => NamedBy::Stranger,
-            Self::IssuerKeys => NamedBy::Admin,
+            Self::IssuerKeys | Self::ProviderMetadata | Self::ProviderTokens => NamedBy::Admin,
         }
     }
 
@@ -87,7 +99,7 @@ impl Kind {
     pub(super) const fn most(self) -> usize {
         match self {
             Self::ClientMetadata => 5 * 1024,
-            Self::ClientKeys | Self::IssuerKeys => 64 * 1024,
+            Self::ClientKeys | Self::IssuerKeys | Self::ProviderMetadata | Self::ProviderTokens => 64 * 1024,
         }
     }
 
@@ -97,6 +109,9 @@ impl Kind {
             Self::ClientMetadata => Room { all: 1_024, of_tenant: 64 },
             Self::ClientKeys => Room { all: 256, of_tenant: 32 },
             Self::IssuerKeys => Room { all: 512, of_tenant: 64 },
+            Self::ProviderMetadata => Room { all: 256, of_tenant: 16 },
+            // Nothing of it is kept.
+            Self::ProviderTokens => Room { all: 1, of_tenant: 1 },
         }
     }
 
@@ -107,7 +122,7 @@ impl Kind {
         match self {
             Self::ClientMetadata => Ages { least: minutes(1), default: minutes(60), most: minutes(24 * 60) },
             // A key that its owner has withdrawn is believed for an hour at most.
-            Self::ClientKeys | Self::IssuerKeys => {
+            Self::ClientKeys | Self::IssuerKeys | Self::ProviderMetadata | Self::ProviderTokens => {
                 Ages { least: minutes(1), default: minutes(5), most: minutes(60) }
             }
         }

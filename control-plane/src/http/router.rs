@@ -11,8 +11,8 @@ use crate::{
         admin_tokens, assertion_keys, audit_records, authorities, client_authorities, client_secrets,
         clients, consents, credential_ages, domains, endpoints, external_issuers, global, grants,
         initial_access_tokens, invitations, join_tokens, keys, kills, leaks, limits, members, pools, proxies,
-        public_keys, registration, revisions, roles, scopes, session, signing_keys, tenants, token_exchange,
-        tools, trusted_issuers, upstream_assertions, upstream_oauth, upstreams,
+        public_keys, registration, revisions, roles, scopes, session, sign_in_providers, signing_keys,
+        tenants, token_exchange, tools, trusted_issuers, upstream_assertions, upstream_oauth, upstreams,
     },
 };
 
@@ -116,12 +116,19 @@ pub fn routes() -> OpenApiRouter<Core> {
             trusted_issuers::routes::update,
             trusted_issuers::routes::delete
         ))
+        .routes(routes!(sign_in_providers::routes::list, sign_in_providers::routes::create))
+        .routes(routes!(
+            sign_in_providers::routes::get,
+            sign_in_providers::routes::update,
+            sign_in_providers::routes::delete
+        ))
         .routes(routes!(roles::routes::list, roles::routes::create))
         .routes(routes!(roles::routes::get, roles::routes::update, roles::routes::delete))
         .routes(routes!(roles::routes::of_client))
         .routes(routes!(roles::routes::assign, roles::routes::unassign))
         .routes(routes!(members::routes::list))
         .routes(routes!(members::routes::get, members::routes::update, members::routes::delete))
+        .routes(routes!(members::password::create))
         .routes(routes!(members::roles::list))
         .routes(routes!(members::roles::assign, members::roles::unassign))
         .routes(routes!(consents::routes::list))

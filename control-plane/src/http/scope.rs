@@ -79,6 +79,10 @@ scopes! {
     ExternalIssuersRead "external_issuers:read";
     /// Change whose tokens of others are accepted, and for whom they speak.
     ExternalIssuersWrite "external_issuers:write";
+    /// See sign-in providers, never their secrets.
+    SignInProvidersRead "sign_in_providers:read";
+    /// Change by which providers people sign in.
+    SignInProvidersWrite "sign_in_providers:write" just_signed_in = true;
     /// See roles.
     RolesRead "roles:read";
     /// Change roles.

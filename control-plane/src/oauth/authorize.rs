@@ -136,6 +136,19 @@ pub(crate) async fn act(
     }
 }
 
+/// The same place, of somebody who has just signed in.
+pub(crate) fn after_sign_in(place: &str) -> Result<String, PageError> {
+    let uri: Uri = place.parse().map_err(|_| PageError::Form)?;
+    Ok(if uri.query().is_some() { request::without_login(&uri) } else { place.to_owned() })
+}
+
+/// Whether whoever sends people to this place wants them to sign in anew.
+pub(crate) fn asks_anew(place: &str) -> bool {
+    let query = place.split_once('?').map_or("", |(_, query)| query);
+    let mut names = url::form_urlencoded::parse(query.as_bytes());
+    names.any(|(name, value)| name == "max_age" || (name == "prompt" && value != "consent"))
+}
+
 impl Step<'_> {
     /// Whether the person has signed in as lately as the client wants.
     fn is_fresh(&self, session: &Session) -> bool {
@@ -149,14 +162,14 @@ impl Step<'_> {
     }
 
     fn sign_in(&self, visitor: &mut Visitor, refused: Option<&str>) -> Response {
-        let to = To::Tenant { slug: &self.issuer.slug, then: &self.asked.client.name };
+        let to = To::Tenant { issuer: self.issuer, then: &self.asked.client.name };
         self.page(sign_in::page(visitor, &self.place, to, refused))
     }
 
     /// The member of the issuer's tenant that has signed in, if they may.
     async fn member(&self, session: &Session) -> Result<Option<MemberId>, PageError> {
         let mut tx = self.core.store.tenant(self.issuer.tenant).await?;
-        Ok(queries::member(&mut tx, session.account).await?)
+        Ok(queries::member(&mut tx, session).await?)
     }
 
     /// Whether the member has agreed to this before. Of a client that anybody's program on the member's machine can claim to be that is

@@ -18,6 +18,7 @@ use crate::{
     assertions,
     db::{StoreError, TenantTx},
     http::problem::ApiError,
+    people::company::{self, Company},
     publish::rows::IssuerRow,
     resources::{
         registration::{
@@ -62,6 +63,8 @@ pub struct Issuer {
     pub identities: bool,
     /// What clients are to ask for at first. Official clients that are told of nothing else ask for all that stands here.
     pub scopes: Box<[Scope]>,
+    /// By which companies people sign in.
+    pub(crate) companies: Box<[Company]>,
 }
 
 type Found = Option<Arc<Issuer>>;
@@ -173,6 +176,7 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
             let identities = trusted::any(&mut tx, TrustedPurpose::IdJag).await?;
             let scopes = scopes::all(&mut tx).await?.into_iter();
             let scopes = scopes.filter_map(|(scope, first)| first.then_some(scope)).collect();
+            let companies = company::of(&mut tx, core).await?;
             let now = core.clock.now();
             let asserted = assertions::keys::key_set(&mut tx, now).await?;
             drop(tx);
@@ -195,6 +199,7 @@ async fn load(core: &Core, slug: &str) -> Result<Found, StoreError> {
                 dynamic,
                 identities,
                 scopes,
+                companies,
             }))
         }
     };

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     app::Core,
     http::pages,
-    people::{account, invitation},
+    people::{account, company, invitation},
 };
 
 /// The routes. The issuer is `{origin}/t/{tenant}`; where its metadata is looked for depends on who looks.
@@ -22,6 +22,8 @@ pub fn routes() -> Router<Core> {
         // People.
         .route("/t/{tenant}/device", get(device::page::show).post(device::page::act))
         .route("/t/{tenant}/authorize", get(authorize::show).post(authorize::act))
+        .route("/t/{tenant}/sign-in/{provider}", get(company::begin))
+        .route("/t/{tenant}/sign-in/{provider}/callback", get(company::callback))
         .route("/account", get(account::show).post(account::act))
         .route("/invitations/{invitation}", get(invitation::show).post(invitation::accept))
         // Errors point there.

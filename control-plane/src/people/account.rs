@@ -14,7 +14,9 @@ use super::{
     invitation::PageForm,
     log,
     page::{Page, PageError, see_other},
-    password, queries, session,
+    password,
+    queries::{self, Membership},
+    session,
     session::Session,
     sign_in::{self, SignedIn, To},
     visitor::Visitor,
@@ -50,8 +52,7 @@ async fn page(
     session: &Session,
     wrong: Option<&str>,
 ) -> Result<Page, PageError> {
-    let memberships =
-        queries::memberships(&mut core.store.people().await?, session.account, log::TENANTS).await?;
+    let memberships = memberships(core, session).await?;
     let mut body = Html::default();
     body.markup("<p>Signed in as <strong>")
         .text(session.email.as_str())
@@ -123,7 +124,7 @@ pub(crate) async fn act(
             see_other(PLACE, vec![Cookie::Session.clear(&core)?])
         }
         (Some("sign_out_everywhere"), Some(session)) => {
-            session::end_all(&core, session.account).await?;
+            session::end_all(&core, &session).await?;
             log::record(&core, session.account, &origin, "sign_out_everywhere", None).await?;
             see_other(PLACE, vec![Cookie::Session.clear(&core)?])
         }
@@ -166,10 +167,17 @@ async fn change_password(
     Ok(Ok(sign_in::remember(core, session.account, visitor).await?))
 }
 
+/// Of which tenants they are a member, as far as the session is good for them.
+async fn memberships(core: &Core, session: &Session) -> Result<Vec<Membership>, PageError> {
+    let mut all =
+        queries::memberships(&mut core.store.people().await?, session.account, log::TENANTS).await?;
+    all.retain(|one| session.is_for(one.tenant));
+    Ok(all)
+}
+
 /// Withdraws a consent of the person's; one that is gone, or another's, changes nothing.
 async fn withdraw(core: &Core, form: &Form, origin: &Origin, session: &Session) -> Result<(), PageError> {
-    let memberships =
-        queries::memberships(&mut core.store.people().await?, session.account, log::TENANTS).await?;
+    let memberships = memberships(core, session).await?;
     let tenant: Option<TenantId> = form.get("tenant").and_then(|id| id.parse().ok());
     let own = memberships.into_iter().find(|membership| Some(membership.tenant) == tenant);
     let consent: Option<ConsentId> = form.get("consent").and_then(|id| id.parse().ok());

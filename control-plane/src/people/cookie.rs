@@ -26,6 +26,8 @@ pub(crate) enum Cookie {
     Admin,
     /// A browser that is on its way from there to an issuer and back.
     Start,
+    /// A browser that is on its way from an issuer to a company's provider and back.
+    Company,
 }
 
 /// What a cookie holds. Shows nothing in `Debug`.
@@ -82,14 +84,16 @@ impl Cookie {
             (Self::Visit, false) => "portcullis-visit",
             (Self::Admin, true) => "__Host-portcullis-admin",
             (Self::Start, true) => "__Host-portcullis-start",
+            (Self::Company, true) => "__Host-portcullis-company",
             (Self::Admin, false) => "portcullis-admin",
             (Self::Start, false) => "portcullis-start",
+            (Self::Company, false) => "portcullis-company",
         }
     }
 
     fn is_secure(self, core: &Core) -> bool {
         let origin = match self {
-            Self::Session | Self::Visit => &core.config.urls.auth,
+            Self::Session | Self::Visit | Self::Company => &core.config.urls.auth,
             Self::Admin | Self::Start => &core.config.urls.control,
         };
         origin.scheme() == "https"
@@ -99,13 +103,13 @@ impl Cookie {
     const fn same_site(self) -> &'static str {
         match self {
             Self::Admin => "Strict",
-            Self::Session | Self::Visit | Self::Start => "Lax",
+            Self::Session | Self::Visit | Self::Start | Self::Company => "Lax",
         }
     }
 
     const fn lives(self) -> u64 {
         match self {
-            Self::Start => 10 * 60,
+            Self::Start | Self::Company => 10 * 60,
             Self::Session | Self::Visit | Self::Admin => LONGEST.as_secs(),
         }
     }
@@ -147,6 +151,18 @@ impl Cookie {
     }
 }
 
+/// Whether it is no other site that sends the browser here, as far as it says.
+///
+/// # Errors
+/// [`PageError::Form`] if it is one.
+pub(crate) fn check_navigation(headers: &HeaderMap) -> Result<(), PageError> {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    match site {
+        None | Some(b"none" | b"same-origin") => Ok(()),
+        Some(_) => Err(PageError::Form),
+    }
+}
+
 /// Whether the browser says that a page of this origin has sent it. That it carries its page's token is asked besides.
 ///
 /// # Errors
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn names_say_what_a_browser_has_to_hold_them_to() {
-        for cookie in [Cookie::Session, Cookie::Visit, Cookie::Admin, Cookie::Start] {
+        for cookie in [Cookie::Session, Cookie::Visit, Cookie::Admin, Cookie::Start, Cookie::Company] {
             assert!(cookie.name(true).starts_with("__Host-") && !cookie.name(false).starts_with("__Host-"));
         }
     }

@@ -20,6 +20,7 @@ use super::{
     page::{Page, PageError, see_other},
     password,
     queries::{self, Invited},
+    reset,
     session::Session,
     sign_in,
     visitor::Visitor,
@@ -93,6 +94,9 @@ pub(crate) async fn show(
 
 /// The page says the same whether or not there is an account with the address somewhere: that is nothing that who invites is to learn.
 fn page(core: &Core, invited: &Invited, visitor: &mut Visitor, place: &str, wrong: Option<&str>) -> Page {
+    if invited.member.is_some() {
+        return finished(reset::page(invited, visitor, place, wrong), visitor, wrong);
+    }
     let mut body = Html::default();
     body.markup("<p><strong>")
         .text(&invited.tenant_name)
@@ -119,7 +123,10 @@ fn page(core: &Core, invited: &Invited, visitor: &mut Visitor, place: &str, wron
         visitor.form(&mut body, place);
         body.hidden("act", "join_signed_in").markup("<button>Join as you are signed in</button></form>");
     }
-    let mut page = Page::new("You are invited", body);
+    finished(Page::new("You are invited", body), visitor, wrong)
+}
+
+fn finished(mut page: Page, visitor: &mut Visitor, wrong: Option<&str>) -> Page {
     page.cookies = visitor.cookies();
     if wrong.is_some() {
         page.status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -129,7 +136,7 @@ fn page(core: &Core, invited: &Invited, visitor: &mut Visitor, place: &str, wron
 
 /// Whether who has signed in is whom the invitation is for, and has done so just now: nobody else decides where an account is a member.
 fn may_join(core: &Core, invited: &Invited, session: &Session) -> bool {
-    session.email == invited.email && session.is_fresh(core.clock.now())
+    session.email == invited.email && session.only.is_none() && session.is_fresh(core.clock.now())
 }
 
 /// Joins.
@@ -145,7 +152,9 @@ pub(crate) async fn accept(
     let invited = find(&core, &given, &origin).await?;
     let typed = form.get("password").unwrap_or_default();
     let who = match (form.get("act"), visitor.session.clone()) {
-        (Some("new"), _) => match password::check(typed, &invited.email) {
+        // Each of the two kinds of pages has its own forms.
+        (act, _) if invited.member.is_some() != (act == Some("reset")) => return Err(PageError::Form),
+        (Some("new" | "reset"), _) => match password::check(typed, &invited.email) {
             Ok(()) => {
                 sign_in::take(&core, &origin, invited.email.as_str())?;
                 Ok(Who::New(password::hash(&core, typed).await?))
@@ -170,12 +179,15 @@ pub(crate) async fn accept(
             return Ok(page(&core, &invited, &mut visitor, uri.path(), Some(wrong)).into_response());
         }
     };
-    let account = join(&core, &invited, who, &origin).await?;
+    let account = match &who {
+        Who::New(hash) if invited.member.is_some() => reset::choose(&core, &invited, hash, &origin).await?,
+        _ => join(&core, &invited, who, &origin).await?,
+    };
     let cookies = sign_in::remember(&core, account, &visitor).await?;
     see_other("/account", cookies)
 }
 
-fn gone(error: StoreError) -> PageError {
+pub(super) fn gone(error: StoreError) -> PageError {
     match error {
         // The tenant, or the account that was to join, is.
         StoreError::NotFound | StoreError::Conflict(_) => PageError::Invitation,
@@ -201,7 +213,7 @@ async fn join(core: &Core, invited: &Invited, who: Who, origin: &Origin) -> Resu
             let account = AccountId::from_parts(now.millis(), core.entropy.bytes());
             let mut outside = tx.leave().await?;
             let at_home = (invited.tenant, &invited.email);
-            queries::create_account(&mut outside, account, at_home, &hash, now.to_offset())
+            queries::create_account(&mut outside, account, at_home, Some(&hash), now.to_offset())
                 .await
                 .map_err(gone)?;
             tx = outside.enter(invited.tenant).await?;

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub mod attempts;
+pub(crate) mod company;
 pub(crate) mod cookie;
 pub mod email;
 pub(crate) mod html;
@@ -11,11 +12,15 @@ pub(crate) mod log;
 pub(crate) mod page;
 mod password;
 mod queries;
+mod reset;
 pub mod session;
 pub(crate) mod sign_in;
 pub(crate) mod visitor;
 
 use ids::{AccountId, TenantId};
+use time::OffsetDateTime;
+
+use self::email::Email;
 
 use crate::{
     app::Core,
@@ -36,4 +41,14 @@ pub(crate) async fn homeless(tx: &mut PeopleTx, tenant: TenantId) -> Result<(), 
 pub(crate) async fn tenants(core: &Core, account: AccountId) -> Result<Vec<(TenantId, String)>, StoreError> {
     let all = queries::memberships(&mut core.store.people().await?, account, log::TENANTS).await?;
     Ok(all.into_iter().filter(|one| one.enabled).map(|one| (one.tenant, one.slug)).collect())
+}
+
+/// A new account without a password, of which the tenant is the home: to become a member of it in the same transaction.
+pub(crate) async fn create_account(
+    tx: &mut PeopleTx,
+    id: AccountId,
+    at_home: (TenantId, &Email),
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    queries::create_account(tx, id, at_home, None, now).await
 }

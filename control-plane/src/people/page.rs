@@ -112,6 +112,9 @@ pub(crate) enum PageError {
     /// What an application has sent them here for cannot be, and where to send them back to is not known.
     #[error("{0}")]
     Authorization(&'static str),
+    /// A company's provider lets nobody in.
+    #[error("{0}")]
+    Company(&'static str),
     /// The document that is to describe an application is not there, or not good.
     #[error("{0}")]
     Document(&'static str),
@@ -143,6 +146,7 @@ impl PageError {
             Self::Form => ErrorCode::FormRefused,
             Self::Invitation => ErrorCode::InvitationInvalid,
             Self::Authorization(_) => ErrorCode::AuthorizationRefused,
+            Self::Company(_) => ErrorCode::CompanySignInRefused,
             Self::Document(_) => ErrorCode::OauthClientDocumentInvalid,
             Self::Limited { .. } => ErrorCode::SignInLimited,
             Self::Api(error) => error.code(),
@@ -174,7 +178,7 @@ impl IntoResponse for PageError {
             .markup(".</p><p>")
             .text(entry.remedy)
             .markup("</p>");
-        if let Self::Authorization(detail) | Self::Document(detail) = self {
+        if let Self::Authorization(detail) | Self::Company(detail) | Self::Document(detail) = self {
             body.markup("<p>").text(detail).markup("</p>");
         }
         body.markup("<p><code>").text(entry.slug).markup("</code></p>");

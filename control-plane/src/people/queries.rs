@@ -7,7 +7,7 @@ use super::email::Email;
 use crate::db::{PeopleTx, StoreError};
 
 /// Who of the tenant's members signs in under the address, and the hash of their password, if they have one. Nobody signs in to a tenant
-/// that is suspended, or in which they are switched off.
+/// that is suspended, or in which they are switched off, or which lets people of these addresses come by its provider alone.
 pub(super) async fn account(
     tx: &mut PeopleTx,
     slug: &str,
@@ -15,7 +15,9 @@ pub(super) async fn account(
 ) -> Result<Option<(AccountId, Option<String>)>, StoreError> {
     let row = sqlx::query!(
         "SELECT a.id, a.password_hash FROM accounts a JOIN members m ON m.account_id = a.id JOIN tenants t ON t.id = m.tenant_id
-         WHERE a.email = $1 AND t.slug = $2 AND m.enabled AND NOT t.suspended",
+         WHERE a.email = $1 AND t.slug = $2 AND m.enabled AND NOT t.suspended AND NOT EXISTS (
+           SELECT FROM sign_in_providers p WHERE p.tenant_id = m.tenant_id AND p.enabled AND NOT p.passwords
+             AND split_part(a.email, '@', 2) = ANY (p.email_domains))",
         email.as_str(),
         slug
     );
@@ -73,12 +75,56 @@ pub(super) async fn move_out(tx: &mut PeopleTx, tenant: TenantId) -> Result<(), 
     Ok(())
 }
 
+/// Gives whoever the account is in the tenant another password. Where it is a member elsewhere too, that stays as it is, and there is
+/// a new account, with this id, for the tenant alone: whether it is that.
+pub(super) async fn reset_password(
+    tx: &mut PeopleTx,
+    (account, tenant): (AccountId, TenantId),
+    (new, password_hash): (AccountId, &str),
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    // As in `settle`.
+    sqlx::query!("SELECT id FROM accounts WHERE id = $1 FOR UPDATE", account.uuid())
+        .fetch_one(tx.conn())
+        .await?;
+    let elsewhere = sqlx::query_scalar!(
+        "SELECT tenant_id FROM members WHERE account_id = $1 AND tenant_id <> $2 ORDER BY created_at, tenant_id LIMIT 1",
+        account.uuid(),
+        tenant.uuid()
+    );
+    let Some(elsewhere) = elsewhere.fetch_optional(tx.conn()).await? else {
+        change_password(tx, account, password_hash, now).await?;
+        end_sessions(tx, account).await?;
+        return Ok(false);
+    };
+    sqlx::query!(
+        "UPDATE accounts SET home_tenant_id = $3 WHERE id = $1 AND home_tenant_id = $2",
+        account.uuid(),
+        tenant.uuid(),
+        elsewhere
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "INSERT INTO accounts (id, home_tenant_id, email, password_hash, created_at, updated_at)
+         SELECT $2, $3, email, $4, $5, $5 FROM accounts WHERE id = $1",
+        account.uuid(),
+        new.uuid(),
+        tenant.uuid(),
+        password_hash,
+        now
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(true)
+}
+
 /// A new account, of which the tenant is the home: to become a member of it in the same transaction.
 pub(super) async fn create_account(
     tx: &mut PeopleTx,
     id: AccountId,
     (home, email): (TenantId, &Email),
-    password_hash: &str,
+    password_hash: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     sqlx::query!(
@@ -111,7 +157,14 @@ pub(super) async fn change_password(
     Ok(())
 }
 
-type Found = (AccountId, Email, OffsetDateTime, OffsetDateTime);
+/// A session.
+pub(super) struct Found {
+    pub(super) account: AccountId,
+    pub(super) email: Email,
+    pub(super) signed_in_at: OffsetDateTime,
+    pub(super) seen_at: OffsetDateTime,
+    pub(super) only: Option<TenantId>,
+}
 
 /// Whose session it is, since when, and when it was last seen, where that is after these. A person of no tenant has none.
 pub(super) async fn session(
@@ -120,7 +173,7 @@ pub(super) async fn session(
     (seen_after, begun_after): (OffsetDateTime, OffsetDateTime),
 ) -> Result<Option<Found>, StoreError> {
     let row = sqlx::query!(
-        "SELECT s.account_id, a.email, s.signed_in_at, s.seen_at FROM sessions s JOIN accounts a ON a.id = s.account_id
+        "SELECT s.account_id, a.email, s.signed_in_at, s.seen_at, s.only_tenant_id FROM sessions s JOIN accounts a ON a.id = s.account_id
          WHERE s.digest = $1 AND s.seen_at > $2 AND s.signed_in_at > $3
            AND EXISTS (SELECT FROM members m WHERE m.account_id = s.account_id)",
         digest,
@@ -128,9 +181,13 @@ pub(super) async fn session(
         begun_after
     );
     let row = row.fetch_optional(tx.conn()).await?;
-    let found = row
-        .map(|row| (Id::from_uuid(row.account_id), Email::stored(row.email), row.signed_in_at, row.seen_at));
-    Ok(found)
+    Ok(row.map(|row| Found {
+        account: Id::from_uuid(row.account_id),
+        email: Email::stored(row.email),
+        signed_in_at: row.signed_in_at,
+        seen_at: row.seen_at,
+        only: row.only_tenant_id.map(Id::from_uuid),
+    }))
 }
 
 pub(super) async fn session_exists(tx: &mut PeopleTx, digest: &[u8]) -> Result<bool, StoreError> {
@@ -150,27 +207,31 @@ pub(super) async fn seen(
     Ok(())
 }
 
-/// A new session of the account, of which there are `most` afterwards.
+/// A new session of the account, of which there are `most` of its kind afterwards.
 pub(super) async fn begin_session(
     tx: &mut PeopleTx,
     digest: &[u8; 32],
-    account: AccountId,
-    now: OffsetDateTime,
+    (account, only): (AccountId, Option<TenantId>),
+    (signed_in_at, now): (OffsetDateTime, OffsetDateTime),
     most: i64,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO sessions (digest, account_id, signed_in_at, seen_at) VALUES ($1, $2, $3, $3)",
+        "INSERT INTO sessions (digest, account_id, signed_in_at, seen_at, only_tenant_id) VALUES ($1, $2, $3, $4, $5)",
         digest,
         account.uuid(),
-        now
+        signed_in_at,
+        now,
+        only.map(TenantId::uuid)
     )
     .execute(tx.conn())
     .await?;
     sqlx::query!(
         "DELETE FROM sessions WHERE digest IN (
-           SELECT digest FROM sessions WHERE account_id = $1 ORDER BY signed_in_at DESC, digest OFFSET $2)",
+           SELECT digest FROM sessions WHERE account_id = $1 AND only_tenant_id IS NOT DISTINCT FROM $3
+           ORDER BY seen_at DESC, digest OFFSET $2)",
         account.uuid(),
-        most
+        most,
+        only.map(TenantId::uuid)
     )
     .execute(tx.conn())
     .await?;
@@ -184,6 +245,22 @@ pub(super) async fn end_session(tx: &mut PeopleTx, digest: &[u8; 32]) -> Result<
 
 pub(super) async fn end_sessions(tx: &mut PeopleTx, account: AccountId) -> Result<(), StoreError> {
     sqlx::query!("DELETE FROM sessions WHERE account_id = $1", account.uuid()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// As [`end_sessions`], of those that are good for one tenant alone.
+pub(super) async fn end_sessions_of(
+    tx: &mut PeopleTx,
+    account: AccountId,
+    only: TenantId,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM sessions WHERE account_id = $1 AND only_tenant_id = $2",
+        account.uuid(),
+        only.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }
 
@@ -238,6 +315,8 @@ pub(super) struct Invited {
     pub(super) email: Email,
     pub(super) tenant_name: String,
     pub(super) tenant_slug: String,
+    /// Who is a member already, and is to choose another password.
+    pub(super) member: Option<MemberId>,
 }
 
 pub(super) async fn invitation(
@@ -246,7 +325,7 @@ pub(super) async fn invitation(
     now: OffsetDateTime,
 ) -> Result<Option<Invited>, StoreError> {
     let row = sqlx::query!(
-        "SELECT i.tenant_id, i.id, i.email, t.name, t.slug FROM invitations i JOIN tenants t ON t.id = i.tenant_id
+        "SELECT i.tenant_id, i.id, i.email, i.member_id, t.name, t.slug FROM invitations i JOIN tenants t ON t.id = i.tenant_id
          WHERE i.digest = $1 AND i.expires_at > $2 AND NOT t.suspended",
         digest,
         now
@@ -258,5 +337,6 @@ pub(super) async fn invitation(
         email: Email::stored(row.email),
         tenant_name: row.name,
         tenant_slug: row.slug,
+        member: row.member_id.map(Id::from_uuid),
     }))
 }

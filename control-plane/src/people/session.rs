@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ids::AccountId;
+use ids::{AccountId, TenantId};
 use seams::Timestamp;
 use time::OffsetDateTime;
 
@@ -36,12 +36,28 @@ const MOST: i64 = 32;
 pub(crate) struct Session {
     pub(crate) account: AccountId,
     pub(crate) email: Email,
-    /// When the password was typed.
+    /// When the person has signed in.
     pub(crate) signed_in_at: Timestamp,
+    /// The tenant for which alone it is good: one by whose provider they have. `None`: all of the account's.
+    pub(crate) only: Option<TenantId>,
     pub(crate) value: Value,
 }
 
+/// How a session comes to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made {
+    /// When the person has signed in.
+    pub(crate) at: Timestamp,
+    /// See [`Session::only`].
+    pub(crate) only: Option<TenantId>,
+}
+
 impl Session {
+    /// Whether it is good for the tenant, as far as that is its own.
+    pub(crate) fn is_for(&self, tenant: TenantId) -> bool {
+        self.only.is_none_or(|only| only == tenant)
+    }
+
     /// Whether somebody has just signed in.
     pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
         now.since(self.signed_in_at) <= FRESH
@@ -58,17 +74,18 @@ pub(crate) async fn current(
     let now = core.clock.now().to_offset();
     let mut tx = core.store.people().await?;
     let found = queries::session(&mut tx, &value.digest(), good_since(now)).await?;
-    let Some((account, email, signed_in_at, seen_at)) = found else {
+    let Some(found) = found else {
         // Whoever has a session that is good is not held up by those who look for some.
         let limited = |retry_after| PageError::Limited { retry_after };
         core.sign_ins.unknown(origin.address, core.clock.monotonic()).map_err(limited)?;
         return Ok(None);
     };
-    if is_to_be_noted(seen_at, now) {
+    if is_to_be_noted(found.seen_at, now) {
         note(&mut tx, &value.digest(), now).await?;
         tx.commit().await?;
     }
-    Ok(Some(Session { account, email, signed_in_at: Timestamp::from_offset(signed_in_at), value }))
+    let queries::Found { account, email, signed_in_at, only, .. } = found;
+    Ok(Some(Session { account, email, signed_in_at: Timestamp::from_offset(signed_in_at), only, value }))
 }
 
 /// Since when a session has to have been in use, and to have begun, that is good.
@@ -94,6 +111,7 @@ pub(super) async fn note(
 pub(super) async fn begin(
     core: &Core,
     account: AccountId,
+    made: Made,
     before: Option<&Value>,
 ) -> Result<Value, StoreError> {
     let value = Value::new(core);
@@ -102,7 +120,8 @@ pub(super) async fn begin(
     if let Some(before) = before {
         queries::end_session(&mut tx, &before.digest()).await?;
     }
-    queries::begin_session(&mut tx, &value.digest(), account, now, MOST).await?;
+    let times = (made.at.to_offset(), now);
+    queries::begin_session(&mut tx, &value.digest(), (account, made.only), times, MOST).await?;
     tx.commit().await?;
     Ok(value)
 }
@@ -119,10 +138,13 @@ pub(super) async fn end_by_digest(core: &Core, digest: &[u8; 32]) -> Result<(), 
     tx.commit().await
 }
 
-/// Ends all sessions of the account.
-pub(super) async fn end_all(core: &Core, account: AccountId) -> Result<(), StoreError> {
+/// Ends all sessions of the account: of one that is good for one tenant alone, those that are too.
+pub(super) async fn end_all(core: &Core, session: &Session) -> Result<(), StoreError> {
     let mut tx = core.store.people().await?;
-    queries::end_sessions(&mut tx, account).await?;
+    match session.only {
+        Some(only) => queries::end_sessions_of(&mut tx, session.account, only).await?,
+        None => queries::end_sessions(&mut tx, session.account).await?,
+    }
     tx.commit().await
 }
 

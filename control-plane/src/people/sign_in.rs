@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use ids::AccountId;
 
 use super::{
+    company,
     cookie::Cookie,
     email::Email,
     html::Html,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     app::Core,
-    oauth::{client::Origin, form::Form},
+    oauth::{client::Origin, form::Form, issuer::Issuer},
 };
 
 /// How it went.
@@ -52,7 +53,8 @@ pub(super) async fn remember(
     visitor: &Visitor,
 ) -> Result<Vec<HeaderValue>, PageError> {
     let before = visitor.session.as_ref().map(|session| &session.value);
-    let value = session::begin(core, account, before).await?;
+    let made = session::Made { at: core.clock.now(), only: None };
+    let value = session::begin(core, account, made, before).await?;
     Ok(vec![Cookie::Session.set(core, &value)?, Cookie::Visit.clear(core)?])
 }
 
@@ -123,7 +125,7 @@ async fn verify(
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum To<'a> {
     /// A tenant that the page is of, to go on to what is named so.
-    Tenant { slug: &'a str, then: &'a str },
+    Tenant { issuer: &'a Issuer, then: &'a str },
     /// The tenant that they say; what they have said before.
     Any { typed: &'a str },
 }
@@ -131,8 +133,10 @@ pub(crate) enum To<'a> {
 /// The page on which one signs in, at the place of the page that was asked for.
 pub(crate) fn page(visitor: &mut Visitor, place: &str, to: To<'_>, refused: Option<&str>) -> Page {
     let mut body = Html::default();
-    if let To::Tenant { slug, then } = to {
-        body.markup("<p>As a member of <strong>").text(slug).markup("</strong>, to go on to <strong>");
+    if let To::Tenant { issuer, then } = to {
+        body.markup("<p>As a member of <strong>")
+            .text(&issuer.slug)
+            .markup("</strong>, to go on to <strong>");
         body.text(then).markup("</strong></p>");
     }
     if refused.is_some() {
@@ -149,6 +153,9 @@ pub(crate) fn page(visitor: &mut Visitor, place: &str, to: To<'_>, refused: Opti
         .text(refused.unwrap_or_default())
         .markup("\"></label><label>Password<input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label>")
         .markup("<button>Sign in</button></form>");
+    if let To::Tenant { issuer, .. } = to {
+        company::links(&mut body, issuer, place);
+    }
     let mut page = Page::new("Sign in", body);
     if refused.is_some() {
         page.status = StatusCode::UNAUTHORIZED;

@@ -31,6 +31,7 @@ pub mod revisions;
 pub mod roles;
 pub mod scopes;
 pub mod session;
+pub mod sign_in_providers;
 pub mod signing_keys;
 pub mod tenants;
 pub mod token_exchange;

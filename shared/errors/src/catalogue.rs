@@ -311,6 +311,8 @@ catalogue! {
         "A person has to sign in or agree" "Ask again without `prompt=none`.";
     OauthResponseTypeUnsupported "oauth_response_type_unsupported" 2128 400 Caller false Debug
         "Response type not supported" "Send `response_type=code`.";
+    CompanySignInRefused "company_sign_in_refused" 2160 403 Caller false Info
+        "Your organisation's sign-in does not let you in" "Begin again at the page that you came from; if it stays so, ask an administrator of your organisation.";
     OauthRedirectUriInvalid "oauth_redirect_uri_invalid" 2140 400 Caller false Debug
         "Redirect URI not accepted" "Register `https` URIs, `http` ones on the user's own machine, or a scheme with a period.";
     OauthClientMetadataInvalid "oauth_client_metadata_invalid" 2141 400 Caller false Debug

@@ -169,6 +169,8 @@ kinds! {
     ExternalIssuer ExternalIssuerId "exi" "external issuer";
     /// An authority that issues certificates to callers of a tenant.
     ClientAuthority ClientAuthorityId "cca" "client authority";
+    /// An OpenID provider by which people sign in.
+    SignInProvider SignInProviderId "sip" "sign in provider";
     /// A secret the gateway presents to an upstream.
     Credential CredentialId "crd" "credential";
     /// A named set of grants.

@@ -37,6 +37,10 @@ pub(crate) fn body(operation: &str, ids: &Ids) -> Value {
             "name": "n", "issuer": "https://new.example", "purpose": "workload", "jwks": {"keys": [ed25519("one")]},
             "rules": [{"subject": "s", "client_id": ids["client"]}],
         }),
+        "create_sign_in_provider" => json!({
+            "name": "n", "issuer": "https://new.example", "client_id": "c", "client_secret": "s", "email_domains": ["acme.example"],
+        }),
+        "update_sign_in_provider" => json!({"name": "other"}),
         "update_trusted_issuer" => json!({"rules": [{"subject": "s", "client_id": ids["client"]}]}),
         "create_external_issuer" => login("https://new.example", &ids["client"], &ids["role"]),
         "update_external_issuer" => login("https://other.example", &ids["client"], &ids["role"]),

@@ -87,7 +87,7 @@ pub(super) async fn show(
         return Ok(sign_in_page(core, issuer, &place, visitor, None).into_response());
     };
     let mut tx = core.store.tenant(issuer.tenant).await?;
-    let member = match super::queries::member(&mut tx, session.account).await? {
+    let member = match super::queries::member(&mut tx, &session).await? {
         Some(member) if !core.kills.stop_member(issuer.tenant, member) => {
             may_administer(&mut tx, member).await?.then_some(member)
         }
@@ -146,7 +146,7 @@ fn sign_in_page(
     visitor: &mut Visitor,
     refused: Option<&str>,
 ) -> Page {
-    let to = To::Tenant { slug: &issuer.slug, then: NAME };
+    let to = To::Tenant { issuer, then: NAME };
     let mut page = sign_in::page(visitor, place, to, refused);
     page.leads_to = crate::people::page::source_of(core.config.urls.control.as_str());
     page

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ids::{AccountId, ClientId, ConsentId, Id, MemberId, Scopes};
+use ids::{ClientId, ConsentId, Id, MemberId, Scopes};
 use seams::Timestamp;
 use time::OffsetDateTime;
 
@@ -31,13 +31,21 @@ pub(super) async fn is_open(tx: &mut TenantTx) -> Result<bool, StoreError> {
     Ok(!found.fetch_one(tx.conn()).await?)
 }
 
-/// Who the account is in the transaction's tenant, if they may sign in.
-pub(crate) async fn member(tx: &mut TenantTx, account: AccountId) -> Result<Option<MemberId>, StoreError> {
+/// Who has signed in is in the transaction's tenant, if they may in this way: what another tenant's provider says opens nothing here, and
+/// nor does a password where the tenant lets people of these addresses come by its provider alone.
+pub(crate) async fn member(tx: &mut TenantTx, session: &Session) -> Result<Option<MemberId>, StoreError> {
+    let own = session.only == Some(tx.tenant());
+    if session.only.is_some() && !own {
+        return Ok(None);
+    }
     let tenant = tx.tenant().uuid();
     let found = sqlx::query_scalar!(
-        "SELECT id FROM members WHERE tenant_id = $1 AND account_id = $2 AND enabled",
+        "SELECT id FROM members m WHERE tenant_id = $1 AND account_id = $2 AND enabled AND ($3 OR NOT EXISTS (
+           SELECT FROM sign_in_providers p WHERE p.tenant_id = $1 AND p.enabled AND NOT p.passwords
+             AND split_part(m.email, '@', 2) = ANY (p.email_domains)))",
         tenant,
-        account.uuid()
+        session.account.uuid(),
+        own
     );
     Ok(found.fetch_optional(tx.conn()).await?.map(Id::from_uuid))
 }

@@ -110,7 +110,7 @@ impl<'a> Step<'a> {
 
     async fn member(&self, session: &Session) -> Result<Option<MemberId>, PageError> {
         let mut tx = self.core.store.tenant(self.issuer.tenant).await?;
-        Ok(authorize::queries::member(&mut tx, session.account).await?)
+        Ok(authorize::queries::member(&mut tx, session).await?)
     }
 
     /// What the code asks for. Wrong ones are counted, and after some the right one is not looked for either.
@@ -150,7 +150,7 @@ impl<'a> Step<'a> {
     }
 
     fn sign_in(&self, visitor: &mut Visitor, refused: Option<&str>) -> Response {
-        let to = To::Tenant { slug: &self.issuer.slug, then: "a device" };
+        let to = To::Tenant { issuer: self.issuer, then: "a device" };
         sign_in::page(visitor, &self.place, to, refused).into_response()
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct AdminSession {
     pub(crate) account: AccountId,
     /// When they signed in.
     pub(crate) signed_in_at: Timestamp,
+    /// The tenant for which alone they have signed in.
+    pub(crate) only: Option<TenantId>,
     /// Of the session at the authorization servers' origin.
     parent: [u8; 32],
     pub(crate) value: Value,

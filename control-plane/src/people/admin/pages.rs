@@ -23,7 +23,7 @@ use crate::{
         issuer,
     },
     people::{
-        cookie::{Cookie, Value},
+        cookie::{Cookie, Value, check_navigation},
         html::Html,
         log,
         page::{Page, PageError, see_other, source_of},
@@ -41,9 +41,7 @@ pub(crate) async fn begin(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     // No other site sends somebody into another tenant than the one that they are in.
-    if headers.get("sec-fetch-site").is_some_and(|site| site != "none" && site != "same-origin") {
-        return Err(PageError::Form);
-    }
+    check_navigation(&headers)?;
     let form = query(&uri)?;
     let Some(slug) = form.get("tenant").map(str::trim) else { return Ok(ask(&core)) };
     if slug.parse::<Slug>().is_err() {

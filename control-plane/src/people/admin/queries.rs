@@ -18,7 +18,7 @@ pub(super) async fn find(
     (seen_after, begun_after): (OffsetDateTime, OffsetDateTime),
 ) -> Result<Option<(AdminSession, OffsetDateTime)>, StoreError> {
     let row = sqlx::query!(
-        "SELECT own.tenant_id, t.slug, own.member_id, own.session, s.account_id, s.signed_in_at, s.seen_at
+        "SELECT own.tenant_id, t.slug, own.member_id, own.session, s.account_id, s.signed_in_at, s.seen_at, s.only_tenant_id
          FROM admin_sessions own JOIN sessions s ON s.digest = own.session JOIN tenants t ON t.id = own.tenant_id
          WHERE own.digest = $1 AND s.seen_at > $2 AND s.signed_in_at > $3 AND NOT t.suspended",
         &value.digest(),
@@ -32,6 +32,7 @@ pub(super) async fn find(
         member: Id::from_uuid(row.member_id),
         account: Id::from_uuid(row.account_id),
         signed_in_at: Timestamp::from_offset(row.signed_in_at),
+        only: row.only_tenant_id.map(Id::from_uuid),
         parent: digest(row.session)?,
         value: value.clone(),
     };

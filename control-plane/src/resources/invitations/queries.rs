@@ -7,7 +7,7 @@ use super::types::Invitation;
 use crate::{
     db::{StoreError, TenantTx, Unreadable},
     people::email::Email,
-    resources::members::types::AdminRole,
+    resources::members::types::{AdminRole, Member},
 };
 
 struct Row {
@@ -37,7 +37,7 @@ pub(super) async fn list(tx: &mut TenantTx, after: Uuid, fetch: i64) -> Result<V
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, email, admin_role, created_at, expires_at FROM invitations
-         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+         WHERE tenant_id = $1 AND id > $2 AND member_id IS NULL ORDER BY id LIMIT $3",
         tenant,
         after,
         fetch
@@ -49,7 +49,8 @@ pub(super) async fn get(tx: &mut TenantTx, id: InvitationId) -> Result<Invitatio
     let tenant = tx.tenant().uuid();
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, email, admin_role, created_at, expires_at FROM invitations WHERE tenant_id = $1 AND id = $2",
+        "SELECT id, email, admin_role, created_at, expires_at FROM invitations
+         WHERE tenant_id = $1 AND id = $2 AND member_id IS NULL",
         tenant,
         id.uuid()
     );
@@ -85,6 +86,35 @@ pub(super) async fn delete(tx: &mut TenantTx, id: InvitationId) -> Result<(), St
     sqlx::query!("DELETE FROM invitations WHERE tenant_id = $1 AND id = $2", tenant, id.uuid())
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+pub(super) async fn again(
+    tx: &mut TenantTx,
+    id: InvitationId,
+    member: &Member,
+    (digest, made_by): (&[u8; 32], &str),
+    (now, expires_at): (OffsetDateTime, OffsetDateTime),
+) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("DELETE FROM invitations WHERE tenant_id = $1 AND member_id = $2", tenant, member.id.uuid())
+        .execute(tx.conn())
+        .await?;
+    sqlx::query!(
+        "INSERT INTO invitations (tenant_id, id, email, admin_role, digest, created_at, expires_at, made_by, member_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        tenant,
+        id.uuid(),
+        member.email.as_str(),
+        member.settings.admin_role.name(),
+        digest,
+        now,
+        expires_at,
+        made_by,
+        member.id.uuid()
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }
 

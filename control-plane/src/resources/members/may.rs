@@ -2,7 +2,7 @@
 
 use super::types::AdminRole;
 
-/// Everything but what is the owners': with which keys tokens are signed, and what the tenant decides of itself.
+/// Everything but what is the owners': with which keys tokens are signed, by whom people sign in, and what the tenant decides of itself.
 const ADMIN: &[&str] = &[
     "*:read",
     "audit_content:read",
@@ -56,6 +56,7 @@ const DEVELOPER: &[&str] = &[
     "trusted_issuers:read",
     "external_issuers:read",
     "credential_ages:read",
+    "sign_in_providers:read",
     "roles:read",
     "grants:read",
     "tools:read",
@@ -79,6 +80,7 @@ const READ_ONLY: &[&str] = &[
     "trusted_issuers:read",
     "external_issuers:read",
     "credential_ages:read",
+    "sign_in_providers:read",
     "roles:read",
     "grants:read",
     "tools:read",
@@ -107,6 +109,12 @@ impl AdminRole {
     #[must_use]
     pub const fn administers(self) -> bool {
         !self.scopes().is_empty()
+    }
+
+    /// Its place among all, from the highest.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        self as u8
     }
 
     /// Whether it may make others what they are, or nearly everything else.
@@ -149,7 +157,11 @@ mod tests {
             );
         }
         let owners: Vec<_> = NAMES.iter().filter(|scope| !of(Admin).contain(scope)).collect();
-        assert_eq!(owners, [&"tenant:write", &"signing_keys:write"], "what an admin has not is named here");
+        assert_eq!(
+            owners,
+            [&"tenant:write", &"sign_in_providers:write", &"signing_keys:write"],
+            "what an admin has not is named here"
+        );
         assert!(NAMES.iter().all(|scope| scope.ends_with(":read") || !of(Auditor).contain(scope)));
     }
 }

@@ -119,7 +119,7 @@ pub(super) async fn take_invitation(
 ) -> Result<Option<AdminRole>, StoreError> {
     let tenant = tx.tenant().uuid();
     let taken = sqlx::query_scalar!(
-        "DELETE FROM invitations WHERE tenant_id = $1 AND id = $2 AND expires_at > $3
+        "DELETE FROM invitations WHERE tenant_id = $1 AND id = $2 AND expires_at > $3 AND member_id IS NULL
            AND NOT EXISTS (SELECT FROM tenants WHERE id = $1 AND suspended) RETURNING admin_role",
         tenant,
         id.uuid(),
@@ -127,6 +127,49 @@ pub(super) async fn take_invitation(
     );
     let Some(role) = taken.fetch_optional(tx.conn()).await? else { return Ok(None) };
     Ok(Some(AdminRole::from_name(&role).ok_or(Unreadable("admin role"))?))
+}
+
+/// Takes a link by which a member is to choose another password: who, and of which account, held until the transaction ends.
+pub(super) async fn take_reset(
+    tx: &mut TenantTx,
+    id: InvitationId,
+    now: OffsetDateTime,
+) -> Result<Option<(MemberId, AccountId)>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let taken = sqlx::query_scalar!(
+        r#"DELETE FROM invitations WHERE tenant_id = $1 AND id = $2 AND expires_at > $3 AND member_id IS NOT NULL
+           AND NOT EXISTS (SELECT FROM tenants WHERE id = $1 AND suspended) RETURNING member_id AS "member!""#,
+        tenant,
+        id.uuid(),
+        now
+    );
+    let Some(member) = taken.fetch_optional(tx.conn()).await? else { return Ok(None) };
+    let account = sqlx::query_scalar!(
+        "SELECT account_id FROM members WHERE tenant_id = $1 AND id = $2 AND enabled FOR UPDATE",
+        tenant,
+        member
+    );
+    let account = account.fetch_optional(tx.conn()).await?;
+    Ok(account.map(|account| (Id::from_uuid(member), Id::from_uuid(account))))
+}
+
+pub(super) async fn change_account(
+    tx: &mut TenantTx,
+    id: MemberId,
+    account: AccountId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "UPDATE members SET account_id = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2",
+        tenant,
+        id.uuid(),
+        account.uuid(),
+        now
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// A new member; other invitations of theirs are over.
@@ -200,6 +243,17 @@ pub(super) async fn assign(
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+pub(super) async fn has_role(tx: &mut TenantTx, member: MemberId, role: RoleId) -> Result<bool, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let has = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM member_roles WHERE tenant_id = $1 AND member_id = $2 AND role_id = $3) AS "has!""#,
+        tenant,
+        member.uuid(),
+        role.uuid()
+    );
+    Ok(has.fetch_one(tx.conn()).await?)
 }
 
 /// Whether there was something to take away.

@@ -96,3 +96,19 @@ impl MemberSettings {
         self.enabled && self.admin_role == AdminRole::Owner
     }
 }
+
+/// A link by which a member chooses another password. Shown this once.
+#[derive(Serialize, ToSchema)]
+pub struct PasswordReset {
+    /// Where they choose it. It is to reach nobody else.
+    pub link: String,
+    /// When it ends.
+    #[serde(with = "moment")]
+    pub expires_at: OffsetDateTime,
+}
+
+impl std::fmt::Debug for PasswordReset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PasswordReset").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}

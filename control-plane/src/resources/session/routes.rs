@@ -18,7 +18,8 @@ pub async fn get(anyone: Anyone, State(core): State<Core>) -> Result<Reply, ApiE
         None => None,
         Some(browser) => {
             let standing = admin::find(&core, &browser.value).await?.ok_or(ApiError::Unauthenticated)?;
-            let tenants = people::tenants(&core, browser.account).await?;
+            let mut tenants = people::tenants(&core, browser.account).await?;
+            tenants.retain(|(id, _)| browser.only.is_none_or(|only| only == *id));
             Some(SessionMember {
                 id: browser.member,
                 email: standing.email,
