@@ -255,7 +255,7 @@ async fn a_member_of_two_tenants_goes_from_one_to_the_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gives_more_or_longer_than_they_have() {
-    let (gateway, tenant, _owner) = acme("owner").await;
+    let (gateway, tenant, owner_of_it) = acme("owner").await;
     let ann = Person::join_as(&gateway, &tenant, "admin@example.com", "admin").await;
     let cy = Person::join(&gateway, &tenant, "cy@example.com").await;
     let admin = ann.administer(&gateway, "acme").await;
@@ -295,6 +295,11 @@ async fn nobody_gives_more_or_longer_than_they_have() {
         all["items"].as_array().unwrap().iter().filter(|one| one["email"] == "late@example.com").count()
     };
     assert_eq!(count().await, 1);
+    // Nobody stops who is more than they are.
+    let kill = |member: &Person| json!({"level": "principal", "target": member.member, "reason": "r", "drill": true});
+    let kills = format!("{}/kills", tenant.base);
+    assert_eq!(admin.post(&kills, kill(&owner_of_it)).await.0, 403, "an owner");
+    assert_eq!(admin.post(&kills, kill(&cy)).await.0, 201);
     tenant.admin.delete(&format!("{tokens}/{}", text(&short, "id"))).await.unwrap();
     assert_eq!(count().await, 0);
 }
@@ -336,5 +341,37 @@ async fn clients_may_ask_how_lately_somebody_signed_in() {
         sql(&gateway, "UPDATE sessions SET signed_in_at = signed_in_at - interval '2 minutes'").await;
         let told = harness::app::told(&ann.follow(&app.ask(resource, &[other])).await);
         assert!(told.contains_key("code"), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_has_made_ends_when_they_may_less() {
+    let (gateway, tenant, _owner) = acme("owner").await;
+    let tokens = format!("{}/admin-tokens", tenant.base);
+    for change in [Some(json!({"admin_role": "developer"})), Some(json!({"enabled": false})), None] {
+        let address = format!("{}@example.com", ids::Uuid::now_v7());
+        let ann = Person::join_as(&gateway, &tenant, &address, "admin").await;
+        let admin = ann.administer(&gateway, "acme").await;
+        let new = json!({"name": "made", "scopes": ["keys:read", "admin_tokens:write"]});
+        let (status, made) = admin.post(&tokens, new).await;
+        assert_eq!(status, 201, "{made}");
+        let own = tenant.admin.with_token(text(&made, "token").into());
+        let second = own.post(&tokens, json!({"name": "of it", "scopes": ["keys:read"]})).await.unwrap();
+        let second = tenant.admin.with_token(text(&second, "token").into());
+        let client = text(&tenant.post("/clients", json!({"name": address})).await, "id");
+        let keys = format!("{}/clients/{client}/keys", tenant.base);
+        assert!(own.get(&keys).await.is_ok() && second.get(&keys).await.is_ok());
+
+        let member = format!("{}/members/{}", tenant.base, ann.member);
+        match &change {
+            Some(change) => drop(tenant.admin.patch(&member, change.clone()).await.unwrap()),
+            None => drop(tenant.admin.delete(&member).await.unwrap()),
+        }
+        for token in [&own, &second] {
+            let refused = token.get(&keys).await.unwrap_err().to_string();
+            assert!(refused.contains("401"), "{change:?}: {refused}");
+        }
+        // Others' tokens go on.
+        tenant.admin.get(&keys).await.unwrap();
     }
 }

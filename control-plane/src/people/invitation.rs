@@ -183,7 +183,13 @@ pub(crate) async fn accept(
         Who::New(hash) if invited.member.is_some() => reset::choose(&core, &invited, hash, &origin).await?,
         _ => join(&core, &invited, who, &origin).await?,
     };
-    let cookies = sign_in::remember(&core, account, &visitor).await?;
+    let now = core.clock.now();
+    // Who joins with the session that they have has not signed in anew.
+    let at = match (form.get("act"), &visitor.session) {
+        (Some("join_signed_in"), Some(session)) => session.signed_in_at,
+        _ => now,
+    };
+    let cookies = sign_in::begin(&core, account, at, &visitor).await?;
     see_other("/account", cookies)
 }
 

@@ -4,6 +4,7 @@ use crypto::{Zeroizing, password};
 use errors::ErrorCode;
 use http::{HeaderValue, StatusCode};
 use ids::AccountId;
+use seams::Timestamp;
 
 use super::{
     company,
@@ -52,8 +53,18 @@ pub(super) async fn remember(
     account: AccountId,
     visitor: &Visitor,
 ) -> Result<Vec<HeaderValue>, PageError> {
+    begin(core, account, core.clock.now(), visitor).await
+}
+
+/// As [`remember`], for who has signed in at another time.
+pub(super) async fn begin(
+    core: &Core,
+    account: AccountId,
+    at: Timestamp,
+    visitor: &Visitor,
+) -> Result<Vec<HeaderValue>, PageError> {
     let before = visitor.session.as_ref().map(|session| &session.value);
-    let made = session::Made { at: core.clock.now(), only: None };
+    let made = session::Made { at, only: None };
     let value = session::begin(core, account, made, before).await?;
     Ok(vec![Cookie::Session.set(core, &value)?, Cookie::Visit.clear(core)?])
 }

@@ -211,7 +211,7 @@ impl<'a> Work<'a> {
     fn external_issuers(&mut self) {
         let encoded: Vec<_> =
             self.external().map(|issuer| (issuer.id, external::encode(issuer, self.rows))).collect();
-        let authorities = self.authorities().filter_map(|each| external::authority(each, self.rows));
+        let authorities = self.authorities().filter_map(external::authority);
         let authorities: Vec<_> = authorities.collect();
         self.resources.extend(authorities);
         for (id, encoded) in encoded {

@@ -1,4 +1,5 @@
-//! External issuers and authorities of callers' certificates, as proxies know them. Rules about clients, roles and scopes that are gone give nothing, so they are left out.
+//! External issuers and authorities of callers' certificates, as proxies know them. A rule about a client that is gone stays, and whoever it
+//! fits is nobody: without it they would be whom a later rule names. Roles that are gone give nothing, and are left out.
 
 use std::collections::HashSet;
 
@@ -27,10 +28,8 @@ pub(super) fn encode(issuer: &ExternalIssuer, rows: &TenantRows) -> Option<Resou
         TokenType::AtJwt => v1::TokenType::AtJwt,
         TokenType::Jwt => v1::TokenType::Jwt,
     };
-    let clients: HashSet<_> = rows.clients.iter().map(|client| client.id).collect();
     let roles: HashSet<_> = rows.roles.iter().copied().collect();
-    let callers = settings.callers.iter().filter(|rule| clients.contains(&rule.client_id));
-    let callers = callers.map(|rule| v1::CallerRule {
+    let callers = settings.callers.iter().map(|rule| v1::CallerRule {
         claims: rule.claims.iter().map(|(claim, value)| fact(claim, value)).collect(),
         client_id: raw(rule.client_id),
     });
@@ -61,11 +60,9 @@ pub(super) fn encode(issuer: &ExternalIssuer, rows: &TenantRows) -> Option<Resou
 }
 
 /// `None`: its certificates or lists are none, which no row that was admitted has; then endpoints do without it.
-pub(super) fn authority(authority: &ClientAuthority, rows: &TenantRows) -> Option<Resource> {
+pub(super) fn authority(authority: &ClientAuthority) -> Option<Resource> {
     let settings = &authority.settings;
-    let clients: HashSet<_> = rows.clients.iter().map(|client| client.id).collect();
-    let callers = settings.callers.iter().filter(|rule| clients.contains(&rule.client_id));
-    let callers = callers.map(|rule| {
+    let callers = settings.callers.iter().map(|rule| {
         let (kind, name) = match (&rule.uri, &rule.dns) {
             (Some(uri), _) => (v1::SubjectNameKind::Uri, uri),
             (None, dns) => (v1::SubjectNameKind::Dns, dns.as_ref()?),

@@ -103,12 +103,10 @@ catalogue! {
         "Accept header cannot be met" "Accept both application/json and text/event-stream.";
     RequestTimeout "request_timeout" 1011 408 Caller true Debug
         "Request was not sent in time" "Send the whole request without pauses.";
-    TlsRequired "tls_required" 1012 403 Caller false Warn
-        "Plain HTTP is refused" "Use https.";
+    TlsRequired "tls_required" 1012 403 Caller false Warn "Plain HTTP is refused" "Use https.";
     Draining "draining" 1013 503 Platform true Info
         "This proxy is shutting down" "Retry; another proxy will answer.";
-    NotReady "not_ready" 1014 503 Platform true Warn
-        "This proxy has no configuration yet" "Retry shortly.";
+    NotReady "not_ready" 1014 503 Platform true Warn "This proxy has no configuration yet" "Retry shortly.";
     QueryTokenRefused "query_token_refused" 1015 400 Caller false Debug
         "Credentials in the query string are refused" "Send the key in the Authorization header, and rotate it.";
     Killed "killed" 1016 503 Platform true Warn
@@ -311,8 +309,6 @@ catalogue! {
         "A person has to sign in or agree" "Ask again without `prompt=none`.";
     OauthResponseTypeUnsupported "oauth_response_type_unsupported" 2128 400 Caller false Debug
         "Response type not supported" "Send `response_type=code`.";
-    CompanySignInRefused "company_sign_in_refused" 2160 403 Caller false Info
-        "Your organisation's sign-in does not let you in" "Begin again at the page that you came from; if it stays so, ask an administrator of your organisation.";
     OauthRedirectUriInvalid "oauth_redirect_uri_invalid" 2140 400 Caller false Debug
         "Redirect URI not accepted" "Register `https` URIs, `http` ones on the user's own machine, or a scheme with a period.";
     OauthClientMetadataInvalid "oauth_client_metadata_invalid" 2141 400 Caller false Debug
@@ -335,6 +331,8 @@ catalogue! {
         "There is no such code, or it has ended" "Let the device show a new one, and compare letter by letter.";
     OauthDeviceDenied "oauth_device_denied" 2150 400 Caller false Info
         "The device may not act for anybody" "Begin again if it was refused by mistake.";
+    CompanySignInRefused "company_sign_in_refused" 2160 403 Caller false Info
+        "Your organisation's sign-in does not let you in" "Begin again at the page that you came from; if it stays so, ask an administrator of your organisation.";
 
     // Between the planes.
     SnapshotUndecodable "snapshot_undecodable" 3001 400 Platform false Error

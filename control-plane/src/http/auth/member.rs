@@ -20,7 +20,7 @@ use crate::{
     db::StoreError,
     http::{ending::is_write, problem::ApiError, scope::Scopes},
     people::{
-        admin::{self, AdminSession, Standing},
+        admin::{self, AdminSession, Asking, Standing},
         cookie::{Cookie, Value, check_origin},
         session::FRESH,
     },
@@ -42,7 +42,7 @@ pub(super) fn cookie(parts: &Parts, core: &Core) -> Option<Value> {
 
 pub(super) async fn present(parts: &Parts, core: &Core, value: Value) -> Result<Authenticated, ApiError> {
     let address = address(parts);
-    let Some(Standing { session, role, .. }) = admin::find(core, &value).await? else {
+    let Some(Standing { session, role, .. }) = admin::find(core, &value, Asking::Used).await? else {
         let limited = |retry_after| ApiError::AddressLimited { retry_after };
         core.may_authenticate(address).map_err(limited)?;
         core.authentication_failed(address);
@@ -82,7 +82,7 @@ fn check_source(parts: &Parts, core: &Core, session: &AdminSession) -> Result<()
 /// Whether the member's session still is one; asked again by what goes on for long.
 pub(super) async fn is_live(core: &Core, tenant: TenantId, caller: &Caller) -> Result<bool, StoreError> {
     let Some(browser) = &caller.browser else { return Ok(false) };
-    Ok(browser.tenant == tenant && admin::find(core, &browser.value).await?.is_some())
+    Ok(browser.tenant == tenant && admin::find(core, &browser.value, Asking::LeftOpen).await?.is_some())
 }
 
 impl Caller {

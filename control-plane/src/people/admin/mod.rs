@@ -47,8 +47,15 @@ pub(crate) struct Standing {
     pub(crate) role: AdminRole,
 }
 
+/// Whether somebody does something now, or something asks that they left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    Used,
+    LeftOpen,
+}
+
 /// Whose session at the API's origin it is, if it goes on and they may administer something.
-pub(crate) async fn find(core: &Core, value: &Value) -> Result<Option<Standing>, StoreError> {
+pub(crate) async fn find(core: &Core, value: &Value, asking: Asking) -> Result<Option<Standing>, StoreError> {
     let now = core.clock.now().to_offset();
     let mut tx = core.store.people().await?;
     let Some((session, seen_at)) = queries::find(&mut tx, value, session::good_since(now)).await? else {
@@ -60,7 +67,7 @@ pub(crate) async fn find(core: &Core, value: &Value) -> Result<Option<Standing>,
         tx.commit().await?;
         return Ok(None);
     }
-    if session::is_to_be_noted(seen_at, now) {
+    if asking == Asking::Used && session::is_to_be_noted(seen_at, now) {
         session::note(&mut tx, &session.parent, now).await?;
         tx.commit().await?;
     } else {

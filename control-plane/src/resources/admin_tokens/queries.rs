@@ -62,13 +62,13 @@ pub(super) async fn get(tx: &mut TenantTx, id: AdminTokenId) -> Result<AdminToke
 pub(super) async fn insert(
     tx: &mut TenantTx,
     token: &AdminToken,
-    lookup: &str,
-    hash: &[u8; 32],
+    (lookup, hash): (&str, &[u8; 32]),
+    made_by: &str,
 ) -> Result<(), StoreError> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO admin_tokens (tenant_id, id, name, lookup, hash, scopes, created_at, not_after)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO admin_tokens (tenant_id, id, name, lookup, hash, scopes, created_at, not_after, made_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         tenant,
         token.id.uuid(),
         token.name.as_str(),
@@ -76,7 +76,8 @@ pub(super) async fn insert(
         hash.as_slice(),
         &token.scopes,
         token.created_at,
-        token.not_after
+        token.not_after,
+        made_by
     )
     .execute(tx.conn())
     .await?;
@@ -99,4 +100,22 @@ pub(super) async fn revoke(
     .fetch_one(tx.conn())
     .await?;
     Ok(())
+}
+
+/// Revokes those that somebody has made; which that were.
+pub(super) async fn revoke_of(
+    tx: &mut TenantTx,
+    made_by: &str,
+    now: OffsetDateTime,
+) -> Result<Vec<AdminTokenId>, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let revoked = sqlx::query_scalar!(
+        "UPDATE admin_tokens SET revoked_at = $3 WHERE tenant_id = $1 AND made_by = $2 AND revoked_at IS NULL RETURNING id",
+        tenant,
+        made_by,
+        now
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(revoked.into_iter().map(Id::from_uuid).collect())
 }

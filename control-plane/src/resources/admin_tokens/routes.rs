@@ -66,8 +66,9 @@ pub async fn create(
         key::parse(KeyKind::AdminToken, minted.text.expose_secret()).map_err(ApiError::internal)?;
     let hash = core.secrets.hash_token(&presented);
     let mut tx = core.store.tenant_for_write(caller.tenant).await?;
-    queries::insert(&mut tx, &token, &minted.lookup, &hash).await?;
-    let published = commit(tx, &core, &caller.act("create_admin_token", token.id)).await?;
+    let act = caller.act("create_admin_token", token.id);
+    queries::insert(&mut tx, &token, (&minted.lookup, &hash), &act.actor.to_string()).await?;
+    let published = commit(tx, &core, &act).await?;
     let made = AdminTokenMade { made: token, token: minted.text.expose_secret().to_owned() };
     Written::new(caller.tenant, published).answer(&core, &wait, Reply::secret(&made, "token")?).await
 }
@@ -86,7 +87,8 @@ pub async fn get(
     Reply::resource(&queries::get(&mut tx, id).await?)
 }
 
-/// Revokes an admin token at once.
+/// Revokes an admin token at once, and withdraws the invitations that were made with it. Tokens that were made with it stay: this is how one
+/// takes the place of another.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/admin-tokens/{admin_token}", operation_id = "revoke_admin_token",
     tag = "admin_tokens", params(TenantPath, IfMatch, ("admin_token" = String, Path, description = "Id (`adm_…`)"), Wait),
     responses((status = 204, description = "Revoked"), Problems), security(("token" = ["admin_tokens:write"])))]

@@ -47,7 +47,7 @@ pub async fn create(
     Json(InvitationNew { email, admin_role }): Json<InvitationNew>,
 ) -> Result<Reply, ApiError> {
     may_make(&caller, admin_role)?;
-    if admin_role.is_high() {
+    if admin_role.administers() {
         caller.caller.just_signed_in(&core)?;
     }
     let now = core.clock.now();

@@ -1,7 +1,7 @@
 //! `/v1/tenants/{tenant}/kills`: a tenant's own kill switch.
 
 use http::StatusCode;
-use ids::KillId;
+use ids::{KillId, MemberId};
 use seams::Timestamp;
 use wire::kill::Target;
 
@@ -13,7 +13,9 @@ use crate::{
     db::{StoreError, TenantTx},
     http::{page::PageQuery, prelude::*},
     kills::{self, Acknowledgement},
+    people::admin,
     publish::commit::commit_unpublished,
+    resources::members::routes::may_touch,
 };
 
 /// The tenant's kills, lifted ones and operators' too, in the order in which they were made.
@@ -51,6 +53,14 @@ pub async fn create(
     let now = core.clock.now();
     let id = KillId::from_parts(now.millis(), core.entropy.bytes());
     let mut tx = core.store.tenant(caller.tenant).await?;
+    // Who stops a person keeps them from administering too.
+    if let Target::Principal(_, name) = &target
+        && let Ok(member) = name.parse::<MemberId>()
+        && let Some(role) = admin::role(&mut tx, member).await?
+    {
+        may_touch(&caller, role)?;
+        caller.caller.just_signed_in(&core)?;
+    }
     if !queries::has(&mut tx, &target).await? {
         return Err(nothing_there());
     }
@@ -93,6 +103,7 @@ pub async fn lift(
     Query(wait): Query<Wait>,
     Json(lift): Json<KillLift>,
 ) -> Result<Response, ApiError> {
+    caller.caller.just_signed_in(&core)?;
     let mut tx = core.store.tenant(caller.tenant).await?;
     let mut kill = queries::get(&mut tx, id).await?;
     if kill.epoch != Some(lift.epoch) {

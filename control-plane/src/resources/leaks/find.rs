@@ -6,7 +6,8 @@ use wire::kill::Credential;
 
 use super::{queries, types::LeakOutcome};
 use crate::{
-    app::Core, audit::Act, data_keys, db::TenantTx, http::problem::ApiError, publish::commit::commit_revoking,
+    app::Core, audit::Act, data_keys, db::TenantTx, http::problem::ApiError,
+    publish::commit::commit_revoking, resources::admin_tokens,
 };
 
 /// Kinds that are looked for.
@@ -44,10 +45,16 @@ async fn api_key(
     let candidates = queries::api_keys(&mut tx, presented.lookup).await?;
     drop(tx);
     for (tenant, id) in candidates {
-        let mut tx = core.store.tenant_for_write(tenant).await?;
+        // Nobody waits for the tenant's turn to write who has nothing of it.
+        let mut tx = core.store.tenant(tenant).await?;
         let Some(stored) = queries::api_key(&mut tx, id).await? else { continue };
         let data_key = data_keys::get(&mut tx, core, stored.data_key).await?;
+        drop(tx);
         if data_key.key_hasher().verify(presented, &stored.hash) {
+            if stored.revoked {
+                return Ok(LeakOutcome::Revoked);
+            }
+            let mut tx = core.store.tenant_for_write(tenant).await?;
             let ended = queries::end_api_key(&mut tx, id, core.clock.now().to_offset()).await?;
             let dead = Credential::Key(tenant, id);
             return settle(core, tx, ended, (id.to_string(), dead.into()), act).await;
@@ -56,7 +63,8 @@ async fn api_key(
     Ok(LeakOutcome::Unknown)
 }
 
-/// With what it was good for: the tokens that the client has been given.
+/// With what it was good for: the tokens that the client has been given. One that has ended is not even looked at: nobody keeps those
+/// busy who hash with what is worth nothing.
 async fn client_secret(
     core: &Core,
     (text, presented): (&str, &Presented<'_>),
@@ -67,7 +75,8 @@ async fn client_secret(
     drop(tx);
     for (tenant, id) in candidates {
         let mut tx = core.store.tenant(tenant).await?;
-        let stored = queries::client_secret(&mut tx, id).await?;
+        let now = core.clock.now().to_offset();
+        let stored = queries::live_client_secret(&mut tx, id, now).await?;
         // No transaction waits for the hash, which is slow on purpose.
         drop(tx);
         let Some((client, hash)) = stored else { continue };
@@ -93,8 +102,14 @@ async fn admin_token(
     drop(tx);
     for (tenant, id, hash) in candidates {
         if core.secrets.verify_token(presented, &hash) {
+            if !queries::is_live_admin_token(&mut core.store.tenant(tenant).await?, id).await? {
+                return Ok(LeakOutcome::Revoked);
+            }
             let mut tx = core.store.tenant_for_write(tenant).await?;
-            let ended = queries::end_admin_token(&mut tx, id, core.clock.now().to_offset()).await?;
+            let now = core.clock.now().to_offset();
+            let ended = queries::end_admin_token(&mut tx, id, now).await?;
+            // Whoever found it may have used it.
+            admin_tokens::end_of(&mut tx, &id.to_string(), now).await?;
             return settle(core, tx, ended, (id.to_string(), None), act).await;
         }
     }
@@ -110,9 +125,11 @@ async fn initial_access_token(
     let candidates = queries::initial_access_tokens(&mut tx, presented.lookup).await?;
     drop(tx);
     for (tenant, id) in candidates {
-        let mut tx = core.store.tenant_for_write(tenant).await?;
+        let mut tx = core.store.tenant(tenant).await?;
         let Some(hash) = queries::initial_access_token(&mut tx, id).await? else { continue };
+        drop(tx);
         if core.secrets.verify_token(presented, &hash) {
+            let mut tx = core.store.tenant_for_write(tenant).await?;
             let ended = queries::end_initial_access_token(&mut tx, id).await?;
             return settle(core, tx, ended, (id.to_string(), None), act).await;
         }

@@ -56,12 +56,13 @@ pub(super) async fn operator_tokens(tx: &mut AuthTx, lookup: &str) -> Result<Vec
 pub(super) struct StoredKey {
     pub(super) hash: [u8; 32],
     pub(super) data_key: DataKeyId,
+    pub(super) revoked: bool,
 }
 
 pub(super) async fn api_key(tx: &mut TenantTx, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
-        "SELECT hash, data_key_id FROM api_keys WHERE tenant_id = $1 AND id = $2",
+        "SELECT hash, data_key_id, revoked_at FROM api_keys WHERE tenant_id = $1 AND id = $2",
         tenant,
         id.uuid()
     )
@@ -69,18 +70,32 @@ pub(super) async fn api_key(tx: &mut TenantTx, id: KeyId) -> Result<Option<Store
     .await?;
     let Some(row) = row else { return Ok(None) };
     let hash = row.hash.try_into().map_err(|_| Unreadable("key hash"))?;
-    Ok(Some(StoredKey { hash, data_key: Id::from_uuid(row.data_key_id) }))
+    let data_key = Id::from_uuid(row.data_key_id);
+    Ok(Some(StoredKey { hash, data_key, revoked: row.revoked_at.is_some() }))
 }
 
-pub(super) async fn client_secret(
+pub(super) async fn is_live_admin_token(tx: &mut TenantTx, id: AdminTokenId) -> Result<bool, StoreError> {
+    let tenant = tx.tenant().uuid();
+    let live = sqlx::query_scalar!(
+        "SELECT id FROM admin_tokens WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL",
+        tenant,
+        id.uuid()
+    );
+    Ok(live.fetch_optional(tx.conn()).await?.is_some())
+}
+
+pub(super) async fn live_client_secret(
     tx: &mut TenantTx,
     id: ClientSecretId,
+    now: OffsetDateTime,
 ) -> Result<Option<(ClientId, String)>, StoreError> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
-        "SELECT client_id, hash FROM client_secrets WHERE tenant_id = $1 AND id = $2",
+        "SELECT client_id, hash FROM client_secrets WHERE tenant_id = $1 AND id = $2
+           AND revoked_at IS NULL AND (not_after IS NULL OR not_after > $3)",
         tenant,
-        id.uuid()
+        id.uuid(),
+        now
     )
     .fetch_optional(tx.conn())
     .await?;

@@ -4,7 +4,7 @@ use crypto::{KeyKind, key::KEY_REGEX};
 
 use super::{
     find,
-    types::{CredentialFormat, CredentialPrefix, LeakOutcome, LeakReport, LeakedCredential},
+    types::{CredentialFormat, CredentialPrefix, LeakReport, LeakedCredential},
 };
 use crate::http::{anybody::Anybody, prelude::*};
 
@@ -34,17 +34,14 @@ pub async fn report(
     }
     let mut outcomes = Vec::with_capacity(leaked.len());
     for each in &leaked {
-        // Who only guesses is kept from it as from guessing anywhere else.
+        // Who only guesses is kept from it as from guessing anywhere else; and as looking costs something, whoever it is pays before.
         if let Err(retry_after) = core.may_authenticate(anybody.address) {
             return Err(ApiError::AddressLimited { retry_after });
         }
+        core.authentication_failed(anybody.address);
         let place = each.url.as_deref().map(shown).unwrap_or_default();
         let act = |ended: String| anybody.act("report_leak", format_args!("{ended}{place}"));
-        let outcome = find::end(&core, &each.token, act).await?;
-        if outcome == LeakOutcome::Unknown {
-            core.authentication_failed(anybody.address);
-        }
-        outcomes.push(outcome);
+        outcomes.push(find::end(&core, &each.token, act).await?);
     }
     Reply::resource(&LeakReport { outcomes })
 }

@@ -44,7 +44,7 @@ pub enum LeakOutcome {
     Revoked,
     /// It is good, and of a kind that only operators end. They are told.
     OperatorsTold,
-    /// It is none of this installation's.
+    /// It opens nothing here: it is none of this installation's, or a client secret that has ended.
     Unknown,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     oauth::families,
     people::{self, admin},
     publish::commit::commit_revoking,
-    resources::invitations,
+    resources::admin_tokens,
 };
 
 /// All members, in order of joining.
@@ -69,7 +69,7 @@ pub async fn update(
         may_make(&caller, after)?;
     }
     if (before != after || present.settings.enabled != settings.enabled)
-        && (before.is_high() || after.is_high())
+        && (before.administers() || after.administers())
     {
         caller.caller.just_signed_in(&core)?;
     }
@@ -80,7 +80,7 @@ pub async fn update(
     queries::update(&mut tx, id, &settings, now.to_offset()).await?;
     if after != before || !settings.enabled {
         admin::end_of_member(&mut tx, id).await?;
-        invitations::withdraw_of(&mut tx, &id.to_string()).await?;
+        admin_tokens::end_of(&mut tx, &id.to_string(), now.to_offset()).await?;
     }
     // Also for when they are switched on again: what was given for them before stays dead.
     let dead = match present.settings.enabled && !settings.enabled {
@@ -110,8 +110,9 @@ pub async fn delete(
     may_touch(&caller, present.settings.admin_role)?;
     caller.caller.just_signed_in(&core)?;
     stays_owned(&mut tx, &present).await?;
-    invitations::withdraw_of(&mut tx, &id.to_string()).await?;
-    let dead = families::end_of_member(&mut tx, id, core.clock.now()).await?;
+    let now = core.clock.now();
+    admin_tokens::end_of(&mut tx, &id.to_string(), now.to_offset()).await?;
+    let dead = families::end_of_member(&mut tx, id, now).await?;
     let account = queries::delete(&mut tx, id).await?;
     let mut outside = tx.leave().await?;
     people::left(&mut outside, account, caller.tenant).await?;

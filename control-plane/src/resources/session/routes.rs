@@ -6,7 +6,10 @@ use crate::{
         auth::{Anyone, csrf_token},
         prelude::*,
     },
-    people::{self, admin},
+    people::{
+        self,
+        admin::{self, Asking},
+    },
 };
 
 /// Who is calling, in which tenant, and what they may.
@@ -17,7 +20,8 @@ pub async fn get(anyone: Anyone, State(core): State<Core>) -> Result<Reply, ApiE
     let member = match caller.browser() {
         None => None,
         Some(browser) => {
-            let standing = admin::find(&core, &browser.value).await?.ok_or(ApiError::Unauthenticated)?;
+            let standing =
+                admin::find(&core, &browser.value, Asking::Used).await?.ok_or(ApiError::Unauthenticated)?;
             let mut tenants = people::tenants(&core, browser.account).await?;
             tenants.retain(|(id, _)| browser.only.is_none_or(|only| only == *id));
             Some(SessionMember {

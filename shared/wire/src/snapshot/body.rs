@@ -74,9 +74,9 @@ pub(super) fn check(body: &Body, known: &Known<'_>) -> Check {
         Body::Limit(limit) => check_limit(limit, known),
         Body::Domain(domain) => check_domain(domain, known),
         Body::Issuer(issuer) => check_issuer(issuer),
-        Body::ExternalIssuer(issuer) => external::check(issuer, known),
+        Body::ExternalIssuer(issuer) => external::check(issuer),
         Body::Assertions(assertions) => auth::check_assertions(assertions),
-        Body::ClientAuthority(authority) => external::check_authority(authority, known),
+        Body::ClientAuthority(authority) => external::check_authority(authority),
     }
 }
 

@@ -181,7 +181,7 @@ fn what_an_external_issuer_may_not_be() {
     assert_eq!(refused(|it| it.leeway_seconds = 301), Err("the leeway is out of bounds"));
     assert_eq!(refused(|it| it.max_lifetime_seconds = 86_401), Err("a lifetime is out of bounds"));
     assert_eq!(refused(|it| it.callers[0].claims.clear()), Err("a rule has no claims, or too many"));
-    assert_eq!(refused(|it| it.callers[0].client_id[0] ^= 1), Err("refers to a client that is not there"));
+    assert_eq!(refused(|it| it.callers[0].client_id.truncate(15)), Err("a client's id is not 16 bytes"));
     assert_eq!(refused(|it| it.entitlements[0].claim = None), Err("a claim is malformed"));
     assert_eq!(refused(|it| it.entitlements[0].scopes.reverse()), Err("roles or scopes are out of order"));
     assert_eq!(refused(|it| it.ca_der[0].clear()), Err("a certificate's size is out of bounds"));
@@ -230,5 +230,5 @@ fn what_a_client_authority_may_be() {
     assert_eq!(refused(|it| it.crl_der[0] = vec![1; 600_000]), Err("its lists are too large"));
     assert_eq!(refused(|it| it.callers[0].kind = 3), Err("has an unknown enum number"));
     assert_eq!(refused(|it| it.callers[0].name.clear()), Err("a name is malformed"));
-    assert_eq!(refused(|it| it.callers[0].client_id[0] ^= 1), Err("refers to a client that is not there"));
+    assert_eq!(refused(|it| it.callers[0].client_id.truncate(15)), Err("a client's id is not 16 bytes"));
 }
