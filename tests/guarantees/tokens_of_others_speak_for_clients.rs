@@ -318,3 +318,25 @@ async fn a_token_of_others_ends_with_all_it_rests_on() {
         world.tenant.admin.get(&format!("{}/endpoints/{}", world.tenant.base, world.endpoint.id)).await;
     assert_eq!(endpoint.unwrap()["external_issuers"], json!([]), "no endpoint names what is gone");
 }
+
+#[tokio::test]
+async fn whom_a_rule_stands_for_that_is_gone_is_nobody_and_not_whom_a_later_rule_names() {
+    let world = World::new().await;
+    let narrow = text(&world.tenant.post("/clients", json!({"name": "narrow"})).await, "id");
+    let path = format!("{}/clients/{narrow}", world.tenant.base);
+    let endpoint = format!("{path}/endpoints/{}", world.endpoint.id);
+    world.tenant.admin.put(&endpoint, json!({})).await.unwrap();
+    let rule = |claims: Value, client: &str| json!({"claims": claims, "client_id": client});
+    let callers = json!([
+        rule(json!({"azp": "agent", "sub": "narrow"}), &narrow),
+        rule(json!({"azp": "agent"}), &world.endpoint.client),
+    ]);
+    world.change(json!({"callers": callers})).await;
+    let asked = json!({"sub": "narrow"});
+    assert_eq!(world.with(asked.clone()).await.code(), "tool_not_granted", "another client, without a grant");
+    assert_eq!(world.with(json!({})).await.status, 200);
+    world.tenant.admin.delete(&format!("{path}?wait=applied")).await.unwrap();
+    let answer = world.with(asked).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "caller_not_mapped"));
+    assert_eq!(world.with(json!({})).await.status, 200);
+}
